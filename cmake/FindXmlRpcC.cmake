@@ -1,0 +1,15 @@
+# XmlRpcC::Server: xmlrpc-c's method registry without its own HTTP server. It has no pkg-config file.
+find_path(XMLRPCC_INCLUDE xmlrpc-c/server.h)
+set(XMLRPCC_LIBRARIES "")
+foreach(lib xmlrpc_server xmlrpc xmlrpc_xmlparse xmlrpc_xmltok xmlrpc_util)
+  find_library(XMLRPCC_${lib} ${lib})
+  list(APPEND XMLRPCC_LIBRARIES ${XMLRPCC_${lib}})
+endforeach()
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(XmlRpcC DEFAULT_MSG XMLRPCC_INCLUDE XMLRPCC_xmlrpc_server
+  XMLRPCC_xmlrpc XMLRPCC_xmlrpc_util)
+if(XmlRpcC_FOUND AND NOT TARGET XmlRpcC::Server)
+  add_library(XmlRpcC::Server INTERFACE IMPORTED)
+  target_include_directories(XmlRpcC::Server INTERFACE ${XMLRPCC_INCLUDE})
+  target_link_libraries(XmlRpcC::Server INTERFACE ${XMLRPCC_LIBRARIES})
+endif()

@@ -1,0 +1,66 @@
+/*
+ * base/str.h - text with a length, by value. It owns nothing and need not end in NUL.
+ */
+#ifndef SCOTTY_BASE_STR_H
+#define SCOTTY_BASE_STR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct str {
+	const char *p; /* may be NULL when len is 0 */
+	size_t len;
+};
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define STR(literal) ((struct str){ "" literal, sizeof(literal) - 1 })
+#define STR_EMPTY    ((struct str){ NULL, 0 })
+/* For printf: printf("%.*s", STR_ARG(s)) */
+#define STR_ARG(s) (int)(s).len, (s).p
+
+/* The struct of this type whose member field is at ptr. */
+#define CONTAINER_OF(ptr, type, field) ((type *)(void *)((char *)(ptr)-offsetof(type, field)))
+
+static inline struct str
+str_of(const char *c)
+{
+	return (struct str){ c, c == NULL ? 0 : strlen(c) };
+}
+
+static inline bool
+str_eq(struct str a, struct str b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
+}
+
+/* Byte order; a prefix comes before what it begins. */
+int str_cmp(struct str, struct str);
+bool str_starts(struct str, struct str prefix);
+bool str_ends(struct str, struct str suffix);
+/* Equal but for the case of ASCII letters. */
+bool str_eq_nocase(struct str, struct str);
+/* s from byte `from` on, at most len bytes; out of range gives an empty str. */
+struct str str_sub(struct str, size_t from, size_t len);
+/*
+ * The part of *rest before the next sep; *rest moves past it. False when *rest was used up, so a
+ * sep at the very end adds no empty part.
+ */
+bool str_split(struct str *rest, char sep, struct str *part);
+/* Without ASCII white space at both ends. */
+struct str str_trim(struct str);
+/* A NUL-ended copy on the heap, NULL when out of memory. Caller frees. */
+char *str_dup(struct str);
+
+/*
+ * Whole-text numbers: decimal, optional sign ('-' only where it can be negative), no white
+ * space, nothing after. False if not a number or out of range; *out stays untouched.
+ */
+bool str_to_i64(struct str, int64_t *out);
+bool str_to_u64(struct str, uint64_t *out);
+
+/* How many of the len bytes at p are well-formed UTF-8 (RFC 3629) from the start. */
+size_t utf8_valid_prefix(const char *p, size_t len);
+
+#endif
