@@ -1,0 +1,47 @@
+/*
+ * messages/number.h - numbers and times as text, and back, exactly.
+ *
+ * Formats are those of tricorder's JSON (reference: Go's encoding/json): floats in the shortest
+ * digits that read back to the same value, positional below 1e21 and from 1e-6 up.
+ *
+ * Threads: pure functions.
+ */
+#ifndef SCOTTY_MESSAGES_NUMBER_H
+#define SCOTTY_MESSAGES_NUMBER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/str.h"
+
+#define NUMBER_BYTES 40	/* enough for any text below: the longest has 26 */
+
+/* Each writes to out[NUMBER_BYTES], no NUL, and returns the length. */
+size_t number_u64(char *out, uint64_t);
+size_t number_i64(char *out, int64_t);
+/* JSON form; NaN and infinities (which JSON lacks) give "NaN", "+Inf", "-Inf". */
+size_t number_f64(char *out, double);
+size_t number_f32(char *out, float);
+/* Like C's %g but shortest: exponent of two digits or more, below 1e-4 or from 1e6 (Go's %g). */
+size_t number_f64_g(char *out, double);
+
+/*
+ * Seconds (or, per_second = 1000, milliseconds) with nine decimals from nanoseconds:
+ * -250000000 gives "-0.250000000". Truncates below a nanosecond toward zero.
+ */
+size_t number_time(char *out, int64_t ns, int64_t per_second);
+/*
+ * The reverse: optional '-', whole part (a '+' before it is accepted), optional '.' and fraction,
+ * cut or padded to nine digits. False if not of that form or beyond int64 nanoseconds.
+ */
+bool number_parse_time(struct str, int64_t per_second, int64_t *out_ns);
+
+/*
+ * A JSON number (RFC 8259 grammar) to double, correctly rounded; a finite text that overflows gives an
+ * infinity. False if not of that form. number_parse_f32 rounds once, to a float.
+ */
+bool number_parse_f64(struct str, double *out);
+bool number_parse_f32(struct str, float *out);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * messages/own.h - what scottyd tells of itself: a registry of own metrics.
+ *
+ * A module registers rows at start: a path and a function that reads the value when asked. The
+ * self source, /metricsapi and /metrics all collect from here, so a number is defined once.
+ *
+ * Threads: any. Locks taken: self; a reader function runs with it held and may take only log.
+ * Counters are atomics, so readers need no lock of their owner.
+ */
+#ifndef SCOTTY_MESSAGES_OWN_H
+#define SCOTTY_MESSAGES_OWN_H
+
+#include "base/err.h"
+#include "messages/batch.h"
+
+struct own;	/* the registry */
+
+struct own *own_new(struct err *);
+void own_free(struct own *);
+
+/*
+ * One metric. read gets ctx and fills value; strings it returns must stay valid until own_collect is
+ * called next from the same batch, or be copied to arena.
+ */
+struct own_metric {
+	const char *path, *description, *unit;
+	enum kind kind;
+	int group;	/* 0 plain, 1 memory, 2 resource usage; see tricorder's groups */
+	struct value (*read)(void *ctx, struct arena *);
+};
+
+/*
+ * Registers n rows (lent: static tables) with one ctx. -1 with ERR_NOMEM, ERR_EXISTS. They are in
+ * force until own_remove with the same ctx and rows.
+ */
+int own_add(struct own *, const struct own_metric *rows, size_t n, void *ctx, struct err *);
+void own_remove(struct own *, const struct own_metric *rows, void *ctx);
+
+/* A distribution that any thread may add to. */
+struct own_dist;
+
+/* limits lent: rising. The distribution is registered and lives as long as the registry. */
+struct own_dist *own_dist_new(struct own *, const char *path, const char *description,
+    const char *unit, const double *limits, size_t limit_count, struct err *);
+void own_dist_add(struct own_dist *, double);
+
+/* The limits 1, 2, 5 times 10^k from the largest not above lower to the first not below upper. */
+size_t own_geometric(double lower, double upper, double *out, size_t max);
+
+/*
+ * Fills the batch (reset by the caller) with all metrics, in component order, stamps now_ns.
+ * -1 with ERR_NOMEM or ERR_LIMIT.
+ */
+int own_collect(struct own *, struct batch *, int64_t now_ns, struct err *);
+
+/* Registers the metrics of every process (/proc/...: arguments, CPU, memory, I/O, start time). */
+int own_add_process(struct own *, int argc, char **argv, struct err *);
+
+#endif
