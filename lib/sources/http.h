@@ -1,0 +1,91 @@
+/*
+ * sources/http.h - HTTP GET for sources: many targets, one loop, nothing that blocks.
+ *
+ * libcurl's multi interface on the poller's loop: several multis of at most 250 connections each,
+ * as one multi with thousands of connections costs twenty times more per request (docs/design.md).
+ * Easy handles are pooled; connections are kept alive. Names are resolved by resolver.h and
+ * handed to libcurl as addresses. Redirects are not followed, proxies of the environment not used.
+ *
+ * Threads: a client and its requests belong to one loop's thread.
+ */
+#ifndef SCOTTY_SOURCES_HTTP_H
+#define SCOTTY_SOURCES_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/loop.h"
+#include "base/str.h"
+#include "sources/resolver.h"
+
+struct http_client;
+struct http_transfer;
+
+/*
+ * Once in main, before any thread. Ignores SIGPIPE, as OpenSSL writes without MSG_NOSIGNAL.
+ * -1 with ERR_IO.
+ */
+int http_global_init(struct err *);
+
+/* resolver outlives the client. keep_alive_s: how long an unused connection is kept. */
+struct http_client *http_client_new(struct loop *, struct resolver *, unsigned keep_alive_s,
+    struct err *);
+/* All its targets must be freed. NULL is fine. */
+void http_client_free(struct http_client *);
+
+/* Where requests go: prepared once per endpoint. */
+struct http_target_conf {
+	struct str name;	/* the address as configured: also for Host and certificate checks */
+	uint16_t port;
+	struct str path;	/* starts with '/'; may hold a query */
+	bool tls;
+	bool verify;		/* TLS: check chain and name */
+	struct str ca_file;	/* TLS: empty = the system's */
+	struct str accept;	/* empty = no Accept header */
+	/* The guard: addresses refused after resolution, whatever the name says. */
+	bool deny_loopback, deny_link_local;
+};
+
+struct http_target;
+/* Text copied. NULL with ERR_CONFIG, ERR_NOMEM. */
+struct http_target *http_target_new(struct http_client *, const struct http_target_conf *,
+    struct err *);
+void http_target_free(struct http_target *);	/* no request under way; NULL is fine */
+
+/* One GET, embedded in its owner. At most one at a time per request struct. */
+struct http_request {
+	/* Set by the owner. */
+	void (*on_connected)(struct http_request *);	/* before the request is sent; may be NULL */
+	void (*on_done)(struct http_request *, const struct err *);	/* NULL = 200 answered whole */
+	size_t max_bytes;	/* body after decompression; more is ERR_LIMIT */
+	/*
+	 * The answer, when on_done comes without an err; valid until the owner's next http_get or
+	 * http_release.
+	 */
+	char *body;		/* writable (parsers unescape in place), NUL beyond its end */
+	size_t body_len;
+	/* the client's own from here on; zero before the first http_get */
+	struct http_target *target;
+	struct http_transfer *transfer;	/* while libcurl works on it */
+	struct resolver_ask ask;
+	struct loop_task tell_task;	/* calls the owner */
+	size_t body_cap;
+	bool active, connected, told, settled;
+	struct err why;			/* when settled; ERR_NONE = success */
+};
+
+/*
+ * Starts; callbacks come in later turns of the loop, never inside this call. on_done once unless
+ * cancelled. Errors say what happened where: "connect to 10.0.0.1:80: Connection refused",
+ * "answered 500 Internal Server Error", "answer larger than 64 MiB", "answer cut off after 512 of
+ * 1000 bytes", "answered 301 to http://x/; redirects are not followed".
+ */
+void http_get(struct http_request *, struct http_target *);
+/* No callback once it has returned; the connection is closed, as an answer may still be coming. */
+void http_cancel(struct http_request *);
+/* Gives the body's memory back. */
+void http_release(struct http_request *);
+
+#endif

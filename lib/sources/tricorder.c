@@ -1,0 +1,239 @@
+/*
+ * The source "tricorder": the JSON that every tricorder process serves at /metricsapi/, over HTTP.
+ * The batch points into the answer, which the request keeps until the next poll starts.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "http.h"
+#include "source.h"
+#include "tricorder_parse_priv.h"
+
+/* What answer and batch may take beyond max_response, and what the batch may take at least. */
+#define EXTRA_BYTES	  (1024 * 1024)
+#define LEAST_BATCH_BYTES (64 * 1024)
+/* The answer's buffer is given back only above this size and this many times what was needed. */
+#define KEPT_BODY_BYTES (64 * 1024)
+#define KEPT_BODY_TIMES 4
+
+struct tricorder {
+	struct source source;
+	struct source_env *env;
+	char *address, *path, *ca_file; /* what `where` points to */
+	struct http_target_conf where;
+	struct http_target *target;
+	struct http_request request;
+	size_t last_bytes;    /* length of the last answer */
+	struct poll_job *job; /* the poll under way, else NULL */
+};
+
+static const struct conf_opt tricorder_opts[] = {
+	{ "path", CONF_TEXT, "/metricsapi/", "where the metrics are served; may hold a query", 0, 0 },
+	{ "tls", CONF_BOOL, "false", "HTTPS instead of HTTP", 0, 0 },
+	{ "verify", CONF_BOOL, "true", "with tls: check the certificate and its name", 0, 0 },
+	{ "caFile", CONF_TEXT, NULL, "with tls: CA certificates (PEM); default: the system's", 0, 0 },
+	{ .name = NULL },
+};
+
+extern const struct source_ops source_tricorder;
+
+/* The errors of the transfer name the address themselves; those of its content don't. */
+static void
+wrap_with_url(const struct tricorder *t, struct err *err)
+{
+	bool bare_ipv6 = strchr(t->address, ':') != NULL && t->address[0] != '[';
+
+	err_wrap(err, "answer of %s://%s%s%s:%u%s", t->where.tls ? "https" : "http",
+	    bare_ipv6 ? "[" : "", t->address, bare_ipv6 ? "]" : "", (unsigned)t->where.port, t->path);
+}
+
+/*
+ * The batch gets what the answer left of the poll's memory. The arena may have kept more than that
+ * from an earlier poll: that much it may go on using.
+ */
+static void
+bound_batch(const struct tricorder *t, struct arena *arena)
+{
+	uint64_t most = t->env->max_response + EXTRA_BYTES;
+	uint64_t left = t->request.body_cap < most ? most - t->request.body_cap : 0;
+
+	if (left < LEAST_BATCH_BYTES)
+		left = LEAST_BATCH_BYTES;
+	arena->limit_bytes = left > arena->used_bytes ? (size_t)left : arena->used_bytes;
+}
+
+static void
+on_connected(struct http_request *request)
+{
+	struct tricorder *t = CONTAINER_OF(request, struct tricorder, request);
+
+	t->job->report(t->job, POLL_CONNECTED, NULL);
+}
+
+static void
+on_done(struct http_request *request, const struct err *failure)
+{
+	struct tricorder *t = CONTAINER_OF(request, struct tricorder, request);
+	struct poll_job *job = t->job;
+	struct err err;
+
+	t->job = NULL;
+	if (failure != NULL) {
+		job->report(job, POLL_FAILED, failure);
+		return;
+	}
+	t->last_bytes = request->body_len;
+	bound_batch(t, &job->batch->arena);
+	if (tricorder_parse(request->body, request->body_len, job->batch, &err) != 0) {
+		wrap_with_url(t, &err);
+		job->report(job, POLL_FAILED, &err);
+		return;
+	}
+	job->report(job, POLL_DONE, NULL);
+}
+
+/* An HTTP request line with the path in it must stay one line of three words. */
+static bool
+path_is_good(struct str path)
+{
+	for (size_t i = 0; i < path.len; i++) {
+		if ((unsigned char)path.p[i] <= ' ' || path.p[i] == 0x7F)
+			return false;
+	}
+	return path.len > 0 && path.p[0] == '/';
+}
+
+/* Copies where to poll. -1: out of memory. */
+static int
+copy_target(struct tricorder *t, const struct source_target *target)
+{
+	const struct conf *options = target->options;
+
+	t->address = str_dup(target->address);
+	t->path = str_dup(conf_text(options, tricorder_opts, "path"));
+	t->ca_file = str_dup(conf_text(options, tricorder_opts, "caFile"));
+	if (t->address == NULL || t->path == NULL || t->ca_file == NULL)
+		return -1;
+	t->where = (struct http_target_conf){
+		.name = str_of(t->address),
+		.port = target->port,
+		.path = str_of(t->path),
+		.tls = conf_bool(options, tricorder_opts, "tls"),
+		.verify = conf_bool(options, tricorder_opts, "verify"),
+		.ca_file = str_of(t->ca_file),
+		.accept = STR("application/json"),
+		.deny_loopback = target->deny_loopback,
+		.deny_link_local = target->deny_link_local,
+	};
+	return 0;
+}
+
+static void
+tricorder_free(struct tricorder *t)
+{
+	if (t == NULL)
+		return;
+	http_release(&t->request);
+	http_target_free(t->target);
+	free(t->address);
+	free(t->path);
+	free(t->ca_file);
+	free(t);
+}
+
+static struct source *
+tricorder_open(struct source_env *env, const struct source_target *target, struct err *err)
+{
+	struct str path = conf_text(target->options, tricorder_opts, "path");
+	struct tricorder *t = NULL;
+
+	if (!path_is_good(path)) {
+		err_set(err, ERR_CONFIG,
+		    "option path: \"%.*s\" must start with '/' and hold no white space", STR_ARG(path));
+		goto failed;
+	}
+	t = calloc(1, sizeof(*t));
+	if (t == NULL || copy_target(t, target) != 0) {
+		err_nomem(err);
+		goto failed;
+	}
+	t->target = http_target_new(env->http, &t->where, err);
+	if (t->target == NULL)
+		goto failed;
+	t->source.ops = &source_tricorder;
+	t->env = env;
+	t->request.on_connected = on_connected;
+	t->request.on_done = on_done;
+	t->request.max_bytes = env->max_response < SIZE_MAX ? (size_t)env->max_response : SIZE_MAX;
+	return &t->source;
+failed:
+	tricorder_free(t);
+	return NULL;
+}
+
+static void
+tricorder_start(struct source *source, struct poll_job *job)
+{
+	struct tricorder *t = CONTAINER_OF(source, struct tricorder, source);
+
+	assert(t->job == NULL);
+	/* Now that no batch points into it, one huge answer need not cost its memory for ever. */
+	if (t->request.body_cap > KEPT_BODY_BYTES &&
+	    t->request.body_cap / KEPT_BODY_TIMES > t->last_bytes)
+		http_release(&t->request);
+	t->job = job;
+	http_get(&t->request, t->target);
+}
+
+static void
+tricorder_cancel(struct source *source)
+{
+	struct tricorder *t = CONTAINER_OF(source, struct tricorder, source);
+
+	http_cancel(&t->request);
+	t->job = NULL;
+}
+
+static void
+tricorder_close(struct source *source)
+{
+	tricorder_free(CONTAINER_OF(source, struct tricorder, source));
+}
+
+static int
+tricorder_move(struct source *source, struct str address, uint16_t port, struct err *err)
+{
+	struct tricorder *t = CONTAINER_OF(source, struct tricorder, source);
+	struct http_target_conf where = t->where;
+	struct http_target *target;
+	char *copy = str_dup(address);
+
+	if (copy == NULL) {
+		err_nomem(err);
+		return -1;
+	}
+	where.name = str_of(copy);
+	where.port = port;
+	target = http_target_new(t->env->http, &where, err);
+	if (target == NULL) {
+		free(copy);
+		return -1;
+	}
+	http_target_free(t->target);
+	free(t->address);
+	t->target = target;
+	t->address = copy;
+	t->where = where;
+	return 0;
+}
+
+const struct source_ops source_tricorder = {
+	.name = "tricorder",
+	.help = "a tricorder process: JSON at /metricsapi/ over HTTP",
+	.opts = tricorder_opts,
+	.open = tricorder_open,
+	.start = tricorder_start,
+	.cancel = tricorder_cancel,
+	.close = tricorder_close,
+	.move = tricorder_move,
+};

@@ -1,0 +1,43 @@
+/*
+ * store/cursor.h - a named place in the store from which one writer reads on.
+ *
+ * Records of one series come oldest first; series come in no set order. One record per time stamp
+ * of the series' group, whether the value changed or not (CURSOR_EVERY), or one per stored value
+ * (CURSOR_CHANGES). An inactive marker comes once in both. Pages may be reclaimed under a slow
+ * cursor: it moves on and counts the records it missed.
+ *
+ * Threads: a cursor belongs to one thread. Locks taken: store, series, pages.
+ */
+#ifndef SCOTTY_STORE_CURSOR_H
+#define SCOTTY_STORE_CURSOR_H
+
+#include "store/iter.h"
+
+struct cursor;
+
+enum cursor_mode { CURSOR_EVERY, CURSOR_CHANGES };
+
+struct cursor_record {
+	struct str host, app;
+	struct record record;
+};
+
+/*
+ * Opens the cursor called name (copied) at the oldest value held. The store must outlive it.
+ * NULL on error: ERR_EXISTS if the name is in use, ERR_NOMEM, ERR_LIMIT (no room for its
+ * positions: 16 bytes a series).
+ */
+struct cursor *cursor_new(struct store *, const char *name, enum cursor_mode, struct err *);
+void cursor_free(struct cursor *);	/* NULL is fine */
+
+/*
+ * Copies at most max records to out[0..max) and returns how many (at most 64 of them strings, lists
+ * or distributions); 0 means caught up. Cannot fail. Strings, lists and distributions in the records
+ * stay valid until the next cursor call; host, app and desc until the next commit or rewind.
+ */
+size_t cursor_read(struct cursor *, struct cursor_record *out, size_t max);
+void cursor_commit(struct cursor *);	/* done with what was read */
+void cursor_rewind(struct cursor *);	/* read it again from the last commit */
+uint64_t cursor_missed_count(const struct cursor *);
+
+#endif

@@ -1,0 +1,68 @@
+/*
+ * store/iter.h - reads the store for queries: series in path order, values newest first.
+ *
+ * An iterator copies a piece at a time and holds no lock between calls, so a slow reader keeps
+ * nobody waiting; values appended meanwhile may or may not be seen. It keeps a reference to its set.
+ *
+ * Threads: an iterator belongs to one thread. Locks taken: series, pages.
+ */
+#ifndef SCOTTY_STORE_ITER_H
+#define SCOTTY_STORE_ITER_H
+
+#include "store/store.h"
+
+/* One value of one series. */
+struct record {
+	const struct metric_desc *desc;	/* lives as long as the iterator that gave it */
+	int64_t ts_ns;
+	struct value value;	/* inactive: value_zero of the kind */
+	bool active;
+};
+
+/*
+ * All sets of the store, sorted by host, then application, as they are now. *out is an array of
+ * references on the heap, freed by sets_free. -1 with ERR_NOMEM.
+ */
+int sets_snapshot(struct store *, struct series_set ***out, size_t *n, struct err *);
+void sets_free(struct series_set **, size_t n);
+
+enum iter_match {
+	ITER_UNDER,	/* path equal to or under the prefix; an empty prefix holds all */
+	ITER_EXACT,	/* path equal to the prefix */
+};
+
+/*
+ * Series of one set whose path matches, sorted by path (plain byte order), then tags. prefix is copied. NULL with
+ * ERR_NOMEM. No series is looked at yet: iter_next_series first.
+ */
+struct iter *iter_new(struct series_set *, struct str prefix, enum iter_match, struct err *);
+void iter_free(struct iter *);
+
+/* Moves on to the next series. False at the end. Its description is in *desc. */
+bool iter_next_series(struct iter *, const struct metric_desc **desc);
+
+/*
+ * The current series' value as of its group's last time, stamped with that time. False if it is
+ * inactive. Strings, lists and distributions stay valid until the next iter_ call.
+ */
+bool iter_latest(struct iter *, struct record *out);
+/*
+ * Many series at once: iter_next_series and iter_latest of the active ones, up to max. Returns how many; 0 at the end.
+ */
+size_t iter_latest_many(struct iter *, struct record *out, size_t max);
+
+/*
+ * Values of the current series with start_ns < time < end_ns and the last one at or before start_ns (so the
+ * value at the start is known), newest first, each at the time it changed. Call again for more;
+ * 0 when done. start >= end gives none. Valid until the next iter_ call.
+ */
+void iter_range(struct iter *, int64_t start_ns, int64_t end_ns);
+size_t iter_read(struct iter *, struct record *out, size_t max);
+
+/*
+ * Earliest time from which the path's history is whole: 0 unless pages of it were reclaimed.
+ * The current series.
+ */
+int64_t iter_earliest(struct iter *);
+
+#endif

@@ -1,0 +1,197 @@
+/*
+ * The own metrics below /store: upstream's where they have a meaning here, and a few more.
+ */
+#include "base/clock.h"
+#include "store/store_priv.h"
+
+static struct store_stats
+stats_of(void *ctx)
+{
+	struct store_stats stats;
+
+	store_get_stats(ctx, &stats);
+	return stats;
+}
+
+static struct value
+read_value_count(void *ctx, struct arena *arena)
+{
+	(void)arena;
+	return (struct value){ .i = (int64_t)stats_of(ctx).values };
+}
+
+static struct value
+read_time_span(void *ctx, struct arena *arena)
+{
+	struct store *store = ctx;
+	int64_t from_ns = store->oldest_ts_ns;
+
+	(void)arena;
+	if (from_ns == TS_NONE)
+		from_ns = store->opened_ns;
+	return (struct value){ .i = clock_real_ns() - from_ns };
+}
+
+static struct value
+read_value_page_count(void *ctx, struct arena *arena)
+{
+	struct store *store = ctx;
+
+	(void)arena;
+	return (struct value){ .f = (double)store->page_count[0] };
+}
+
+static struct value
+read_timestamp_page_count(void *ctx, struct arena *arena)
+{
+	struct store *store = ctx;
+
+	(void)arena;
+	return (struct value){ .i = (int64_t)store->page_count[1] };
+}
+
+static struct value
+read_pages_in_use(void *ctx, struct arena *arena)
+{
+	struct store *store = ctx;
+
+	(void)arena;
+	return (struct value){ .i = (int64_t)(store->page_count[0] + store->page_count[1]) };
+}
+
+static struct value
+read_pages_total(void *ctx, struct arena *arena)
+{
+	(void)arena;
+	return (struct value){ .u = stats_of(ctx).pages_total };
+}
+
+static struct value
+read_page_utilization(void *ctx, struct arena *arena)
+{
+	struct store *store = ctx;
+	struct store_stats stats = stats_of(ctx);
+	double in_pages = (double)stats.values - (double)stats.series;
+	double pages = (double)store->page_count[0];
+
+	(void)arena;
+	return (struct value){ .f = pages > 0 ? in_pages / pages / PAGE_POINTS : 0 };
+}
+
+static struct value
+read_max_values_per_page(void *ctx, struct arena *arena)
+{
+	(void)ctx;
+	(void)arena;
+	return (struct value){ .u = PAGE_POINTS };
+}
+
+static struct value
+read_high_priority_count(void *ctx, struct arena *arena)
+{
+	struct store *store = ctx;
+
+	(void)arena;
+	return (struct value){ .u = store->pool.lens[HEAP_IDLE] };
+}
+
+static struct value
+read_low_priority_count(void *ctx, struct arena *arena)
+{
+	struct store *store = ctx;
+
+	(void)arena;
+	return (struct value){ .u = store->pool.lens[HEAP_LIVE] };
+}
+
+static struct value
+read_bytes_used(void *ctx, struct arena *arena)
+{
+	(void)arena;
+	return (struct value){ .u = stats_of(ctx).bytes_used };
+}
+
+static struct value
+read_bytes_limit(void *ctx, struct arena *arena)
+{
+	(void)arena;
+	return (struct value){ .u = stats_of(ctx).bytes_limit };
+}
+
+static struct value
+read_reclaimed_pages(void *ctx, struct arena *arena)
+{
+	(void)arena;
+	return (struct value){ .u = stats_of(ctx).pages_reclaimed };
+}
+
+static struct value
+read_series_count(void *ctx, struct arena *arena)
+{
+	(void)arena;
+	return (struct value){ .u = stats_of(ctx).series };
+}
+
+static struct value
+read_active_series_count(void *ctx, struct arena *arena)
+{
+	(void)arena;
+	return (struct value){ .u = stats_of(ctx).active_series };
+}
+
+static struct value
+read_endpoint_count(void *ctx, struct arena *arena)
+{
+	(void)arena;
+	return (struct value){ .u = stats_of(ctx).sets };
+}
+
+static const struct own_metric rows[] = {
+	{ "/store/metricValueCount", "Number of unique metrics values", UNIT_NONE, KIND_INT64, 0,
+	    read_value_count },
+	{ "/store/timeSpan", "Length of time for which values are kept", UNIT_SECONDS, KIND_DURATION,
+	    0, read_time_span },
+	{ "/store/valuePageCount", "Number of pages used for values", UNIT_NONE, KIND_FLOAT64, 0,
+	    read_value_page_count },
+	{ "/store/timestampPageCount", "Number of pages used for time stamps", UNIT_NONE,
+	    KIND_INT64, 0, read_timestamp_page_count },
+	{ "/store/totalPagesInUseCount", "Number of pages used", UNIT_NONE, KIND_INT64, 0,
+	    read_pages_in_use },
+	{ "/store/totalPages", "Number of pages used and still to be had", UNIT_NONE, KIND_UINT64,
+	    0, read_pages_total },
+	{ "/store/pageUtilization", "Part of the pages of values that is filled", UNIT_NONE,
+	    KIND_FLOAT64, 0, read_page_utilization },
+	{ "/store/maxValuesPerPage", "Most values a page holds", UNIT_NONE, KIND_UINT64, 0,
+	    read_max_values_per_page },
+	{ "/store/highPriorityCount", "Number of pages reclaimed first, as their series are inactive",
+	    UNIT_NONE, KIND_UINT64, 0, read_high_priority_count },
+	{ "/store/lowPriorityCount", "Number of pages of active series", UNIT_NONE, KIND_UINT64, 0,
+	    read_low_priority_count },
+	{ "/store/bytesUsed", "Memory used for values and series", UNIT_BYTES, KIND_UINT64, 0,
+	    read_bytes_used },
+	{ "/store/bytesLimit", "Most memory used for values and series", UNIT_BYTES, KIND_UINT64, 0,
+	    read_bytes_limit },
+	{ "/store/reclaimedPages", "Number of pages taken from their series while they held values",
+	    UNIT_NONE, KIND_UINT64, 0, read_reclaimed_pages },
+	{ "/store/seriesCount", "Number of series", UNIT_NONE, KIND_UINT64, 0, read_series_count },
+	{ "/store/activeSeriesCount", "Number of active series", UNIT_NONE, KIND_UINT64, 0,
+	    read_active_series_count },
+	{ "/store/endpointCount", "Number of endpoints with series", UNIT_NONE, KIND_UINT64, 0,
+	    read_endpoint_count },
+};
+
+int
+self_add(struct store *store, struct own *own, struct err *err)
+{
+	if (own_add(own, rows, ARRAY_LEN(rows), store, err) != 0)
+		return -1;
+	store->own = own;
+	return 0;
+}
+
+void
+self_remove(struct store *store)
+{
+	if (store->own != NULL)
+		own_remove(store->own, rows, store);
+}

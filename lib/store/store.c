@@ -1,0 +1,219 @@
+#include "store/store.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "store/cursor_priv.h"
+#include "store/iter.h"
+#include "store/set_priv.h"
+#include "store/store_priv.h"
+
+struct store *
+store_new(const struct store_conf *conf, struct own *own, struct err *err)
+{
+	struct store *store = calloc(1, sizeof(*store));
+
+	if (store == NULL) {
+		err_nomem(err);
+		return NULL;
+	}
+	store->limit_bytes = conf->memory_bytes;
+	store->opened_ns = clock_real_ns();
+	store->oldest_ts_ns = TS_NONE;
+	lock_init(&store->lock, LOCK_store);
+	map_init(&store->sets);
+	pages_init(&store->pool);
+	if (meta_table_init(&store->metas, err) != 0)
+		goto fail;
+	if (own != NULL && self_add(store, own, err) != 0)
+		goto fail;
+	return store;
+fail:
+	store_free(store);
+	return NULL;
+}
+
+void
+store_free(struct store *store)
+{
+	const struct map_entry *entry;
+	size_t pos = 0;
+
+	if (store == NULL)
+		return;
+	assert(store->cursors == NULL);
+	self_remove(store);
+	while ((entry = map_next(&store->sets, &pos)) != NULL) {
+		struct series_set *set = entry->value;
+
+		assert(set->refs == 1);
+		series_set_unref(set);
+	}
+	map_fini(&store->sets);
+	meta_table_fini(&store->metas);
+	pages_fini(&store->pool);
+	assert(store->used_bytes == 0);
+	lock_fini(&store->lock);
+	free(store);
+}
+
+/* REQUIRES the store's lock. */
+static struct series_set *
+find_set(struct store *store, struct str key)
+{
+	struct series_set *set = map_get(&store->sets, key);
+
+	return set == NULL ? NULL : series_set_ref(set);
+}
+
+/* A new set, one reference for the store and one for the caller. REQUIRES the store's lock. */
+static struct series_set *
+add_set(struct store *store, struct str key, struct err *err)
+{
+	struct series_set *set = set_new(store, key, err);
+
+	if (set == NULL)
+		return NULL;
+	if (places_open(set, err) != 0) {
+		series_set_unref(set);
+		return NULL;
+	}
+	if (map_put(&store->sets, (struct str){ set->key, set->key_len }, set) != 0) {
+		places_close(set);
+		series_set_unref(set);
+		err_nomem(err);
+		return NULL;
+	}
+	store->set_count++;
+	return series_set_ref(set);
+}
+
+struct series_set *
+store_set(struct store *store, struct str host, struct str app, struct err *err)
+{
+	char bytes[SET_KEY_MOST];
+	struct str key = { bytes, set_key(bytes, host, app) };
+	struct series_set *set;
+
+	if (key.len == 0) {
+		err_set(err, ERR_LIMIT, "name of an endpoint: longer than %d bytes", SET_KEY_MOST);
+		return NULL;
+	}
+	lock_take(&store->lock);
+	set = find_set(store, key);
+	if (set == NULL)
+		set = add_set(store, key, err);
+	lock_drop(&store->lock);
+	return set;
+}
+
+struct series_set *
+store_find(struct store *store, struct str host, struct str app)
+{
+	char bytes[SET_KEY_MOST];
+	struct str key = { bytes, set_key(bytes, host, app) };
+	struct series_set *set;
+
+	if (key.len == 0)
+		return NULL;
+	lock_take(&store->lock);
+	set = find_set(store, key);
+	lock_drop(&store->lock);
+	return set;
+}
+
+void
+store_forget(struct store *store, struct series_set *set)
+{
+	struct str key = { set->key, set->key_len };
+	bool found;
+
+	lock_take(&store->lock);
+	found = map_get(&store->sets, key) == set;
+	if (found) {
+		map_del(&store->sets, key);
+		places_close(set);
+		store->set_count--;
+	}
+	lock_drop(&store->lock);
+	if (found)
+		series_set_unref(set);
+}
+
+/* References to all sets, if they fit. Returns how many there are. REQUIRES the store's lock. */
+static size_t
+copy_sets(struct store *store, struct series_set **sets, size_t room)
+{
+	const struct map_entry *entry;
+	size_t pos = 0, n = 0;
+
+	if (store->sets.len > room)
+		return store->sets.len;
+	while ((entry = map_next(&store->sets, &pos)) != NULL)
+		sets[n++] = series_set_ref(entry->value);
+	return n;
+}
+
+static int
+cmp_sets(const void *a, const void *b)
+{
+	const struct series_set *x = *(struct series_set *const *)a;
+	const struct series_set *y = *(struct series_set *const *)b;
+	int order = str_cmp(x->host, y->host);
+
+	return order != 0 ? order : str_cmp(x->app, y->app);
+}
+
+int
+sets_snapshot(struct store *store, struct series_set ***out, size_t *n, struct err *err)
+{
+	struct series_set **sets = NULL;
+	size_t room = 0, count = 1;
+
+	while (sets == NULL || count > room) {
+		free(sets);
+		room = count;
+		sets = malloc(room * sizeof(struct series_set *));
+		if (sets == NULL) {
+			err_nomem(err);
+			return -1;
+		}
+		lock_take(&store->lock);
+		count = copy_sets(store, sets, room);
+		lock_drop(&store->lock);
+	}
+	qsort(sets, count, sizeof(struct series_set *), cmp_sets);
+	*out = sets;
+	*n = count;
+	return 0;
+}
+
+void
+sets_free(struct series_set **sets, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		series_set_unref(sets[i]);
+	free(sets);
+}
+
+void
+store_get_stats(struct store *store, struct store_stats *stats)
+{
+	uint64_t used = store->used_bytes;
+	uint64_t pages = store->page_count[0] + store->page_count[1];
+	uint64_t free_bytes = used < store->limit_bytes ? store->limit_bytes - used : 0;
+
+	*stats = (struct store_stats){
+		.sets = store->set_count,
+		.series = store->series_count,
+		.active_series = store->active_count,
+		.values = store->value_count,
+		.pages_total = pages + free_bytes / PAGE_BYTES,
+		.pages_free = free_bytes / PAGE_BYTES,
+		.pages_reclaimed = store->reclaimed_count,
+		.bytes_used = used,
+		.bytes_limit = store->limit_bytes,
+		.oldest_ts_ns = store->oldest_ts_ns,
+	};
+}
