@@ -1,0 +1,469 @@
+#include "fleet/fleet.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "fleet/fleet_priv.h"
+#include "fleet/target_conf_priv.h"
+
+#define FORGET_EVERY_NS (10 * NS_PER_S)
+#define RETRY_NS	(300 * NS_PER_MS)
+#define MS_LIMITS	24
+
+const char *
+origin_name(enum origin origin)
+{
+	static const char *const names[] = {
+		[ORIGIN_CONFIG] = "config",
+		[ORIGIN_API] = "api",
+		[ORIGIN_HEALTH_CHECKS] = "health-checks",
+		[ORIGIN_MDB] = "mdb",
+		[ORIGIN_SELF] = "self",
+	};
+
+	return origin < ORIGIN_COUNT ? names[origin] : "";
+}
+
+static struct value
+read_members(void *ctx, struct arena *arena)
+{
+	(void)arena;
+	return (struct value){ .u = ((struct fleet *)ctx)->member_count };
+}
+
+static struct value
+read_active(void *ctx, struct arena *arena)
+{
+	(void)arena;
+	return (struct value){ .u = ((struct fleet *)ctx)->active_count };
+}
+
+static struct value
+read_machines(void *ctx, struct arena *arena)
+{
+	(void)arena;
+	return (struct value){ .u = ((struct fleet *)ctx)->machine_count };
+}
+
+static const struct own_metric own_rows[] = {
+	{ "/fleet/totalEndpoints", "Endpoints known, inactive ones included", UNIT_NONE, KIND_UINT64,
+	    0, read_members },
+	{ "/fleet/activeEndpoints", "Endpoints being polled", UNIT_NONE, KIND_UINT64, 0, read_active },
+	{ "/fleet/machines", "Machines on the machine list", UNIT_NONE, KIND_UINT64, 0,
+	    read_machines },
+};
+
+static int
+add_own_metrics(struct fleet *fleet, struct err *err)
+{
+	static double limits[MS_LIMITS];
+	size_t n = own_geometric(0.1, 1e5, limits, MS_LIMITS);
+
+	if (own_add(fleet->own, own_rows, ARRAY_LEN(own_rows), fleet, err) != 0)
+		return -1;
+	fleet->decode_ms = own_dist_new(fleet->own, "/mdbd/decode-time", "Time to read the machine list",
+	    UNIT_MILLISECONDS, limits, n, err);
+	fleet->compare_ms = own_dist_new(fleet->own, "/mdbd/compare-time",
+	    "Time to find and apply what changed in it", UNIT_MILLISECONDS, limits, n, err);
+	return fleet->decode_ms == NULL || fleet->compare_ms == NULL ? -1 : 0;
+}
+
+/* --- its thread ----------------------------------------------------------------------------- */
+
+static void
+on_machine_list(void *ctx)
+{
+	struct fleet *fleet = ctx;
+	struct err err;
+
+	lock_take(&fleet->registry_lock);
+	if (machines_read(fleet, &err) != 0 && err.code != ERR_NOTFOUND) {
+		if (mdb_watch_is_fresh(fleet->watch))
+			mdb_watch_again(fleet->watch, RETRY_NS); /* still being written */
+		else
+			log_error("fleet", "%s; the list read before stays", err.text);
+	}
+	lock_drop(&fleet->registry_lock);
+}
+
+static void
+on_forget(struct loop_timer *timer)
+{
+	struct fleet *fleet = CONTAINER_OF(timer, struct fleet, forget_timer);
+
+	lock_take(&fleet->registry_lock);
+	members_forget(fleet, loop_now_ns(fleet->loop));
+	lock_drop(&fleet->registry_lock);
+	loop_timer_set(fleet->loop, timer, loop_now_ns(fleet->loop) + FORGET_EVERY_NS);
+}
+
+static void
+on_inbox(struct loop_task *task)
+{
+	struct fleet *fleet = CONTAINER_OF(task, struct fleet, inbox_task);
+	struct observation *seen, *next;
+
+	lock_take(&fleet->inbox_lock);
+	seen = fleet->inbox;
+	fleet->inbox = NULL;
+	lock_drop(&fleet->inbox_lock);
+	lock_take(&fleet->registry_lock);
+	for (; seen != NULL; seen = next) {
+		next = seen->next;
+		machines_observe(fleet, seen);
+		observation_free(seen);
+	}
+	lock_drop(&fleet->registry_lock);
+}
+
+/* Watches the machine list that the configuration names now. REQUIRES(registry_lock) */
+static void
+watch_machine_list(struct fleet *fleet)
+{
+	struct err err;
+
+	mdb_watch_free(fleet->watch);
+	fleet->watch = NULL;
+	if (fleet->mdb_file[0] == '\0')
+		return;
+	fleet->watch = mdb_watch_new(fleet->loop, fleet->mdb_file, on_machine_list, fleet, &err);
+	if (fleet->watch == NULL)
+		log_error("fleet", "machine list is not watched: %s", err.text);
+}
+
+static void
+on_reload(struct loop_task *task)
+{
+	struct fleet *fleet = CONTAINER_OF(task, struct fleet, reload_task);
+
+	lock_take(&fleet->registry_lock);
+	watch_machine_list(fleet);
+	lock_drop(&fleet->registry_lock);
+	if (fleet->watch != NULL)
+		on_machine_list(fleet);
+}
+
+static void *
+thread_main(void *arg)
+{
+	struct fleet *fleet = arg;
+
+	loop_run(fleet->loop);
+	return NULL;
+}
+
+void
+fleet_polled(void *ctx, struct endpoint *endpoint, const struct batch *batch)
+{
+	struct fleet *fleet = *(struct fleet **)ctx;
+	const struct target *target = endpoint_target(endpoint);
+	struct observation *seen;
+
+	if (!str_eq(target->app, STR(HEALTH_AGENT)))
+		return;
+	seen = observation_new(target->host, batch);
+	if (seen == NULL)
+		return; /* out of memory: the next poll brings the same */
+	lock_take(&fleet->inbox_lock);
+	seen->next = fleet->inbox;
+	fleet->inbox = seen;
+	lock_drop(&fleet->inbox_lock);
+	loop_post(fleet->loop, &fleet->inbox_task);
+}
+
+/* --- start and stop -------------------------------------------------------------------------- */
+
+struct fleet *
+fleet_new(struct pollers *pollers, struct store *store, struct own *own, struct err *err)
+{
+	static const char tls_options[] = "{tls: true, verify: false}";
+	struct fleet *fleet = calloc(1, sizeof(*fleet));
+
+	if (fleet == NULL) {
+		err_nomem(err);
+		return NULL;
+	}
+	fleet->pollers = pollers;
+	fleet->store = store;
+	fleet->own = own;
+	lock_init(&fleet->registry_lock, LOCK_registry);
+	lock_init(&fleet->fleet_lock, LOCK_fleet);
+	lock_init(&fleet->inbox_lock, LOCK_inbox);
+	fleet->forget_timer.fn = on_forget;
+	fleet->reload_task.fn = on_reload;
+	fleet->inbox_task.fn = on_inbox;
+	members_init(fleet);
+	machines_init(fleet);
+	fleet->loop = loop_new(err);
+	fleet->tls_doc = conf_parse(str_of(tls_options), "health-checks", err);
+	if (fleet->loop == NULL || fleet->tls_doc == NULL || add_own_metrics(fleet, err) != 0) {
+		fleet_free(fleet);
+		return NULL;
+	}
+	return fleet;
+}
+
+/* Takes over what conf says; the old stays if memory runs out. REQUIRES(registry_lock) */
+static int
+set_conf(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
+{
+	char *mdb_file = strdup(conf->mdb_file == NULL ? "" : conf->mdb_file);
+	char *own_app = strdup(conf->own_app);
+
+	if (mdb_file == NULL || own_app == NULL) {
+		free(mdb_file);
+		free(own_app);
+		err_nomem(err);
+		return -1;
+	}
+	free(fleet->mdb_file);
+	free(fleet->own_app);
+	fleet->mdb_file = mdb_file;
+	fleet->own_app = own_app;
+	conf_doc_unref(fleet->doc);
+	fleet->doc = conf->doc == NULL ? NULL : conf_doc_ref(conf->doc);
+	fleet->frequency_ns = conf->frequency_ns;
+	fleet->own_port = conf->own_port;
+	return 0;
+}
+
+/* Polls what the configuration lists, and no more what it listed before. REQUIRES(registry_lock) */
+static int
+apply_config(struct fleet *fleet, const struct conf *list, struct err *err)
+{
+	struct conf_report report;
+	int rc = 0;
+
+	fleet->generation++;
+	conf_report_init(&report, fleet->doc == NULL ? "" : fleet->doc->name);
+	for (const struct conf *element = list == NULL ? NULL : list->first;
+	     element != NULL && rc == 0; element = element->next) {
+		struct target *target = target_from_conf(fleet->doc, element, STR_EMPTY, STR_EMPTY,
+		    fleet->frequency_ns, &report);
+
+		if (target == NULL) {
+			conf_report_err(&report, err);
+			rc = -1;
+			break;
+		}
+		rc = member_want(fleet, target->host, target->app, ORIGIN_CONFIG, target, err);
+		target_unref(target);
+	}
+	conf_report_fini(&report);
+	if (rc == 0)
+		members_drop_old_config(fleet);
+	return rc;
+}
+
+/* Makes the target of a registration. NULL with err. */
+static struct target *
+registered_target(struct fleet *fleet, struct str host, struct str app, struct str body,
+    bool from_loopback, struct err *err)
+{
+	struct conf_doc *doc = conf_parse(body, "body", err);
+	struct target *target, *guarded = NULL;
+	struct conf_report report;
+	struct target proto;
+
+	if (doc == NULL)
+		return NULL;
+	conf_report_init(&report, doc->name);
+	target = target_from_conf(doc, doc->root, host, app, fleet->frequency_ns, &report);
+	if (target == NULL) {
+		conf_report_err(&report, err);
+	} else {
+		proto = *target;
+		proto.deny_link_local = true;
+		proto.deny_loopback = !from_loopback;
+		guarded = target_new(&proto);
+		if (guarded == NULL)
+			err_nomem(err);
+	}
+	conf_report_fini(&report);
+	target_unref(target);
+	conf_doc_unref(doc);
+	return guarded;
+}
+
+/* One row of the registry at start. REQUIRES(registry_lock) */
+static void
+restore(void *ctx, struct str host, struct str app, struct str body, bool from_loopback)
+{
+	struct fleet *fleet = ctx;
+	struct err err;
+	struct target *target = registered_target(fleet, host, app, body, from_loopback, &err);
+
+	if (target == NULL || member_want(fleet, host, app, ORIGIN_API, target, &err) != 0)
+		log_error("fleet", "registered endpoint is not polled: host=%.*s app=%.*s error=%s",
+		    STR_ARG(host), STR_ARG(app), err.text);
+	target_unref(target);
+}
+
+/* REQUIRES(registry_lock) */
+static void
+open_registry(struct fleet *fleet, const char *state_dir)
+{
+	struct err err;
+
+	if (state_dir == NULL || state_dir[0] == '\0')
+		return;
+	fleet->db_wanted = true;
+	fleet->db = registry_db_open(state_dir, &err);
+	if (fleet->db == NULL || registry_db_each(fleet->db, restore, fleet, &err) != 0)
+		log_error("fleet", "%s; PUT and DELETE of endpoints will fail", err.text);
+}
+
+int
+fleet_start(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
+{
+	int rc;
+
+	lock_take(&fleet->registry_lock);
+	rc = set_conf(fleet, conf, err);
+	if (rc == 0)
+		rc = apply_config(fleet, conf->endpoints, err);
+	if (rc == 0) {
+		open_registry(fleet, conf->state_dir);
+		watch_machine_list(fleet);
+		if (fleet->watch != NULL && machines_read(fleet, err) != 0)
+			log_warn("fleet", "%s; watching for it", err->text);
+		loop_timer_set(fleet->loop, &fleet->forget_timer, loop_now_ns(fleet->loop) + FORGET_EVERY_NS);
+	}
+	lock_drop(&fleet->registry_lock);
+	if (rc != 0)
+		return -1;
+	rc = pthread_create(&fleet->thread, NULL, thread_main, fleet);
+	if (rc != 0) {
+		err_errno(err, rc, "start the fleet's thread");
+		return -1;
+	}
+	fleet->running = true;
+	return 0;
+}
+
+void
+fleet_stop(struct fleet *fleet)
+{
+	if (fleet == NULL)
+		return;
+	if (fleet->running) {
+		loop_stop(fleet->loop);
+		pthread_join(fleet->thread, NULL);
+		fleet->running = false;
+	}
+	lock_take(&fleet->registry_lock);
+	members_stop(fleet);
+	lock_drop(&fleet->registry_lock);
+}
+
+void
+fleet_free(struct fleet *fleet)
+{
+	struct observation *seen;
+
+	if (fleet == NULL)
+		return;
+	assert(!fleet->running);
+	own_remove(fleet->own, own_rows, fleet);
+	mdb_watch_free(fleet->watch);
+	loop_free(fleet->loop);
+	while ((seen = fleet->inbox) != NULL) {
+		fleet->inbox = seen->next;
+		observation_free(seen);
+	}
+	members_fini(fleet);
+	machines_fini(fleet);
+	registry_db_close(fleet->db);
+	conf_doc_unref(fleet->doc);
+	conf_doc_unref(fleet->tls_doc);
+	free(fleet->mdb_file);
+	free(fleet->own_app);
+	lock_fini(&fleet->registry_lock);
+	lock_fini(&fleet->fleet_lock);
+	lock_fini(&fleet->inbox_lock);
+	free(fleet);
+}
+
+int
+fleet_reload(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
+{
+	int rc;
+
+	lock_take(&fleet->registry_lock);
+	rc = set_conf(fleet, conf, err);
+	if (rc == 0)
+		rc = apply_config(fleet, conf->endpoints, err);
+	if (rc == 0)
+		machines_refresh(fleet);
+	lock_drop(&fleet->registry_lock);
+	if (rc == 0)
+		loop_post(fleet->loop, &fleet->reload_task);
+	return rc;
+}
+
+/* --- registration over the API --------------------------------------------------------------- */
+
+/* -1 if registrations can't be kept although they should be. REQUIRES(registry_lock) */
+static int
+check_registry(const struct fleet *fleet, struct err *err)
+{
+	if (fleet->db != NULL || !fleet->db_wanted)
+		return 0;
+	err_set(err, ERR_IO, "the registry is not available; see the log of the start");
+	return -1;
+}
+
+int
+fleet_put(struct fleet *fleet, struct str host, struct str app, struct str body,
+    bool from_loopback, bool *created, struct err *err)
+{
+	struct target *target;
+	struct member *member;
+	int rc = -1;
+
+	if (body.len > FLEET_BODY_BYTES_MAX) {
+		err_set(err, ERR_CONFIG, "body is larger than %d bytes", FLEET_BODY_BYTES_MAX);
+		return -1;
+	}
+	lock_take(&fleet->registry_lock);
+	target = registered_target(fleet, host, app, body, from_loopback, err);
+	if (target == NULL || check_registry(fleet, err) != 0)
+		goto out;
+	/* On disk first: what was answered with 201 is there after a crash. */
+	if (fleet->db != NULL &&
+	    registry_db_put(fleet->db, host, app, body, from_loopback, err) != 0)
+		goto out;
+	member = member_find(fleet, host, app);
+	*created = member == NULL || member->wanted[ORIGIN_API] == NULL;
+	rc = member_want(fleet, host, app, ORIGIN_API, target, err);
+out:
+	lock_drop(&fleet->registry_lock);
+	target_unref(target);
+	return rc;
+}
+
+int
+fleet_delete(struct fleet *fleet, struct str host, struct str app, struct err *err)
+{
+	struct member *member;
+	int rc = -1;
+
+	lock_take(&fleet->registry_lock);
+	member = member_find(fleet, host, app);
+	if (member == NULL || member->deleted) {
+		err_set(err, ERR_NOTFOUND, "no endpoint %.*s/%.*s", STR_ARG(host), STR_ARG(app));
+	} else if (member->wanted[ORIGIN_API] == NULL) {
+		err_set(err, ERR_DENIED, "endpoint %.*s/%.*s was not registered over the API but by: %s",
+		    STR_ARG(host), STR_ARG(app), origin_name(member->origin));
+	} else if (check_registry(fleet, err) == 0 &&
+	    (fleet->db == NULL || registry_db_delete(fleet->db, host, app, err) == 0)) {
+		rc = member_want(fleet, host, app, ORIGIN_API, NULL, err);
+		if (rc == 0)
+			member_hide(fleet, member);
+	}
+	lock_drop(&fleet->registry_lock);
+	return rc;
+}

@@ -1,0 +1,129 @@
+/*
+ * fleet/fleet_priv.h - the parts of a fleet.
+ *
+ *   fleet.c     the outside: start and stop, configuration, API registrations
+ *   members.c   who is in the fleet, for which origins, polled or gone
+ *   machines.c  the machine list and the health agents' announcements, to members
+ *
+ * Changes are serialised by the lock `registry`, which may be held over SQLite; the lock `fleet` guards
+ * what readers look at and is held for moments only.
+ */
+#ifndef SCOTTY_FLEET_FLEET_PRIV_H
+#define SCOTTY_FLEET_FLEET_PRIV_H
+
+#include <pthread.h>
+
+#include "base/hash.h"
+#include "base/lock.h"
+#include "fleet/discovery_priv.h"
+#include "fleet/fleet.h"
+#include "fleet/mdb_priv.h"
+#include "fleet/registry_db_priv.h"
+
+struct member {
+	_Atomic unsigned refs;
+	struct fleet *fleet;
+	char *key;			/* HOST/APP, owned; never changes */
+	struct str host, app;		/* parts of it */
+	struct series_set *set;		/* its history; never changes */
+	/* by lock fleet */
+	struct target *wanted[ORIGIN_COUNT];
+	enum origin origin;		/* in force, or last in force */
+	struct target *target;		/* that origin's */
+	struct endpoint *endpoint;	/* NULL = inactive */
+	struct endpoint_status last;	/* of an inactive one */
+	bool deleted;			/* over the API: not shown any more */
+	bool gone;			/* inactive, so in the list of those */
+	int64_t gone_ns;		/* monotonic, since when */
+	struct member *gone_prev, *gone_next;
+	unsigned generation;		/* of the configuration that names it */
+};
+
+struct observation;
+
+struct fleet {
+	struct pollers *pollers;
+	struct store *store;
+	struct own *own;
+	struct own_dist *decode_ms, *compare_ms;
+	struct lock registry_lock, fleet_lock;
+
+	/* by registry_lock */
+	struct conf_doc *doc;
+	int64_t frequency_ns;
+	char *mdb_file, *own_app;
+	uint16_t own_port;
+	struct registry_db *db;		/* NULL = registrations are not kept */
+	bool db_wanted;			/* there is a state directory */
+	unsigned generation;
+	struct machine_list *mdb;	/* as applied last */
+	struct map machines;		/* host to struct machine_state */
+	struct conf_doc *tls_doc;	/* options of an application that wants TLS */
+
+	/* by fleet_lock */
+	struct map members;		/* key to struct member */
+	struct member **sorted;		/* those shown; NULL = to be made anew */
+	size_t sorted_len;
+	struct member *gone_first, *gone_last;	/* longest gone first */
+	size_t gone_count;
+
+	/* fleet's thread */
+	struct loop *loop;
+	pthread_t thread;
+	bool running;
+	struct mdb_watch *watch;
+	struct loop_timer forget_timer;
+	struct loop_task reload_task;	/* posted by fleet_reload */
+
+	struct lock inbox_lock;
+	struct observation *inbox;	/* by inbox_lock: newest first */
+	struct loop_task inbox_task;
+
+	_Atomic uint64_t member_count, active_count, machine_count;
+};
+
+/* members.c. All but members_init need registry_lock. */
+void members_init(struct fleet *);
+void members_fini(struct fleet *);
+/*
+ * Origin wants host/app polled as target says (gets a reference), or, target NULL, no more. The first origin
+ * in order that wants it counts. -1 with err: nothing changed.
+ */
+int member_want(struct fleet *, struct str host, struct str app, enum origin, struct target *,
+    struct err *);
+/* The member, lent, or NULL. */
+struct member *member_find(struct fleet *, struct str host, struct str app);
+/* Drops what was wanted by the configuration before the current generation. */
+void members_drop_old_config(struct fleet *);
+/* Marks a member that the API has deleted: gone from the list at once. */
+void member_hide(struct fleet *, struct member *);
+/* Ends all polling. */
+void members_stop(struct fleet *);
+/* Forgets members gone for long, or too many; now is the loop's time. */
+void members_forget(struct fleet *, int64_t now_ns);
+
+/* machines.c; registry_lock held. */
+void machines_init(struct fleet *);
+void machines_fini(struct fleet *);
+/*
+ * Reads the machine list and applies what changed. -1 with ERR_NOTFOUND (no file), or what is wrong with
+ * it: the list applied before stays.
+ */
+int machines_read(struct fleet *, struct err *);
+/* Builds all targets anew, after the frequency or our own port changed. */
+void machines_refresh(struct fleet *);
+/* What the health agent of a machine announced. */
+void machines_observe(struct fleet *, const struct observation *);
+
+/* One poll's announcements on their way from a poller's thread to the fleet's. */
+struct observation {
+	struct observation *next;
+	struct arena arena;		/* holds all text and apps */
+	struct str host;
+	struct announced *apps;
+	size_t len;
+};
+struct observation *observation_new(struct str host, const struct batch *);	/* NULL: no memory */
+void observation_free(struct observation *);
+
+#endif

@@ -1,0 +1,24 @@
+/*
+ * fleet/target_conf_priv.h - an `endpoints` element of the configuration, or the body of a PUT, to a target.
+ */
+#ifndef SCOTTY_FLEET_TARGET_CONF_PRIV_H
+#define SCOTTY_FLEET_TARGET_CONF_PRIV_H
+
+#include "base/conf.h"
+#include "poller/target.h"
+
+#define NAME_BYTES_MAX 255	/* host, app, address, region */
+
+/*
+ * Checks element, which doc holds, and makes its target, with one reference. host and app, when not empty, are
+ * given already (by the URL): the element may leave them out but not contradict them. NULL with at
+ * least one complaint (or memory out, which is a complaint too). The guard is left open.
+ */
+struct target *target_from_conf(struct conf_doc *doc, const struct conf *element, struct str host,
+    struct str app, int64_t frequency_ns, struct conf_report *);
+
+/* As above, only checking. */
+bool target_check(const struct conf *element, struct str host, struct str app,
+    struct conf_report *);
+
+#endif

@@ -1,0 +1,77 @@
+/*
+ * poller/endpoint_priv.h - what endpoint.c and poller.c share: the pool, its threads, and what one
+ * poll needs. Tests turn a poller's loop by hand with it.
+ */
+#ifndef SCOTTY_POLLER_ENDPOINT_PRIV_H
+#define SCOTTY_POLLER_ENDPOINT_PRIV_H
+
+#include <pthread.h>
+
+#include "base/loop.h"
+#include "poller/gate.h"
+#include "poller/poller.h"
+
+/*
+ * One poll: taken from its poller when it starts and given back when it is over, so that memory
+ * goes with what is under way, not with the number of endpoints.
+ */
+struct poll {
+	struct poll_job job; /* lent to the source */
+	struct batch batch;
+	struct endpoint *owner;
+	struct loop_task react_task; /* acts on what was reported */
+	struct loop_timer deadline;
+	bool running;      /* started, and neither DONE nor FAILED was reported */
+	bool connected;    /* reported, not acted on yet */
+	enum ep_event end; /* EV_DONE or EV_FAILED was reported; EV_TICK: neither yet */
+	struct err err;    /* why, if EV_FAILED */
+	struct poll *next; /* of those at rest */
+};
+
+/* A thread that polls. All fields belong to it once it runs. */
+struct poller {
+	struct pollers *pool;
+	struct loop *loop;
+	struct source_env env;
+	struct endpoint *endpoints; /* those it polls, newest first */
+	struct poll *rest;          /* polls to be used again */
+	size_t rest_count;
+	struct loop_task stop_task;
+	pthread_t thread;
+	bool started; /* pollers_new and pollers_free: the thread is there */
+};
+
+struct pollers {
+	/* Constant. */
+	struct store *store;
+	struct own *own;
+	void (*polled)(void *ctx, struct endpoint *, const struct batch *);
+	void *ctx;
+	struct poller *pollers;
+	unsigned count;
+	int64_t began_mono_ns;
+	struct own_dist *collection_times, *tricorder_times, *changed, *lateness;
+	bool own_added;
+
+	/* pollers_set, any poller. */
+	_Atomic int64_t connect_timeout_ns, poll_timeout_ns, stale_after_ns;
+	_Atomic uint64_t max_response;
+	struct gate connections, polls;
+
+	/* Own metrics: any poller adds, any thread reads. */
+	_Atomic uint64_t endpoint_count, poll_count, failed_count, bad_count, skipped_count;
+};
+
+/* pollers_new without starting the threads; pollers_free without waiting for them. */
+struct pollers *pollers_make(
+    const struct pollers_conf *, struct store *, struct resolver *, struct own *, struct err *);
+void pollers_unmake(struct pollers *);
+
+/* A poll with an empty batch, bound by max_response. NULL when out of memory. */
+struct poll *poller_take_poll(struct poller *);
+void poller_give_poll(struct poller *, struct poll *);
+
+/* Ends all endpoints of a poller; their series stay as they are. The poller's thread. */
+void endpoints_end(struct poller *);
+
+#endif
