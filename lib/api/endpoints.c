@@ -1,0 +1,125 @@
+/*
+ * /api/endpoints: which endpoints there are and how they fare; registering and removing them.
+ */
+#include "api/admin_priv.h"
+#include "api/members_priv.h"
+#include "base/clock.h"
+
+static void
+put_text(struct json *json, const char *key, struct str value)
+{
+	json_key(json, key);
+	json_string(json, value);
+}
+
+static void
+put_bool(struct json *json, const char *key, bool value)
+{
+	json_key(json, key);
+	json_bool(json, value);
+}
+
+static void
+put_count(struct json *json, const char *key, uint64_t value)
+{
+	json_key(json, key);
+	json_u64(json, value);
+}
+
+static void
+put_seconds(struct json *json, const char *key, int64_t ns)
+{
+	json_key(json, key);
+	json_f64(json, (double)ns / (double)NS_PER_S);
+}
+
+static void
+put_endpoint(struct json *json, const struct member_view *view)
+{
+	const struct endpoint_status *status = &view->status;
+
+	json_begin_object(json);
+	put_text(json, "hostName", view->host);
+	put_text(json, "appName", view->app);
+	put_text(json, "source", str_of(view->source));
+	put_text(json, "address", view->address);
+	put_count(json, "port", view->port);
+	put_text(json, "state", str_of(ep_state_text(status->state)));
+	put_bool(json, "active", view->active);
+	put_bool(json, "down", status->down);
+	put_text(json, "error", str_of(status->error));
+	json_key(json, "lastPoll");
+	json_ts(json, status->last_poll_ts_ns);
+	put_seconds(json, "pollSeconds", status->poll_ns);
+	put_count(json, "metricCount", status->metric_count);
+	put_text(json, "origin", str_of(origin_name(view->origin)));
+	put_count(json, "badMetrics", status->bad_count);
+	put_text(json, "badMetric", str_of(status->bad_text));
+	put_count(json, "skippedTicks", status->skipped);
+	put_bool(json, "stale", status->stale);
+	put_seconds(json, "waitConnectSeconds", status->wait_connect_ns);
+	put_seconds(json, "connectSeconds", status->connect_ns);
+	put_seconds(json, "waitPollSeconds", status->wait_poll_ns);
+	json_end_object(json);
+}
+
+void
+endpoints_get(struct request *req, struct response *resp)
+{
+	members_answer(req, resp, put_endpoint);
+}
+
+/* The endpoint that all of the rest of the path names. 0 or -1. */
+static int
+named_endpoint(struct request *req, struct str *host, struct str *app, struct err *err)
+{
+	struct str rest = req->rest;
+
+	if (request_endpoint(req, &rest, host, app, err) != 0)
+		return -1;
+	if (rest.len > 0) {
+		err_set(err, ERR_NOTFOUND, "nothing is below an endpoint");
+		return -1;
+	}
+	return 0;
+}
+
+void
+registration_put(struct request *req, struct response *resp)
+{
+	struct str host, app;
+	bool created;
+	struct err err;
+
+	if (!admin_allowed(req)) {
+		response_status(req, resp, 403);
+		return;
+	}
+	if (named_endpoint(req, &host, &app, &err) != 0 ||
+	    fleet_put(req->service->env.fleet, host, app, req->body, req->from_loopback, &created,
+		&err) != 0) {
+		response_err(req, resp, &err);
+		return;
+	}
+	resp->status = created ? 201 : 200;
+	buf_puts(&resp->body, "{}\n");
+}
+
+void
+registration_delete(struct request *req, struct response *resp)
+{
+	struct str host, app;
+	struct err err;
+
+	if (!admin_allowed(req)) {
+		response_status(req, resp, 403);
+		return;
+	}
+	if (named_endpoint(req, &host, &app, &err) != 0 ||
+	    fleet_delete(req->service->env.fleet, host, app, &err) != 0) {
+		response_err(req, resp, &err);
+		return;
+	}
+	resp->status = 204;
+	resp->content_type = NULL;
+}

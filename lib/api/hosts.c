@@ -1,0 +1,168 @@
+/*
+ * GET /api/hosts/HOST/APP[/PATH]: the history of one endpoint's metrics.
+ */
+#include "api/hosts_priv.h"
+
+#include <stdlib.h>
+
+#include "api/json_array_priv.h"
+#include "base/clock.h"
+#include "store/iter.h"
+
+#define DEFAULT_MINUTES 60
+#define NS_PER_MINUTE	(60 * NS_PER_S)
+#define RECORDS		64
+
+struct host_array {
+	struct json_array array;
+	struct series_set *set;		/* a reference */
+	struct iter *iter;
+	const struct metric_desc *desc;	/* the series to show; NULL = no more */
+	bool in_series;			/* its values are being written */
+	int64_t start_ns;
+};
+
+/* Moves on to the next series. */
+static void
+next_series(struct host_array *a)
+{
+	a->in_series = false;
+	if (!iter_next_series(a->iter, &a->desc))
+		a->desc = NULL;
+}
+
+static void
+begin_series(struct host_array *a)
+{
+	struct json *json = &a->array.json;
+
+	json_begin_object(json);
+	json_desc(json, a->desc);
+	json_key(json, "values");
+	json_begin_array(json);
+	iter_range(a->iter, a->start_ns, INT64_MAX);
+	a->in_series = true;
+}
+
+static void
+put_value(struct json *json, const struct record *record)
+{
+	json_begin_object(json);
+	json_key(json, "timestamp");
+	json_ts(json, record->ts_ns);
+	json_key(json, "value");
+	json_value(json, record->desc, &record->value);
+	json_key(json, "active");
+	json_bool(json, record->active);
+	json_end_object(json);
+}
+
+static enum stream_result
+host_element(struct json_array *array)
+{
+	struct host_array *a = CONTAINER_OF(array, struct host_array, array);
+	struct record records[RECORDS];
+	size_t n;
+
+	if (a->desc == NULL)
+		return STREAM_END;
+	if (!a->in_series)
+		begin_series(a);
+	n = iter_read(a->iter, records, RECORDS);
+	for (size_t i = 0; i < n; i++)
+		put_value(&array->json, &records[i]);
+	if (n == 0) {
+		json_end_array(&array->json);
+		json_desc_tail(&array->json, a->desc);
+		json_end_object(&array->json);
+		next_series(a);
+	}
+	return STREAM_MORE;
+}
+
+static void
+host_free(struct json_array *array)
+{
+	struct host_array *a = CONTAINER_OF(array, struct host_array, array);
+
+	iter_free(a->iter);
+	series_set_unref(a->set);
+	free(a);
+}
+
+int64_t
+request_history_start(struct request *req, int64_t minutes)
+{
+	struct str text = request_param(req, "history");
+	int64_t span_ns, start_ns;
+
+	/* As upstream's strconv.Atoi: a plus sign is fine, and what is no number counts as absent. */
+	if (text.len > 1 && text.p[0] == '+' && text.p[1] != '-')
+		text = str_sub(text, 1, text.len);
+	str_to_i64(text, &minutes);
+	if (__builtin_mul_overflow(minutes, NS_PER_MINUTE, &span_ns) ||
+	    __builtin_sub_overflow(req->now_ns, span_ns, &start_ns))
+		return minutes > 0 ? INT64_MIN : INT64_MAX - 1;
+	return start_ns;
+}
+
+/*
+ * Begins with the metric of exactly that path; if there is none, with those under it, unless it is to
+ * be a single one. 0 or -1.
+ */
+static int
+find_first(struct host_array *a, struct str path, bool singleton, struct err *err)
+{
+	if (path.len > 0) {
+		a->iter = iter_new(a->set, path, ITER_EXACT, err);
+		if (a->iter == NULL)
+			return -1;
+		next_series(a);
+		if (a->desc != NULL || singleton)
+			return 0;
+		iter_free(a->iter);
+	}
+	a->iter = iter_new(a->set, path, ITER_UNDER, err);
+	if (a->iter == NULL)
+		return -1;
+	next_series(a);
+	return 0;
+}
+
+struct series_set *
+request_series(struct request *req, struct str *rest, struct err *err)
+{
+	struct str host, app;
+	struct series_set *set;
+
+	if (request_endpoint(req, rest, &host, &app, err) != 0)
+		return NULL;
+	set = store_find(req->service->env.store, host, app);
+	if (set == NULL)
+		err_set(err, ERR_NOTFOUND, "no such endpoint");
+	return set;
+}
+
+void
+hosts_get(struct request *req, struct response *resp)
+{
+	struct host_array *a = malloc(sizeof(*a));
+	struct str rest = req->rest, path;
+	struct err err;
+
+	if (a == NULL) {
+		response_status(req, resp, 503);
+		return;
+	}
+	json_array_init(&a->array, request_wants_text(req), host_element, host_free);
+	a->iter = NULL;
+	a->start_ns = request_history_start(req, DEFAULT_MINUTES);
+	a->set = request_series(req, &rest, &err);
+	if (a->set == NULL || request_metric_path(req, rest, &path, &err) != 0 ||
+	    find_first(a, path, request_param(req, "singleton").len > 0, &err) != 0) {
+		host_free(&a->array);
+		response_err(req, resp, &err);
+		return;
+	}
+	resp->stream = &a->array.stream;
+}

@@ -1,0 +1,315 @@
+#include "scottyd/config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "base/clock.h"
+#include "fleet/fleet.h"
+#include "pstore/writer.h"
+#include "sources/resolver.h"
+#include "sources/source.h"
+
+#define CONFIG_DIR  "/etc/scotty"
+#define CONFIG_NAME "scottyd.yaml"
+
+/* Descriptors kept from polling for the API, the registry, the log; upstream's number. */
+#define RESERVED_FDS 50
+
+static const struct conf_opt top_opts[] = {
+	{ "listen", CONF_TEXT, "127.0.0.1:6980", "main port, HOST:PORT; :6980 = all addresses", 0, 0 },
+	{ "insecure", CONF_BOOL, "false",
+	    "true lets listen name an address that other machines reach: there is no TLS yet", 0, 0 },
+	{ "tsdbListen", CONF_TEXT, NULL, NULL, 0, 0 },
+	{ "influxListen", CONF_TEXT, NULL, NULL, 0, 0 },
+	{ "stateDir", CONF_TEXT, "/var/lib/scotty",
+	    "what is kept over restarts; \"\" = nothing on disk", 0, 0 },
+	{ "collection", CONF_TREE, NULL, "how endpoints are polled", 0, 0 },
+	{ "store", CONF_TREE, NULL, "how much history is kept", 0, 0 },
+	{ "mdbFile", CONF_TEXT, "/var/lib/scotty/mdb",
+	    "machine list (JSON); applications are found in each machine's /health-checks", 0, 0 },
+	{ "endpoints", CONF_TREE, NULL, "endpoints registered by hand", 0, 0 },
+	{ "adminToken", CONF_SECRET, NULL,
+	    "bearer token for PUT and DELETE; absent = from loopback only", 0, 0 },
+	{ "writers", CONF_TREE, NULL, NULL, 0, 0 },
+	{ NULL, CONF_TREE, NULL, NULL, 0, 0 },
+};
+
+static const struct conf_opt collection_opts[] = {
+	{ "frequency", CONF_DURATION, "30s", "interval of endpoints that name none",
+	    100 * NS_PER_MS, 24 * 3600 * NS_PER_S },
+	{ "threads", CONF_INT, "0", "pollers; 0 = one per processor", 0, 256 },
+	{ "connections", CONF_INT, "0", "endpoints polled at once; 0 = open-file limit less 50", 0,
+	    1000000 },
+	{ "polls", CONF_INT, "0", "of those, how many may transfer; 0 = no limit", 0, 1000000 },
+	{ "connectTimeout", CONF_DURATION, "5s", "", NS_PER_MS, 3600 * NS_PER_S },
+	{ "pollTimeout", CONF_DURATION, "10s", "from connected to the last byte", NS_PER_MS,
+	    3600 * NS_PER_S },
+	{ "maxResponse", CONF_SIZE, "64MiB", "memory that one poll may take", 1 << 10,
+	    INT64_C(1) << 32 },
+	{ "staleAfter", CONF_DURATION, "5m",
+	    "without a good poll, metrics become inactive; 0 = never, as upstream", 0, INT64_MAX },
+	{ NULL, CONF_TREE, NULL, NULL, 0, 0 },
+};
+
+static const struct conf_opt store_opts[] = {
+	{ "memory", CONF_SIZE, "50%", "history in memory: 4GiB, or % of RAM", 1 << 20, INT64_MAX },
+	{ "diskRetention", CONF_DURATION, NULL, NULL, 0, INT64_MAX },
+	{ NULL, CONF_TREE, NULL, NULL, 0, 0 },
+};
+
+/* The address part of listen reaches this machine only. */
+static bool
+is_loopback_only(struct str host)
+{
+	struct net_addr addr;
+
+	return str_eq(host, STR("localhost")) ||
+	    (resolver_numeric(host, &addr) && net_addr_is_loopback(&addr));
+}
+
+static void
+check_listen(struct config *config, const struct conf *root, struct conf_report *report)
+{
+	const struct conf *at = config->listen_from_flag ? NULL : conf_child(root, "listen");
+	struct str host;
+	uint16_t port;
+	struct err err;
+
+	if (api_parse_listen(str_of(config->listen), &host, &port, &err) != 0) {
+		conf_complain(report, at, "%s", err.text);
+		return;
+	}
+	config->open = !is_loopback_only(host);
+	if (config->open && !config->listen_from_flag && !config->insecure)
+		conf_complain(report, at,
+		    "'listen' names an address that other machines reach, and there is no TLS: say "
+		    "'insecure: true' if that is meant");
+}
+
+/* A writer element holds `consumer` and one key that names the writer. */
+static void
+check_writers(const struct conf *list, struct conf_report *report)
+{
+	if (list == NULL)
+		return;
+	if (list->shape != CONF_LIST) {
+		conf_complain(report, list, "'writers' must be a list");
+		return;
+	}
+	for (const struct conf *element = list->first; element != NULL; element = element->next) {
+		bool named = false;
+
+		for (const struct conf *key = element->first; key != NULL; key = key->next) {
+			if (element->shape != CONF_MAP || str_eq(key->key, STR("consumer")))
+				continue;
+			named = true;
+			if (writer_find(key->key) == NULL)
+				conf_complain(report, key, "no writer '%.*s' in this build", STR_ARG(key->key));
+		}
+		if (!named)
+			conf_complain(report, element, "One writer field must be defined.");
+	}
+}
+
+static void
+check_file(const struct conf *root, struct conf_report *report)
+{
+	conf_check(root, top_opts, report);
+	conf_check(conf_child(root, "collection"), collection_opts, report);
+	conf_check(conf_child(root, "store"), store_opts, report);
+	check_writers(conf_child(root, "writers"), report);
+	fleet_check_endpoints(conf_child(root, "endpoints"), report);
+}
+
+/* Raises the open-file limit as far as it goes and returns it. */
+static uint64_t
+open_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return 1024;
+	if (limit.rlim_cur < limit.rlim_max) {
+		struct rlimit raised = { limit.rlim_max, limit.rlim_max };
+
+		if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+			limit = raised;
+	}
+	return limit.rlim_cur;
+}
+
+/* HOST:PORT with another port. */
+static char *
+with_port(const char *listen, int64_t port)
+{
+	const char *colon = strrchr(listen, ':');
+	char *out;
+
+	if (asprintf(&out, "%.*s:%lld", (int)(colon == NULL ? 0 : colon - listen), listen,
+		(long long)port) < 0)
+		return NULL;
+	return out;
+}
+
+static char *
+text_or(const char *flag, const struct conf *root, const char *name)
+{
+	return flag != NULL ? strdup(flag) : str_dup(conf_text(root, top_opts, name));
+}
+
+/* Fills config from a file that was checked, and the flags. -1 when out of memory or a secret is not to be had. */
+static int
+fill(struct config *config, const struct flags *flags, const struct conf *root, struct err *err)
+{
+	const struct conf *collection = conf_child(root, "collection");
+	const struct conf *store = conf_child(root, "store");
+	uint64_t files = open_file_limit();
+
+	config->listen = text_or(flags->listen, root, "listen");
+	config->listen_from_flag = flags->listen != NULL;
+	if (config->listen != NULL && flags->port >= 0) {
+		char *listen = with_port(config->listen, flags->port);
+
+		free(config->listen);
+		config->listen = listen;
+	}
+	config->insecure = conf_bool(root, top_opts, "insecure");
+	config->state_dir = text_or(flags->state_dir, root, "stateDir");
+	config->mdb_file = text_or(flags->mdb_file, root, "mdbFile");
+	config->own_app = strdup(flags->name != NULL ? flags->name : "scotty");
+	if (config->listen == NULL || config->state_dir == NULL || config->mdb_file == NULL ||
+	    config->own_app == NULL) {
+		err_nomem(err);
+		return -1;
+	}
+	config->frequency_ns = flags->frequency_ns >= 0 ?
+	    flags->frequency_ns :
+	    conf_duration_ns(collection, collection_opts, "frequency");
+	config->threads = (unsigned)conf_int(collection, collection_opts, "threads");
+	config->connections = (uint64_t)(flags->connections >= 0 ?
+		flags->connections :
+		conf_int(collection, collection_opts, "connections"));
+	if (config->connections == 0)
+		config->connections = files > RESERVED_FDS ? files - RESERVED_FDS : 1;
+	config->polls = (uint64_t)(flags->polls >= 0 ?
+		flags->polls :
+		conf_int(collection, collection_opts, "polls"));
+	config->connect_timeout_ns = conf_duration_ns(collection, collection_opts, "connectTimeout");
+	config->poll_timeout_ns = conf_duration_ns(collection, collection_opts, "pollTimeout");
+	config->max_response = conf_size(collection, collection_opts, "maxResponse");
+	config->stale_after_ns = conf_duration_ns(collection, collection_opts, "staleAfter");
+	config->store_bytes = flags->memory_percent >= 0 ?
+	    conf_memory_bytes() / 100 * (uint64_t)flags->memory_percent :
+	    conf_size(store, store_opts, "memory");
+	config->endpoints = conf_child(root, "endpoints");
+	return conf_secret(root, "adminToken", &config->admin_token, err);
+}
+
+/* The file to read, on the heap; NULL when there is none to read. */
+static char *
+find_file(const struct flags *flags)
+{
+	char *path;
+
+	if (flags->config != NULL)
+		return strdup(flags->config);
+	if (asprintf(&path, "%s/%s", flags->config_dir != NULL ? flags->config_dir : CONFIG_DIR,
+		CONFIG_NAME) < 0)
+		return NULL;
+	if (access(path, F_OK) == 0)
+		return path;
+	free(path);
+	return NULL;
+}
+
+int
+config_load(struct config *config, const struct flags *flags, struct conf_report *report)
+{
+	char *path = find_file(flags);
+	const struct conf *root = NULL;
+	struct err err;
+
+	*config = (struct config){ 0 };
+	if (path != NULL) {
+		config->doc = conf_load(path, &err);
+		if (config->doc == NULL) {
+			conf_complain(report, NULL, "%s", err.text);
+			goto out;
+		}
+		root = config->doc->root;
+		report->name = config->doc->name;
+		check_file(root, report);
+	}
+	if (report->count == 0 && fill(config, flags, root, &err) != 0)
+		conf_complain(report, conf_child(root, "adminToken"), "%s", err.text);
+	if (report->count == 0)
+		check_listen(config, root, report);
+out:
+	free(path);
+	if (report->count == 0)
+		return 0;
+	config_fini(config);
+	return -1;
+}
+
+void
+config_fini(struct config *config)
+{
+	free(config->listen);
+	free(config->state_dir);
+	free(config->mdb_file);
+	free(config->own_app);
+	conf_secret_free(config->admin_token);
+	conf_doc_unref(config->doc);
+	*config = (struct config){ 0 };
+}
+
+static void
+generate_rows(FILE *out, const struct conf_opt *opts, const char *indent)
+{
+	for (; opts->name != NULL; opts++)
+		if (opts->dflt != NULL)
+			fprintf(out, "%s%s: %s%*s# %s\n", indent, opts->name,
+			    opts->dflt[0] == '\0' ? "\"\"" : opts->dflt,
+			    (int)(strlen(opts->name) + strlen(opts->dflt) < 30 ?
+				    30 - strlen(opts->name) - strlen(opts->dflt) :
+				    1),
+			    "", opts->help);
+}
+
+void
+config_generate(FILE *out)
+{
+	fputs("# scottyd.yaml: every key with its default. JSON will do as well.\n"
+	      "# Sizes: 64MiB, 4GiB, 50% (of RAM). Times: 30s, 1h30m.\n\n",
+	    out);
+	generate_rows(out, top_opts, "");
+	fputs("# adminToken: {file: /etc/scotty/admin-token}   # lets PUT and DELETE in from afar\n\n"
+	      "collection:\n",
+	    out);
+	generate_rows(out, collection_opts, "  ");
+	fputs("\nstore:\n", out);
+	generate_rows(out, store_opts, "  ");
+	fputs("\nendpoints: []\n"
+	      "# - host: web1              # host and app are the identity\n"
+	      "#   app: health agent\n"
+	      "#   address: 10.0.0.1       # default: host\n"
+	      "#   port: 6910\n"
+	      "#   source: tricorder       # see below\n"
+	      "#   interval: 30s           # default: collection.frequency\n"
+	      "#   region: us-east-1       # optional\n"
+	      "#   options: {}             # what the source takes:\n",
+	    out);
+	for (size_t i = 0; source_at(i) != NULL; i++) {
+		const struct source_ops *source = source_at(i);
+
+		fprintf(out, "#\n# source %s: %s\n", source->name, source->help);
+		for (const struct conf_opt *opt = source->opts; opt != NULL && opt->name != NULL; opt++)
+			fprintf(out, "#   %s: %s   # %s\n", opt->name, opt->dflt == NULL ? "" : opt->dflt,
+			    opt->help);
+	}
+}

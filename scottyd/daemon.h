@@ -1,0 +1,23 @@
+/*
+ * scottyd/daemon.h - the whole program as one object: made bottom up, taken down in reverse.
+ *
+ *   own > store > resolver > pollers > fleet > api
+ *
+ * Threads: main.
+ */
+#ifndef SCOTTY_SCOTTYD_DAEMON_H
+#define SCOTTY_SCOTTYD_DAEMON_H
+
+#include "base/err.h"
+#include "scottyd/config.h"
+
+struct daemon;
+
+/* Starts everything; the API is ready when it returns. argv is shown at /proc/args. */
+struct daemon *daemon_new(const struct config *, int argc, char **argv, struct err *);
+/* Another configuration: what can't change while running is logged. The old one stays on error. */
+int daemon_reload(struct daemon *, const struct config *, struct err *);
+/* Stops within 2 s. NULL and half-started are fine. */
+void daemon_free(struct daemon *);
+
+#endif
