@@ -65,10 +65,13 @@ static const struct conf_opt store_opts[] = {
 static bool
 is_loopback_only(struct str host)
 {
+	static const struct net_addr any_ipv4 = { .family = AF_INET }, any_ipv6 = { .family = AF_INET6 };
 	struct net_addr addr;
 
-	return str_eq(host, STR("localhost")) ||
-	    (resolver_numeric(host, &addr) && net_addr_is_loopback(&addr));
+	if (!resolver_numeric(host, &addr))
+		return str_eq(host, STR("localhost"));
+	return net_addr_is_loopback(&addr) &&
+	    memcmp(&addr, &any_ipv4, sizeof(addr)) != 0 && memcmp(&addr, &any_ipv6, sizeof(addr)) != 0;
 }
 
 static void

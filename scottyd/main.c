@@ -17,14 +17,14 @@
 
 enum { EXIT_OK = 0, EXIT_RUNTIME = 1, EXIT_USAGE = 2 };
 
-/* The configuration's complaints on standard error, or NULL text when there are none. */
+/* Complaints go to standard error, a line each. */
 static int
 load(struct config *config, const struct flags *flags)
 {
 	struct conf_report report;
 	int rc;
 
-	conf_report_init(&report, NULL);
+	conf_report_init(&report, "");
 	rc = config_load(config, flags, &report);
 	if (rc != 0)
 		fprintf(stderr, "%.*s", STR_ARG(buf_view(&report.text)));

@@ -93,13 +93,10 @@ host_free(struct json_array *array)
 int64_t
 request_history_start(struct request *req, int64_t minutes)
 {
-	struct str text = request_param(req, "history");
 	int64_t span_ns, start_ns;
 
-	/* As upstream's strconv.Atoi: a plus sign is fine, and what is no number counts as absent. */
-	if (text.len > 1 && text.p[0] == '+' && text.p[1] != '-')
-		text = str_sub(text, 1, text.len);
-	str_to_i64(text, &minutes);
+	/* What is no number counts as absent. */
+	str_to_i64(request_param(req, "history"), &minutes);
 	if (__builtin_mul_overflow(minutes, NS_PER_MINUTE, &span_ns) ||
 	    __builtin_sub_overflow(req->now_ns, span_ns, &start_ns))
 		return minutes > 0 ? INT64_MIN : INT64_MAX - 1;

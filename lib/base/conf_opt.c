@@ -43,7 +43,8 @@ add_line(struct conf_report *report, struct conf_place at, const char *fmt, va_l
 	buf_puts(text, report->name);
 	if (at.line != 0)
 		buf_printf(text, ":%d:%d", at.line, at.column);
-	buf_puts(text, ": ");
+	if (text->len > begin)
+		buf_puts(text, ": ");
 	buf_vprintf(text, fmt, args);
 	if (text->len > begin)
 		conf_mask_controls(text->p + begin, text->len - begin);

@@ -250,7 +250,6 @@ store(struct endpoint *ep)
 	struct append_stats stats;
 	struct err err;
 
-	loop_timer_clear(ep->poller->loop, &ep->poll->deadline);
 	batch_end(batch, loop_real_ns(ep->poller->loop));
 	if (store_append(ep->series, batch, &stats, &err) == 0)
 		succeed(ep, &stats);

@@ -62,7 +62,10 @@ struct pollers {
 	_Atomic uint64_t endpoint_count, poll_count, failed_count, bad_count, skipped_count;
 };
 
-/* pollers_new without starting the threads; pollers_free without waiting for them. */
+/*
+ * pollers_new without starting the threads; pollers_free without stopping them: no endpoint may be
+ * left.
+ */
 struct pollers *pollers_make(
     const struct pollers_conf *, struct store *, struct resolver *, struct own *, struct err *);
 void pollers_unmake(struct pollers *);

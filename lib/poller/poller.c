@@ -173,7 +173,7 @@ poller_take_poll(struct poller *poller)
 	if (most < poll->batch.arena.used_bytes)
 		most = poll->batch.arena.used_bytes;
 	poll->batch.arena.limit_bytes = (size_t)most;
-	poll->running = poll->connected = false;
+	poll->connected = false;
 	poll->end = EV_TICK;
 	return poll;
 }
@@ -237,7 +237,7 @@ poller_init(struct poller *poller, struct pollers *pool, struct resolver *resolv
 static void
 poller_fini(struct poller *poller)
 {
-	endpoints_end(poller);
+	assert(poller->endpoints == NULL);
 	while (poller->rest != NULL) {
 		struct poll *poll = poller->rest;
 

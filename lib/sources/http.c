@@ -1037,6 +1037,7 @@ transfer_aim_tls(CURL *c, const struct http_target *target)
 static bool
 transfer_aim(struct http_transfer *t, struct http_request *req, const struct net_addr *addr)
 {
+	curl_off_t most = req->max_bytes < INT64_MAX ? (curl_off_t)req->max_bytes : INT64_MAX;
 	struct http_target *target = req->target;
 	char where[WHERE_BYTES];
 	CURL *c = t->curl;
@@ -1054,8 +1055,7 @@ transfer_aim(struct http_transfer *t, struct http_request *req, const struct net
 	           CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_HTTPHEADER, &target->headers) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_CLOSESOCKETDATA, target->multi) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)req->max_bytes) ==
-	           CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_MAXFILESIZE_LARGE, most) == CURLE_OK &&
 	       transfer_aim_tls(c, target);
 }
 

@@ -1,4 +1,4 @@
-#include "json_scan_priv.h"
+#include "sources/json_scan_priv.h"
 
 #include <assert.h>
 

@@ -1,4 +1,4 @@
-#include "source.h"
+#include "sources/source.h"
 
 #define X(name) extern const struct source_ops source_##name;
 #include "source_table.inc"

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "messages/own.h"
-#include "source.h"
+#include "sources/source.h"
 
 struct self {
 	struct source source;

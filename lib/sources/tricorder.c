@@ -5,9 +5,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "http.h"
-#include "source.h"
-#include "tricorder_parse_priv.h"
+#include "sources/http.h"
+#include "sources/source.h"
+#include "sources/tricorder_parse_priv.h"
 
 /* What answer and batch may take beyond max_response, and what the batch may take at least. */
 #define EXTRA_BYTES	  (1024 * 1024)

@@ -3,13 +3,13 @@
  * which says how to read the value, may come after it. Values that are arrays or objects are
  * checked and counted by that walk, and walked again to take them in.
  */
-#include "tricorder_parse_priv.h"
+#include "sources/tricorder_parse_priv.h"
 
 #include <assert.h>
 #include <math.h>
 #include <string.h>
 
-#include "json_scan_priv.h"
+#include "sources/json_scan_priv.h"
 #include "messages/number.h"
 
 /* Most tags of one metric: more than any backend takes, few enough to sort by insertion. */
