@@ -160,7 +160,7 @@ release(struct endpoint *ep)
 	ep->has_poll = ep->has_connection = false;
 }
 
-/* ACT_FAIL, ACT_CANCEL. why is lent from the poll, so it goes last. */
+/* ACT_FAIL, ACT_CANCEL. why may be lent from the poll, which is given back last. */
 static void
 fail(struct endpoint *ep, const struct err *why)
 {

@@ -286,13 +286,9 @@ set_timeouts(struct fixture *f, int64_t connect_ns, int64_t poll_ns)
 }
 
 struct target *
-target_of(unsigned port, const struct source_ops *ops)
+target_of(const char *host, unsigned port, const struct source_ops *ops)
 {
-	char host[16];
-	struct target *target;
-
-	snprintf(host, sizeof(host), "host%u", port);
-	target = target_new(&(struct target){
+	struct target *target = target_new(&(struct target){
 	    .host = str_of(host),
 	    .app = STR("app"),
 	    .address = STR("10.0.0.1"),
@@ -300,15 +296,16 @@ target_of(unsigned port, const struct source_ops *ops)
 	    .source = ops,
 	    .interval_ns = INTERVAL_NS,
 	});
+
 	assert_non_null(target);
 	return target;
 }
 
 struct endpoint *
-add_replacing(
-    struct fixture *f, unsigned port, const struct source_ops *ops, struct endpoint *replaces)
+add_target(struct fixture *f, const char *host, unsigned port, const struct source_ops *ops,
+    struct endpoint *replaces)
 {
-	struct target *target = target_of(port, ops);
+	struct target *target = target_of(host, port, ops);
 	struct endpoint *ep;
 	struct err err;
 
@@ -316,6 +313,16 @@ add_replacing(
 	target_unref(target);
 	assert_non_null(ep);
 	return ep;
+}
+
+struct endpoint *
+add_replacing(
+    struct fixture *f, unsigned port, const struct source_ops *ops, struct endpoint *replaces)
+{
+	char host[16];
+
+	snprintf(host, sizeof(host), "host%u", port);
+	return add_target(f, host, port, ops, replaces);
 }
 
 struct endpoint *

@@ -65,9 +65,11 @@ void settle(struct fixture *);
 void advance_one_turn(struct fixture *, int64_t ns);
 void advance(struct fixture *, int64_t ns);
 
-/* hostPORT/app at 10.0.0.1:PORT. Caller unrefs. */
-struct target *target_of(unsigned port, const struct source_ops *);
-/* Adds target_of: add waits for the poller to take it in, add_replacing does not. */
+/* HOST/app at 10.0.0.1:PORT. Caller unrefs. */
+struct target *target_of(const char *host, unsigned port, const struct source_ops *);
+struct endpoint *add_target(struct fixture *, const char *host, unsigned port,
+    const struct source_ops *, struct endpoint *replaces);
+/* Adds hostPORT: add waits for the poller to take it in, add_replacing does not. */
 struct endpoint *add(struct fixture *, unsigned port, const struct source_ops *);
 struct endpoint *add_replacing(
     struct fixture *, unsigned port, const struct source_ops *, struct endpoint *replaces);

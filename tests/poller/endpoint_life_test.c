@@ -149,7 +149,13 @@ removal_before_a_report_is_acted_on_drops_it(void **state)
 	settle(&f);
 	assert_int_equal(f.polled, 0);
 	assert_int_equal(scripts[1].cancelled, 0); /* it was over already */
-	finish(&f);
+	/* The next poll uses the same memory and is none the wiser. */
+	ep = add(&f, 1, &plain_ops);
+	go_to_tick(&f, ep);
+	assert_state(ep, EP_CONNECTING);
+	advance(&f, CONNECT_TIMEOUT_NS);
+	assert_state(ep, EP_FAILED_TO_CONNECT);
+	remove_and_finish(&f, ep);
 }
 
 static void
@@ -326,6 +332,31 @@ memory_goes_with_what_is_under_way(void **state)
 }
 
 static void
+a_crowd_is_not_remembered(void **state)
+{
+	enum { N = 100 };
+	struct fixture f;
+	struct endpoint *eps[N];
+
+	(void)state;
+	begin(&f);
+	scripts[1].reports_inside_start = true;
+	for (unsigned i = 0; i < N; i++) {
+		char host[16];
+
+		snprintf(host, sizeof(host), "crowd%u", i);
+		eps[i] = add_target(&f, host, 1, &plain_ops, NULL);
+	}
+	settle(&f);
+	advance(&f, INTERVAL_NS); /* all in one turn */
+	assert_int_equal(f.pool->poll_count, N);
+	assert_in_range(f.pool->pollers[0].rest_count, 1, N / 2);
+	for (unsigned i = 0; i < N; i++)
+		endpoint_remove(eps[i]);
+	finish(&f);
+}
+
+static void
 a_pool_needs_all_its_memory(void **state)
 {
 	struct fixture f;
@@ -357,7 +388,7 @@ a_pool_needs_all_its_memory(void **state)
 static void
 adding_takes_all_its_memory_first(void **state)
 {
-	struct target *target = target_of(1, &plain_ops);
+	struct target *target = target_of("host1", 1, &plain_ops);
 	struct fixture f;
 	struct endpoint *ep, *new;
 	struct err err;
@@ -600,6 +631,7 @@ main(void)
 		cmocka_unit_test(staleness_passes_on_to_the_replacement),
 		cmocka_unit_test(an_endpoint_that_comes_back_finds_its_series),
 		cmocka_unit_test(memory_goes_with_what_is_under_way),
+		cmocka_unit_test(a_crowd_is_not_remembered),
 		cmocka_unit_test(a_pool_needs_all_its_memory),
 		cmocka_unit_test(adding_takes_all_its_memory_first),
 		cmocka_unit_test(a_poll_without_memory_fails_and_recovers),

@@ -226,6 +226,32 @@ a_failure_before_connected_is_failed_to_connect(void **state)
 }
 
 static void
+the_times_of_a_failed_poll_are_its_own(void **state)
+{
+	struct fixture f;
+	struct endpoint *ep;
+
+	(void)state;
+	begin(&f);
+	ep = add(&f, 1, &plain_ops);
+	go_to_tick(&f, ep);
+	report_connected(&scripts[1]);
+	settle(&f);
+	advance(&f, NS_PER_S);
+	report_failed(&scripts[1], "cut off");
+	settle(&f);
+	assert_int_equal(status_of(ep).connect_ns, 0);
+	assert_int_equal(status_of(ep).poll_ns, NS_PER_S);
+	go_to_tick(&f, ep);
+	advance(&f, NS_PER_MS);
+	report_failed(&scripts[1], "refused");
+	settle(&f);
+	assert_int_equal(status_of(ep).connect_ns, NS_PER_MS);
+	assert_int_equal(status_of(ep).poll_ns, 0);
+	remove_and_finish(&f, ep);
+}
+
+static void
 a_failure_after_connected_is_failed_to_poll(void **state)
 {
 	struct fixture f;
@@ -538,24 +564,12 @@ endpoints_do_not_start_together(void **state)
 
 	(void)state;
 	begin(&f);
+	scripts[1].refuses_to_open = true;
 	for (unsigned i = 0; i < N; i++) {
 		char host[16];
-		struct target *target;
-		struct err err;
 
 		snprintf(host, sizeof(host), "spread%u", i);
-		target = target_new(&(struct target){
-		    .host = str_of(host),
-		    .app = STR("app"),
-		    .port = 1,
-		    .source = &plain_ops,
-		    .interval_ns = INTERVAL_NS,
-		});
-		assert_non_null(target);
-		scripts[1].refuses_to_open = true;
-		eps[i] = endpoint_add(f.pool, target, NULL, &err);
-		assert_non_null(eps[i]);
-		target_unref(target);
+		eps[i] = add_target(&f, host, 1, &plain_ops, NULL);
 	}
 	log_set_level(LOG_ERROR);
 	settle(&f);
@@ -599,6 +613,9 @@ time_in_line_does_not_count_towards_deadlines(void **state)
 	advance(&f, 40 * NS_PER_S);
 	assert_state(first, EP_FAILED_TO_CONNECT);
 	assert_state(second, EP_CONNECTING);
+	/* Since its own tick, though another one passed meanwhile. */
+	assert_true(status_of(second).lateness_ns >= 40 * NS_PER_S);
+	assert_true(status_of(second).skipped > 0);
 	advance(&f, 39 * NS_PER_S);
 	assert_state(second, EP_CONNECTING);
 	endpoint_remove(first);
@@ -712,6 +729,7 @@ main(void)
 		cmocka_unit_test(the_four_times_of_a_poll_are_kept),
 		cmocka_unit_test(bad_metrics_cost_only_themselves),
 		cmocka_unit_test(a_failure_before_connected_is_failed_to_connect),
+		cmocka_unit_test(the_times_of_a_failed_poll_are_its_own),
 		cmocka_unit_test(a_failure_after_connected_is_failed_to_poll),
 		cmocka_unit_test(the_error_stays_until_the_next_success),
 		cmocka_unit_test(connecting_has_a_deadline),
