@@ -9,25 +9,25 @@
 #include "base/hash.h"
 #include "messages/number.h"
 
-#define PATH_MOST_BYTES	 4096
+#define PATH_MOST_BYTES  4096
 #define SHOWN_PATH_BYTES 100 /* of a path in bad_text, which names two at most */
-#define FIRST_ROOM	 32
-#define FIRST_STAMPS	 8
+#define FIRST_ROOM       32
+#define FIRST_STAMPS     8
 
 /* A slot of the set of paths and tags. */
 struct seen {
 	uint32_t hash;
-	uint32_t place;	/* 1 + the metric's index; 0 = free */
+	uint32_t place; /* 1 + the metric's index; 0 = free */
 };
 
 /* A slot of the table from group to time stamp. */
 struct stamp {
 	int64_t group;
-	int64_t ts;	/* TS_NONE = free */
+	int64_t ts; /* TS_NONE = free */
 };
 
 struct batch_index {
-	size_t room;	/* of the arrays */
+	size_t room; /* of the arrays */
 	struct metric_desc *desc;
 	struct value *value;
 	int64_t *group;
@@ -40,7 +40,7 @@ struct batch_index {
 	size_t stamp_cap, stamp_len; /* a power of two, at least twice as many as used */
 	struct stamp *last_stamp;    /* of the metric before: groups often come in a row */
 
-	struct str path_before;	     /* of the metric before, bad or not */
+	struct str path_before; /* of the metric before, bad or not */
 };
 
 #define ARRAYS_BYTES (sizeof(struct metric_desc) + sizeof(struct value) + 2 * sizeof(int64_t))
@@ -285,13 +285,15 @@ value_is_sound(struct batch *b, const struct metric_desc *desc, const struct val
 		bad_path(b, "Unknown kind", desc->path);
 		return false;
 	}
-	if (desc->kind == KIND_LIST && (desc->sub_kind == KIND_NONE ||
-	    desc->sub_kind == KIND_LIST || desc->sub_kind == KIND_DIST)) {
+	if (desc->kind == KIND_LIST &&
+	    (desc->sub_kind == KIND_NONE || desc->sub_kind == KIND_LIST ||
+	        desc->sub_kind == KIND_DIST)) {
 		bad_path(b, "Bad list", desc->path);
 		return false;
 	}
-	if (desc->kind == KIND_DIST && (value->dist == NULL ||
-	    value->dist->len != desc->limit_count + 1 || !limits_rise(desc))) {
+	if (desc->kind == KIND_DIST &&
+	    (value->dist == NULL || value->dist->len != desc->limit_count + 1 ||
+	        !limits_rise(desc))) {
 		bad_path(b, "Bad distribution", desc->path);
 		return false;
 	}

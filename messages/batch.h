@@ -21,17 +21,17 @@
 #include "messages/metric.h"
 
 struct batch {
-	struct arena arena;		/* sources allocate what their metrics point to from it */
+	struct arena arena; /* sources allocate what their metrics point to from it */
 	size_t len;
 	const struct metric_desc *desc;
 	const struct value *value;
-	const int64_t *group;		/* metrics of equal group share their time stamp */
-	const int64_t *ts;		/* ns since 1970, never TS_NONE once batch_end was called */
-	size_t bad_count;		/* metrics left out */
-	char bad_text[256];		/* the first of them and why; "" if none. Valid UTF-8 */
+	const int64_t *group; /* metrics of equal group share their time stamp */
+	const int64_t *ts;    /* ns since 1970, never TS_NONE once batch_end was called */
+	size_t bad_count;     /* metrics left out */
+	char bad_text[256];   /* the first of them and why; "" if none. Valid UTF-8 */
 	/* private: */
-	struct batch_index *index;	/* arrays' room, seen paths, stamps of groups */
-	size_t last_len;		/* of the poll before: how much room to begin with */
+	struct batch_index *index; /* arrays' room, seen paths, stamps of groups */
+	size_t last_len;           /* of the poll before: how much room to begin with */
 	bool unordered;
 };
 

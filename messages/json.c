@@ -146,26 +146,30 @@ json_key_str(struct json *j, struct str key)
 	set_end(j->out, p);
 }
 
-/* What a byte of a string asks for. */
+/* What a byte of a string asks for: one of these, or a backslash and the letter given. */
 enum {
 	AS_IS,
-	HIGH = 'h',	/* part of a character beyond ASCII, or no UTF-8 at all */
-	HEX = 'u',	/* \u00XX */
-	/* all others: a backslash and this letter */
+	HIGH = 'h', /* part of a character beyond ASCII, or no UTF-8 at all */
+	HEX = 'u',  /* \u00XX */
 };
 
-#define HEX_8	HEX, HEX, HEX, HEX, HEX, HEX, HEX, HEX
-#define HIGH_16 HIGH, HIGH, HIGH, HIGH, HIGH, HIGH, HIGH, HIGH, \
-		HIGH, HIGH, HIGH, HIGH, HIGH, HIGH, HIGH, HIGH
-
 static const unsigned char escapes[256] = {
-	HEX_8, HEX, 't', 'n', HEX, HEX, 'r', HEX, HEX, HEX_8, HEX_8,
-	['"'] = '"', ['\\'] = '\\', ['<'] = HEX, ['>'] = HEX, ['&'] = HEX,
-	[0x80] = HIGH_16, HIGH_16, HIGH_16, HIGH_16, HIGH_16, HIGH_16, HIGH_16, HIGH_16,
+	[0 ... 0x08] = HEX,
+	['\t'] = 't',
+	['\n'] = 'n',
+	[0x0B ... 0x0C] = HEX,
+	['\r'] = 'r',
+	[0x0E ... 0x1F] = HEX,
+	['"'] = '"',
+	['\\'] = '\\',
+	['<'] = HEX,
+	['>'] = HEX,
+	['&'] = HEX,
+	[0x80 ... 0xFF] = HIGH,
 };
 
 /* The byte c in each of eight. */
-#define EIGHT(c) ((uint64_t)(c) * UINT64_C(0x0101010101010101))
+#define EIGHT(c) ((uint64_t)(c)*UINT64_C(0x0101010101010101))
 
 /*
  * True if escapes[] says AS_IS of all eight bytes. Taking 1 from a zero byte sets its top bit, as
@@ -179,7 +183,7 @@ are_clean(uint64_t bytes)
 	uint64_t quote = (bytes & ~EIGHT('"' ^ '&')) ^ EIGHT('"');
 	uint64_t backslash = bytes ^ EIGHT('\\');
 	uint64_t found = bytes | (bytes - EIGHT(0x20)) | (angle - EIGHT(1)) | (quote - EIGHT(1)) |
-			 (backslash - EIGHT(1));
+	                 (backslash - EIGHT(1));
 
 	return (found & EIGHT(0x80)) == 0;
 }
@@ -418,8 +422,8 @@ base64(struct json *j, const struct list *list)
 	for (size_t i = 0; i < list->len; i += 3) {
 		const struct value *v = &list->values[i];
 		size_t left = list->len - i;
-		uint64_t bits = v[0].u << 16 | (left > 1 ? v[1].u << 8 : 0) |
-				(left > 2 ? v[2].u : 0);
+		uint64_t bits =
+		    v[0].u << 16 | (left > 1 ? v[1].u << 8 : 0) | (left > 2 ? v[2].u : 0);
 
 		*p++ = letters[bits >> 18 & 63];
 		*p++ = letters[bits >> 12 & 63];

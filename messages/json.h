@@ -6,7 +6,8 @@
  * at again, so a document can be streamed in pieces of any size. No newline follows its end. Room
  * is taken ahead: a buf's limit is reached up to 100 bytes early.
  *
- * Escaping is Go's: < > & and U+2028/9 as \uXXXX; each byte that is not UTF-8, and U+FFFD itself, as \ufffd.
+ * Escaping is Go's: < > & and U+2028/9 as \uXXXX; each byte that is not UTF-8, and U+FFFD itself,
+ * as \ufffd.
  *
  * Threads: a writer belongs to its owner.
  */
@@ -26,25 +27,25 @@
 struct json {
 	struct buf *out;
 	bool indent;
-	unsigned depth;			/* open arrays and objects, at most JSON_DEPTH */
+	unsigned depth; /* open arrays and objects, at most JSON_DEPTH */
 	bool after_key;
-	bool used[JSON_DEPTH + 1];	/* the level has an element already */
+	bool used[JSON_DEPTH + 1]; /* the level has an element already */
 };
 
 void json_init(struct json *, struct buf *out, bool indent);
 
 void json_begin_object(struct json *);
-void json_end_object(struct json *);	/* an empty one is "{}" */
+void json_end_object(struct json *); /* an empty one is "{}" */
 void json_begin_array(struct json *);
-void json_end_array(struct json *);	/* an empty one is "[]" */
-void json_key_str(struct json *, struct str);	/* plain ASCII, nothing to escape */
+void json_end_array(struct json *);           /* an empty one is "[]" */
+void json_key_str(struct json *, struct str); /* plain ASCII, nothing to escape */
 void json_string(struct json *, struct str);
 void json_bool(struct json *, bool);
 void json_null(struct json *);
 void json_u64(struct json *, uint64_t);
 void json_i64(struct json *, int64_t);
-void json_f64(struct json *, double);	/* NaN and infinities: null */
-void json_f32(struct json *, float);	/* the float's shortest digits */
+void json_f64(struct json *, double); /* NaN and infinities: null */
+void json_f32(struct json *, float);  /* the float's shortest digits */
 
 /* Inline, so that the length of a literal is known when compiling. */
 static inline void
@@ -58,8 +59,8 @@ void json_string_unless_empty(struct json *, const char *key, struct str);
 /* A time stamp, "secs.nanos" in quotes; TS_NONE gives "". */
 void json_ts(struct json *, int64_t ts_ns);
 /*
- * A value as scotty's REST calls show it: distribution {"sum","count","counts","rollOverCount"} or null,
- * list of uint8 as base64, time and duration in the unit as strings.
+ * A value as scotty's REST calls show it: distribution {"sum","count","counts","rollOverCount"} or
+ * null, list of uint8 as base64, time and duration in the unit as strings.
  */
 void json_value(struct json *, const struct metric_desc *, const struct value *);
 /*

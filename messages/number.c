@@ -13,17 +13,16 @@
 /* One rounding per operation, which the quick ways below rely on. */
 _Static_assert(FLT_EVAL_METHOD == 0, "doubles must be computed as doubles");
 
-static const char digit_pairs[] =
-	"00010203040506070809"
-	"10111213141516171819"
-	"20212223242526272829"
-	"30313233343536373839"
-	"40414243444546474849"
-	"50515253545556575859"
-	"60616263646566676869"
-	"70717273747576777879"
-	"80818283848586878889"
-	"90919293949596979899";
+static const char digit_pairs[] = "00010203040506070809"
+                                  "10111213141516171819"
+                                  "20212223242526272829"
+                                  "30313233343536373839"
+                                  "40414243444546474849"
+                                  "50515253545556575859"
+                                  "60616263646566676869"
+                                  "70717273747576777879"
+                                  "80818283848586878889"
+                                  "90919293949596979899";
 
 static unsigned
 digit_count(uint64_t value)
@@ -142,17 +141,16 @@ static const uint64_t pow10_coarse[][3] = {
 };
 
 /* 5^n, shifted up to set the top bit. */
-static const uint64_t pow5_fine[] = {
-	UINT64_C(0x8000000000000000), UINT64_C(0xA000000000000000), UINT64_C(0xC800000000000000),
-	UINT64_C(0xFA00000000000000), UINT64_C(0x9C40000000000000), UINT64_C(0xC350000000000000),
-	UINT64_C(0xF424000000000000), UINT64_C(0x9896800000000000), UINT64_C(0xBEBC200000000000),
-	UINT64_C(0xEE6B280000000000), UINT64_C(0x9502F90000000000), UINT64_C(0xBA43B74000000000),
-	UINT64_C(0xE8D4A51000000000), UINT64_C(0x9184E72A00000000), UINT64_C(0xB5E620F480000000),
-	UINT64_C(0xE35FA931A0000000), UINT64_C(0x8E1BC9BF04000000), UINT64_C(0xB1A2BC2EC5000000),
-	UINT64_C(0xDE0B6B3A76400000), UINT64_C(0x8AC7230489E80000), UINT64_C(0xAD78EBC5AC620000),
-	UINT64_C(0xD8D726B7177A8000), UINT64_C(0x878678326EAC9000), UINT64_C(0xA968163F0A57B400),
-	UINT64_C(0xD3C21BCECCEDA100), UINT64_C(0x84595161401484A0), UINT64_C(0xA56FA5B99019A5C8)
-};
+static const uint64_t pow5_fine[] = { UINT64_C(0x8000000000000000), UINT64_C(0xA000000000000000),
+	UINT64_C(0xC800000000000000), UINT64_C(0xFA00000000000000), UINT64_C(0x9C40000000000000),
+	UINT64_C(0xC350000000000000), UINT64_C(0xF424000000000000), UINT64_C(0x9896800000000000),
+	UINT64_C(0xBEBC200000000000), UINT64_C(0xEE6B280000000000), UINT64_C(0x9502F90000000000),
+	UINT64_C(0xBA43B74000000000), UINT64_C(0xE8D4A51000000000), UINT64_C(0x9184E72A00000000),
+	UINT64_C(0xB5E620F480000000), UINT64_C(0xE35FA931A0000000), UINT64_C(0x8E1BC9BF04000000),
+	UINT64_C(0xB1A2BC2EC5000000), UINT64_C(0xDE0B6B3A76400000), UINT64_C(0x8AC7230489E80000),
+	UINT64_C(0xAD78EBC5AC620000), UINT64_C(0xD8D726B7177A8000), UINT64_C(0x878678326EAC9000),
+	UINT64_C(0xA968163F0A57B400), UINT64_C(0xD3C21BCECCEDA100), UINT64_C(0x84595161401484A0),
+	UINT64_C(0xA56FA5B99019A5C8) };
 
 struct u128 {
 	uint64_t hi, lo;
@@ -232,7 +230,7 @@ shortest(struct binary b)
 	int k = (b.q * 1262611 - (b.closer_below ? 524031 : 0)) >> 22;
 	int shift = b.q + log2_pow10(-k) + 1;
 	struct u128 g = pow10_128(-k);
-	bool odd = (b.c & 1) != 0;	/* then the interval's ends round elsewhere */
+	bool odd = (b.c & 1) != 0; /* then the interval's ends round elsewhere */
 	uint64_t lower = mul_to_odd(g, (4 * b.c - 2 + b.closer_below) << shift) + odd;
 	uint64_t value = mul_to_odd(g, 4 * b.c << shift);
 	uint64_t upper = mul_to_odd(g, (4 * b.c + 2) << shift) - odd;
@@ -274,7 +272,7 @@ to_decimal(struct binary b)
 /* When a number is written with an exponent: when that is below low or from high on. */
 struct form {
 	int low, high;
-	unsigned exp_digits;	/* at least */
+	unsigned exp_digits; /* at least */
 };
 
 static const struct form json_form = { .low = -6, .high = 21, .exp_digits = 1 };
@@ -468,8 +466,8 @@ number_parse_time(struct str s, int64_t per_second, int64_t *out_ns)
 	if (!str_to_u64(point == NULL ? s : (struct str){ s.p, (size_t)(point - s.p) }, &whole))
 		return false;
 	if (!parse_fraction(
-		point == NULL ? STR_EMPTY : str_sub(s, (size_t)(point - s.p) + 1, SIZE_MAX),
-		&fraction))
+	        point == NULL ? STR_EMPTY : str_sub(s, (size_t)(point - s.p) + 1, SIZE_MAX),
+	        &fraction))
 		return false;
 
 	below = (whole % factor * second + fraction) / factor;
@@ -486,11 +484,11 @@ number_parse_time(struct str s, int64_t per_second, int64_t *out_ns)
 /* A JSON number taken apart: mantissa * 10^exp. */
 struct scan {
 	bool negative;
-	bool cut;		/* digits other than 0 follow the mantissa's */
-	uint64_t mantissa;	/* the first MANTISSA_DIGITS significant ones */
+	bool cut;          /* digits other than 0 follow the mantissa's */
+	uint64_t mantissa; /* the first MANTISSA_DIGITS significant ones */
 	int64_t exp;
-	unsigned count;		/* of them */
-	struct str digits;	/* all, with the point */
+	unsigned count;    /* of them */
+	struct str digits; /* all, with the point */
 };
 
 static const char *
@@ -606,7 +604,8 @@ exact_text(const struct scan *n, char out[EXACT_BYTES])
 
 /*
  * By multiplication with a 128-bit power of ten (Daniel Lemire, "Number parsing at a gigabyte per
- * second", 2021). False when the error of that could change the rounding, or beyond the normal range.
+ * second", 2021). False when the error of that could change the rounding, or beyond the normal
+ * range.
  */
 static bool
 to_f64_by_product(uint64_t mantissa, int exp, double *out)
@@ -653,7 +652,7 @@ scan_to_f64(const struct scan *n)
 	/* Both operands are exact, so the one rounding is right (William Clinger, 1990). */
 	if (!n->cut && n->mantissa <= UINT64_C(1) << 53 && n->exp >= -22 && n->exp <= 22)
 		return n->exp < 0 ? (double)n->mantissa / pow10[-n->exp]
-				  : (double)n->mantissa * pow10[n->exp];
+		                  : (double)n->mantissa * pow10[n->exp];
 	if (!n->cut && n->exp >= POW10_MIN && n->exp <= DBL_MAX_10_EXP &&
 	    to_f64_by_product(n->mantissa, (int)n->exp, &value))
 		return value;
@@ -684,9 +683,8 @@ rounds_once(double magnitude)
 	uint64_t bits;
 
 	memcpy(&bits, &magnitude, sizeof(bits));
-	return magnitude == 0 ||
-	       (magnitude >= (double)FLT_MIN && magnitude <= (double)FLT_MAX &&
-		(bits & ((UINT64_C(1) << 29) - 1)) != UINT64_C(1) << 28);
+	return magnitude == 0 || (magnitude >= (double)FLT_MIN && magnitude <= (double)FLT_MAX &&
+	                             (bits & ((UINT64_C(1) << 29) - 1)) != UINT64_C(1) << 28);
 }
 
 bool

@@ -15,7 +15,7 @@
 
 #include "base/str.h"
 
-#define NUMBER_BYTES 40	/* enough for any text below: the longest has 26 */
+#define NUMBER_BYTES 40 /* enough for any text below: the longest has 25 */
 
 /* Each writes to out[NUMBER_BYTES], no NUL, and returns the length. */
 size_t number_u64(char *out, uint64_t);
@@ -38,8 +38,9 @@ size_t number_time(char *out, int64_t ns, int64_t per_second);
 bool number_parse_time(struct str, int64_t per_second, int64_t *out_ns);
 
 /*
- * A JSON number (RFC 8259 grammar) to double, correctly rounded; a finite text that overflows gives an
- * infinity. False if not of that form. number_parse_f32 rounds once, to a float.
+ * A JSON number (RFC 8259 grammar) to double, correctly rounded; a finite text that overflows gives
+ * an infinity. False if not of that form. number_parse_f32 rounds once, to a float. The locale has
+ * no say.
  */
 bool number_parse_f64(struct str, double *out);
 bool number_parse_f32(struct str, float *out);

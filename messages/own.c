@@ -11,32 +11,32 @@
 #define DIST_GROUP 100 /* the first distribution's group; the others' follow */
 
 struct own_dist {
-	struct own_metric row;	/* read is NULL */
+	struct own_metric row; /* read is NULL */
 	const double *limits;
 	size_t limit_count;
-	size_t number;		/* from 0 */
-	struct own_dist *next;	/* of the next lower number */
+	size_t number;         /* from 0 */
+	struct own_dist *next; /* of the next lower number */
 
-	struct lock lock;	/* guards the rest */
+	struct lock lock; /* guards the rest */
 	double sum, min, max;
-	uint64_t count;		/* and generation: each add is one of both */
-	uint64_t counts[];	/* limit_count + 1 */
+	uint64_t count;    /* and generation: each add is one of both */
+	uint64_t counts[]; /* limit_count + 1 */
 };
 
 /* A metric that is registered. */
 struct entry {
 	const struct own_metric *row;
-	const struct own_metric *rows;	/* what own_add was given */
+	const struct own_metric *rows; /* what own_add was given */
 	void *ctx;
-	struct own_dist *dist;		/* NULL for one with a reader */
+	struct own_dist *dist; /* NULL for one with a reader */
 };
 
 struct own {
-	struct lock lock;	/* guards all but dists, which is read without it */
-	struct entry *entries;	/* in component order */
+	struct lock lock;      /* guards all but dists, which is read without it */
+	struct entry *entries; /* in component order */
 	size_t len, cap;
 	struct own_block *blocks;
-	struct own_dist *_Atomic dists;	/* newest first; none is ever taken out */
+	struct own_dist *_Atomic dists; /* newest first; none is ever taken out */
 };
 
 struct own *
@@ -177,8 +177,8 @@ add_locked(struct own *own, const struct own_metric *rows, size_t n, void *ctx,
 	if (check_new(own, rows, n, err) != 0 || make_room(own, n, err) != 0)
 		return -1;
 	for (size_t i = 0; i < n; i++)
-		insert(own, (struct entry){
-		    .row = &rows[i], .rows = rows, .ctx = ctx, .dist = dist });
+		insert(
+		    own, (struct entry){ .row = &rows[i], .rows = rows, .ctx = ctx, .dist = dist });
 	return 0;
 }
 
@@ -414,7 +414,8 @@ step(int n)
 size_t
 own_geometric(double lower, double upper, double *out, size_t max)
 {
-	int n = 3 * (int)floor(log10(lower)) - 1; /* below, whichever way the logarithm is rounded */
+	int n =
+	    3 * (int)floor(log10(lower)) - 1; /* below, whichever way the logarithm is rounded */
 	size_t len = 0;
 
 	assert(lower > 0 && lower < upper && max > 0);

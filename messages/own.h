@@ -13,19 +13,19 @@
 #include "base/err.h"
 #include "messages/batch.h"
 
-struct own;	/* the registry */
+struct own; /* the registry */
 
 struct own *own_new(struct err *);
 void own_free(struct own *);
 
 /*
- * One metric. read gets ctx and fills value; strings it returns must stay valid until own_collect is
- * called next from the same batch, or be copied to arena.
+ * One metric. read gets ctx and returns the value; strings it returns must stay valid until
+ * own_collect is called next with the same batch, or be copied to arena.
  */
 struct own_metric {
 	const char *path, *description, *unit;
 	enum kind kind;
-	int group;	/* 0 plain, 1 memory, 2 resource usage; see tricorder's groups */
+	int group; /* 0 plain, 1 memory, 2 resource usage; see tricorder's groups */
 	struct value (*read)(void *ctx, struct arena *);
 };
 
@@ -39,10 +39,13 @@ void own_remove(struct own *, const struct own_metric *rows, void *ctx);
 /* A distribution that any thread may add to. */
 struct own_dist;
 
-/* limits lent: rising. The distribution is registered and lives as long as the registry. */
+/*
+ * Texts and limits (rising) are lent. The distribution is registered, cumulative, in a group of its
+ * own (from 100 up), and lives as long as the registry. NULL with ERR_NOMEM, ERR_EXISTS.
+ */
 struct own_dist *own_dist_new(struct own *, const char *path, const char *description,
     const char *unit, const double *limits, size_t limit_count, struct err *);
-void own_dist_add(struct own_dist *, double);
+void own_dist_add(struct own_dist *, double); /* a finite value */
 
 /* The limits 1, 2, 5 times 10^k from the largest not above lower to the first not below upper. */
 size_t own_geometric(double lower, double upper, double *out, size_t max);

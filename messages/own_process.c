@@ -15,9 +15,9 @@
 struct process {
 	struct own_block block;
 	int64_t start_ns;
-	int64_t fd_count;	/* when last counted */
-	uint64_t memory_bytes;	/* when last read */
-	struct str name, args;	/* in text */
+	int64_t fd_count;      /* when last counted */
+	uint64_t memory_bytes; /* when last read */
+	struct str name, args; /* in text */
 	char text[];
 };
 
@@ -102,40 +102,39 @@ usage(void)
 	return u;
 }
 
-static struct value
+static int64_t
 nanoseconds(struct timeval t)
 {
-	return (struct value){ .i = t.tv_sec * NS_PER_S + t.tv_usec * NS_PER_US };
+	return t.tv_sec * NS_PER_S + t.tv_usec * NS_PER_US;
 }
 
-/* A reader of one thing that getrusage tells, from u to a value. */
-#define USAGE_READER(name, to_value)                   \
-	static struct value                            \
-	read_##name(void *ctx, struct arena *arena)    \
-	{                                              \
-		struct rusage u = usage();             \
-                                                       \
-		(void)ctx;                             \
-		(void)arena;                           \
-		return (to_value);                     \
+/* A reader of one number that getrusage tells, in terms of u. */
+#define USAGE_READER(name, number)                                                                 \
+	static struct value read_##name(void *ctx, struct arena *arena)                            \
+	{                                                                                          \
+		struct rusage u = usage();                                                         \
+                                                                                                   \
+		(void)ctx;                                                                         \
+		(void)arena;                                                                       \
+		return (struct value){ .i = (number) };                                            \
 	}
 
 USAGE_READER(cpu_user, nanoseconds(u.ru_utime))
 USAGE_READER(cpu_system, nanoseconds(u.ru_stime))
-USAGE_READER(max_resident, ((struct value){ .i = u.ru_maxrss * 1024 }))
-USAGE_READER(shared, ((struct value){ .i = u.ru_ixrss * 1024 }))
-USAGE_READER(unshared_data, ((struct value){ .i = u.ru_idrss * 1024 }))
-USAGE_READER(unshared_stack, ((struct value){ .i = u.ru_isrss * 1024 }))
-USAGE_READER(soft_faults, ((struct value){ .i = u.ru_minflt }))
-USAGE_READER(hard_faults, ((struct value){ .i = u.ru_majflt }))
-USAGE_READER(swaps, ((struct value){ .i = u.ru_nswap }))
-USAGE_READER(input, ((struct value){ .i = u.ru_inblock }))
-USAGE_READER(output, ((struct value){ .i = u.ru_oublock }))
-USAGE_READER(ipc_sent, ((struct value){ .i = u.ru_msgsnd }))
-USAGE_READER(ipc_received, ((struct value){ .i = u.ru_msgrcv }))
-USAGE_READER(signals, ((struct value){ .i = u.ru_nsignals }))
-USAGE_READER(voluntary, ((struct value){ .i = u.ru_nvcsw }))
-USAGE_READER(involuntary, ((struct value){ .i = u.ru_nivcsw }))
+USAGE_READER(max_resident, u.ru_maxrss * 1024)
+USAGE_READER(shared, u.ru_ixrss * 1024)
+USAGE_READER(unshared_data, u.ru_idrss * 1024)
+USAGE_READER(unshared_stack, u.ru_isrss * 1024)
+USAGE_READER(soft_faults, u.ru_minflt)
+USAGE_READER(hard_faults, u.ru_majflt)
+USAGE_READER(swaps, u.ru_nswap)
+USAGE_READER(input, u.ru_inblock)
+USAGE_READER(output, u.ru_oublock)
+USAGE_READER(ipc_sent, u.ru_msgsnd)
+USAGE_READER(ipc_received, u.ru_msgrcv)
+USAGE_READER(signals, u.ru_nsignals)
+USAGE_READER(voluntary, u.ru_nvcsw)
+USAGE_READER(involuntary, u.ru_nivcsw)
 
 /* Paths, texts and groups are tricorder's. */
 static const struct own_metric rows[] = {

@@ -6,8 +6,8 @@
 
 /* A metric that is shown, and under which name. */
 struct row {
-	struct str name;	/* lent from the buf of names */
-	size_t place;		/* in the batch */
+	struct str name; /* lent from the buf of names */
+	size_t place;    /* in the batch */
 };
 
 static bool
@@ -246,8 +246,8 @@ add_bucket(struct buf *out, struct str name, const struct metric_desc *desc, str
 }
 
 static void
-add_histogram(struct buf *out, struct str name, const struct metric_desc *desc,
-    const struct dist *dist)
+add_histogram(
+    struct buf *out, struct str name, const struct metric_desc *desc, const struct dist *dist)
 {
 	uint64_t count = 0;
 
@@ -277,8 +277,8 @@ add_histogram(struct buf *out, struct str name, const struct metric_desc *desc,
 }
 
 static void
-add_sample(struct buf *out, struct str name, const struct metric_desc *desc,
-    const struct value *value)
+add_sample(
+    struct buf *out, struct str name, const struct metric_desc *desc, const struct value *value)
 {
 	if (desc->kind == KIND_DIST) {
 		add_histogram(out, name, desc, value->dist);

@@ -11,8 +11,8 @@
 #include "messages/batch.h"
 
 /*
- * Appends the array of all metrics at or under prefix (an empty one holds all). Metrics must be in component
- * order. NaN and infinite floats are left out. Failure shows in out->failed.
+ * Appends the array of all metrics at or under prefix (an empty one holds all). Metrics must be in
+ * component order. NaN and infinite floats are left out. Failure shows in out->failed.
  */
 void tricorder_encode(const struct batch *, struct str prefix, struct buf *out);
 /* The object of exactly the metric at path. False if there is none: nothing was appended. */

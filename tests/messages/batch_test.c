@@ -179,7 +179,7 @@ the_same_path_and_tags_twice_are_bad(void **state)
 	desc.tags = two;
 	add_desc(f, &desc, value_zero(KIND_BOOL), 0, S);
 	assert_bad(f, 0, "");
-	desc.kind = KIND_INT8;	/* another kind does not make another metric of it */
+	desc.kind = KIND_INT8; /* another kind does not make another metric of it */
 	add_desc(f, &desc, value_zero(KIND_INT8), 0, S);
 	assert_bad(f, 1, "Duplicate path: /a");
 	assert_int_equal(f->batch.len, 3);
@@ -253,8 +253,7 @@ a_group_has_one_stamp(void **state)
 	add(f, "/d", 7, 2 * S);
 	assert_bad(f, 0, "");
 	add(f, "/e", 7, 3 * S);
-	assert_bad(f, 1,
-	    "Conflicting timestamps for group 7: 2.000000000 and 3.000000000; /e");
+	assert_bad(f, 1, "Conflicting timestamps for group 7: 2.000000000 and 3.000000000; /e");
 	add(f, "/f", 7, TS_NONE);
 	assert_int_equal(f->batch.len, 5);
 }
@@ -394,9 +393,7 @@ without_memory_an_add_fails_and_the_rest_stays(void **state)
 			assert_int_equal(err.code, ERR_NOMEM);
 			/* Going on is allowed. */
 			while (b.len < 1000 && fill(&b, 0, &err) == 0) {
-				struct metric_desc desc = {
-					.path = STR("/z"), .kind = KIND_BOOL
-				};
+				struct metric_desc desc = { .path = STR("/z"), .kind = KIND_BOOL };
 				struct value value = { .b = true };
 
 				assert_int_equal(batch_add(&b, &desc, &value, 0, TS_NONE, &err), 0);

@@ -167,7 +167,7 @@ scalars_have_their_forms(void **state)
 	json_ts(j, TS_NONE);
 	json_end_array(j);
 	assert_written(f, STR("[true,false,null,18446744073709551615,-9223372036854775808,1e+21,-0,"
-			      "null,null,0.1,null,\"1500000000.123456789\",\"\"]"));
+	                      "null,null,0.1,null,\"1500000000.123456789\",\"\"]"));
 }
 
 static void
@@ -201,8 +201,9 @@ layouts_are_those_of_go(void **state)
 	assert_written(f, STR("{\"a\":[],\"b\":[1,{},{\"c\":\"d\"}],\"e\":null}"));
 	f->json.indent = true;
 	write_nested(&f->json);
-	assert_written(f, STR("{\n\t\"a\": [],\n\t\"b\": [\n\t\t1,\n\t\t{},\n\t\t{\n\t\t\t\"c\": \"d\""
-			      "\n\t\t}\n\t],\n\t\"e\": null\n}"));
+	assert_written(
+	    f, STR("{\n\t\"a\": [],\n\t\"b\": [\n\t\t1,\n\t\t{},\n\t\t{\n\t\t\t\"c\": \"d\""
+	           "\n\t\t}\n\t],\n\t\"e\": null\n}"));
 }
 
 static void
@@ -265,23 +266,30 @@ tags_come_last(void **state)
 		{ { "l", 1 }, { "", 0 } },
 	};
 	static const double limits[] = { 0.5, 1 };
-	struct metric_desc desc = { .path = STR("/a"), .kind = KIND_DIST, .tags = tags, .tag_count = 2,
-		.limits = limits, .limit_count = 2, .not_cumulative = true };
+	struct metric_desc desc = { .path = STR("/a"),
+		.kind = KIND_DIST,
+		.tags = tags,
+		.tag_count = 2,
+		.limits = limits,
+		.limit_count = 2,
+		.not_cumulative = true };
 	struct fixture *f = *state;
 
 	json_begin_object(&f->json);
 	json_desc(&f->json, &desc);
 	json_desc_tail(&f->json, &desc);
 	json_end_object(&f->json);
-	assert_written(f,
-	    STR("{\"path\":\"/a\",\"description\":\"\",\"kind\":\"distribution\",\"isNotCumulative\":"
-		"true,\"upperLimits\":[0.5,1],\"tags\":{\"k\\u003c\":\"v\\\"\",\"l\":\"\"}}"));
+	assert_written(
+	    f, STR("{\"path\":\"/"
+	           "a\",\"description\":\"\",\"kind\":\"distribution\",\"isNotCumulative\":"
+	           "true,\"upperLimits\":[0.5,1],\"tags\":{\"k\\u003c\":\"v\\\"\",\"l\":\"\"}}"));
 
 	f->json.indent = true;
 	json_begin_object(&f->json);
 	json_tags(&f->json, &desc);
 	json_end_object(&f->json);
-	assert_written(f, STR("{\n\t\"tags\": {\n\t\t\"k\\u003c\": \"v\\\"\",\n\t\t\"l\": \"\"\n\t}\n}"));
+	assert_written(
+	    f, STR("{\n\t\"tags\": {\n\t\t\"k\\u003c\": \"v\\\"\",\n\t\t\"l\": \"\"\n\t}\n}"));
 
 	json_begin_object(&f->json);
 	json_tags(&f->json, &(struct metric_desc){ .path = STR("/a") });
@@ -299,7 +307,8 @@ what_is_empty_is_left_out_of_a_desc(void **state)
 	json_desc(&f->json, &desc);
 	json_desc_tail(&f->json, &desc);
 	json_end_object(&f->json);
-	assert_written(f, STR("{\"description\":\"\",\"kind\":\"list\",\"subType\":\"int16\",\"bits\":16}"));
+	assert_written(
+	    f, STR("{\"description\":\"\",\"kind\":\"list\",\"subType\":\"int16\",\"bits\":16}"));
 }
 
 static void
@@ -339,8 +348,7 @@ write_latest(struct json *j, struct arena *arena, struct json_object *metrics)
 	for (size_t i = 0; i < vector_len(metrics); i++) {
 		struct json_object *metric = vector_at(metrics, i);
 		struct metric_desc desc = vector_desc(arena, metric);
-		struct value value =
-		    vector_value(arena, &desc, vector_get(metric, "value"));
+		struct value value = vector_value(arena, &desc, vector_get(metric, "value"));
 
 		json_begin_object(j);
 		json_string_unless_empty(j, "hostName", vector_text(metric, "hostName"));
@@ -387,8 +395,7 @@ write_hosts(struct json *j, struct arena *arena, struct json_object *metrics)
 		json_begin_array(j);
 		for (size_t k = 0; k < vector_len(values); k++) {
 			struct json_object *one = vector_at(values, k);
-			struct value value =
-			    vector_value(arena, &desc, vector_get(one, "value"));
+			struct value value = vector_value(arena, &desc, vector_get(one, "value"));
 
 			json_begin_object(j);
 			json_key(j, "timestamp");
@@ -396,8 +403,7 @@ write_hosts(struct json *j, struct arena *arena, struct json_object *metrics)
 			json_key(j, "value");
 			json_value(j, &desc, &value);
 			json_key(j, "active");
-			json_bool(j,
-			    vector_bool(one, "active"));
+			json_bool(j, vector_bool(one, "active"));
 			json_end_object(j);
 		}
 		json_end_array(j);
@@ -438,7 +444,9 @@ without_memory_the_buf_fails(void **state)
 		json_init(&j, &out, true);
 		fault_malloc(++nth);
 		write_nested(&j);
-		json_string(&j, (struct str){ "\xFF<\u00e9\u2028\n" "aaaaaaaaaaaaaaaaaaaaaaaa", 33 });
+		json_string(&j, (struct str){ "\xFF<\u00e9\u2028\n"
+		                              "aaaaaaaaaaaaaaaaaaaaaaaa",
+		                    33 });
 		json_begin_array(&j);
 		for (int i = 0; i < 200; i++)
 			json_f64(&j, i / 7.0);

@@ -208,8 +208,8 @@ scalars_are_equal_bit_for_bit(void **state)
 	assert_true(eq(KIND_FLOAT64, (struct value){ .f = NAN }, (struct value){ .f = NAN }));
 	assert_false(eq(KIND_FLOAT64, (struct value){ .f = 0.0 }, (struct value){ .f = -0.0 }));
 	assert_false(eq(KIND_FLOAT32, (struct value){ .f = 1 }, (struct value){ .f = 1.5 }));
-	assert_true(eq(KIND_STRING, (struct value){ .s = { "ab", 2 } },
-	    (struct value){ .s = { "abc", 2 } }));
+	assert_true(eq(
+	    KIND_STRING, (struct value){ .s = { "ab", 2 } }, (struct value){ .s = { "abc", 2 } }));
 	assert_false(eq(KIND_STRING, (struct value){ .s = { "a\0b", 3 } },
 	    (struct value){ .s = { "a\0c", 3 } }));
 }
@@ -229,11 +229,11 @@ lists_are_equal_by_their_elements(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
 		for (size_t k = 0; k < ARRAY_LEN(lists); k++)
 			assert_int_equal(value_eq(&desc, &(struct value){ .list = &lists[i] },
-					     &(struct value){ .list = &lists[k] }),
+			                     &(struct value){ .list = &lists[k] }),
 			    i == k);
 	}
-	assert_true(value_eq(&desc, &(struct value){ .list = &lists[0] },
-	    &(struct value){ .list = &again }));
+	assert_true(value_eq(
+	    &desc, &(struct value){ .list = &lists[0] }, &(struct value){ .list = &again }));
 }
 
 static void
@@ -254,11 +254,10 @@ distributions_are_equal_by_what_the_store_keeps(void **state)
 	other[2].rollovers = 2;
 	other[3].len = 1;
 	for (size_t i = 0; i < ARRAY_LEN(other); i++)
-		assert_false(eq(KIND_DIST, (struct value){ .dist = &a },
-		    (struct value){ .dist = &other[i] }));
+		assert_false(eq(
+		    KIND_DIST, (struct value){ .dist = &a }, (struct value){ .dist = &other[i] }));
 	assert_false(eq(KIND_DIST, (struct value){ .dist = &a }, (struct value){ .dist = NULL }));
-	assert_true(
-	    eq(KIND_DIST, (struct value){ .dist = NULL }, (struct value){ .dist = NULL }));
+	assert_true(eq(KIND_DIST, (struct value){ .dist = NULL }, (struct value){ .dist = NULL }));
 }
 
 static void
@@ -301,8 +300,7 @@ times_become_seconds_as_upstream_does(void **state)
 	for (size_t i = 0; i < vector_len(rows); i++) {
 		struct json_object *row = vector_at(rows, i);
 		struct metric_desc desc = { .kind = KIND_TIME };
-		struct value v = vector_value(
-		    NULL, &desc, vector_get(row, "unixSecondsNanos"));
+		struct value v = vector_value(NULL, &desc, vector_get(row, "unixSecondsNanos"));
 		double want = strtod(vector_text(row, "float64").p, NULL);
 
 		assert_true(value_to_double(KIND_TIME, &v) == want);

@@ -139,7 +139,7 @@ what_is_removed_is_gone_and_may_come_back(void **state)
 
 	assert_int_equal(own_add(f->own, rows, 2, &first, &f->err), 0);
 	assert_int_equal(own_add(f->own, rows + 2, 1, &second, &f->err), 0);
-	own_remove(f->own, rows, &second);	/* not with this ctx */
+	own_remove(f->own, rows, &second); /* not with this ctx */
 	own_remove(f->own, rows + 2, &first);
 	collect(f);
 	assert_int_equal(f->batch.len, 3);
@@ -340,8 +340,8 @@ beyond_the_batchs_limit_collecting_fails(void **state)
 	assert_in_range(limit, 1000, 99999);
 }
 
-#define THREADS	   4
-#define ADDS	   5000
+#define THREADS     4
+#define ADDS        5000
 #define COLLECTIONS 200
 
 struct threads_ctx {
@@ -395,9 +395,9 @@ collect_many(void *arg)
 
 			if (b.desc[k].kind != KIND_DIST)
 				continue;
-			*good &= d->counts[0] + d->counts[1] + d->counts[2] + d->counts[3] ==
-				     d->count &&
-				 d->count >= last;
+			*good &=
+			    d->counts[0] + d->counts[1] + d->counts[2] + d->counts[3] == d->count &&
+			    d->count >= last;
 			last = d->count;
 		}
 	}

@@ -93,7 +93,8 @@ names_carry_the_unit(void **state)
 		{ "/a", KIND_FLOAT64, "Seconds", { .f = 0.25 }, "scotty_a_seconds 0.25" },
 		{ "/a", KIND_FLOAT64, "Milliseconds", { .f = 250 }, "scotty_a_seconds 0.25" },
 		{ "/a", KIND_UINT32, "Milliseconds", { .u = 250 }, "scotty_a_seconds 0.25" },
-		{ "/a", KIND_DURATION, "Milliseconds", { .i = 250000000 }, "scotty_a_seconds 0.25" },
+		{ "/a", KIND_DURATION, "Milliseconds", { .i = 250000000 },
+		    "scotty_a_seconds 0.25" },
 		{ "/a", KIND_DURATION, "None", { .i = -1500000000 }, "scotty_a_seconds -1.5" },
 		{ "/a", KIND_TIME, "None", { .i = 1500000000500000000 },
 		    "scotty_a_timestamp_seconds 1500000000.5" },
@@ -129,7 +130,7 @@ names_come_sorted(void **state)
 	add(f, "/b", KIND_BOOL, "", (struct value){ .b = true });
 	add(f, "/a/x", KIND_BOOL, "", (struct value){ .b = true });
 	assert_text(f, "# HELP scotty_a_x Text\n# TYPE scotty_a_x gauge\nscotty_a_x 1\n"
-		       "# HELP scotty_b Text\n# TYPE scotty_b gauge\nscotty_b 1\n");
+	               "# HELP scotty_b Text\n# TYPE scotty_b gauge\nscotty_b 1\n");
 }
 
 static void
@@ -139,20 +140,24 @@ a_cumulative_distribution_is_a_histogram(void **state)
 	static const uint64_t counts[] = { 2, 1, 2, 1 };
 	struct dist dist = { .counts = counts, .len = 4, .sum = 173.5, .count = 6 };
 	struct fixture *f = *state;
-	struct metric_desc desc = { .path = STR("/d"), .description = STR("Text"), .kind = KIND_DIST,
-		.unit = STR("Milliseconds"), .limits = limits, .limit_count = 3 };
+	struct metric_desc desc = { .path = STR("/d"),
+		.description = STR("Text"),
+		.kind = KIND_DIST,
+		.unit = STR("Milliseconds"),
+		.limits = limits,
+		.limit_count = 3 };
 
 	add_desc(f, &desc, (struct value){ .dist = &dist });
 	desc.path = STR("/e");
 	desc.not_cumulative = true;
 	add_desc(f, &desc, (struct value){ .dist = &dist });
 	assert_text(f, "# HELP scotty_d_seconds Text\n# TYPE scotty_d_seconds histogram\n"
-		       "scotty_d_seconds_bucket{le=\"0.01\"} 2\n"
-		       "scotty_d_seconds_bucket{le=\"0.02\"} 3\n"
-		       "scotty_d_seconds_bucket{le=\"0.05\"} 5\n"
-		       "scotty_d_seconds_bucket{le=\"+Inf\"} 6\n"
-		       "scotty_d_seconds_sum 0.1735\n"
-		       "scotty_d_seconds_count 6\n");
+	               "scotty_d_seconds_bucket{le=\"0.01\"} 2\n"
+	               "scotty_d_seconds_bucket{le=\"0.02\"} 3\n"
+	               "scotty_d_seconds_bucket{le=\"0.05\"} 5\n"
+	               "scotty_d_seconds_bucket{le=\"+Inf\"} 6\n"
+	               "scotty_d_seconds_sum 0.1735\n"
+	               "scotty_d_seconds_count 6\n");
 }
 
 static void
@@ -166,24 +171,26 @@ a_histogram_has_its_tags_on_every_line(void **state)
 	static const uint64_t counts[] = { 0, 0 };
 	struct dist dist = { .counts = counts, .len = 2 };
 	struct fixture *f = *state;
-	struct metric_desc desc = { .path = STR("/d"), .kind = KIND_DIST, .limits = limits,
-		.limit_count = 1, .tags = tags, .tag_count = 2 };
+	struct metric_desc desc = { .path = STR("/d"),
+		.kind = KIND_DIST,
+		.limits = limits,
+		.limit_count = 1,
+		.tags = tags,
+		.tag_count = 2 };
 
 	add_desc(f, &desc, (struct value){ .dist = &dist });
 	assert_text(f, "# HELP scotty_d /d\n# TYPE scotty_d histogram\n"
-		       "scotty_d_bucket{le=\"1\",w=\"y\"} 0\n"
-		       "scotty_d_bucket{le=\"+Inf\",w=\"y\"} 0\n"
-		       "scotty_d_sum{le=\"x\",w=\"y\"} 0\n"
-		       "scotty_d_count{le=\"x\",w=\"y\"} 0\n");
+	               "scotty_d_bucket{le=\"1\",w=\"y\"} 0\n"
+	               "scotty_d_bucket{le=\"+Inf\",w=\"y\"} 0\n"
+	               "scotty_d_sum{le=\"x\",w=\"y\"} 0\n"
+	               "scotty_d_count{le=\"x\",w=\"y\"} 0\n");
 }
 
 static void
 lists_have_no_place(void **state)
 {
 	struct fixture *f = *state;
-	struct metric_desc desc = {
-		.path = STR("/l"), .kind = KIND_LIST, .sub_kind = KIND_INT8
-	};
+	struct metric_desc desc = { .path = STR("/l"), .kind = KIND_LIST, .sub_kind = KIND_INT8 };
 
 	add_desc(f, &desc, value_zero(KIND_LIST));
 	assert_text(f, "");
@@ -194,12 +201,15 @@ texts_are_escaped(void **state)
 {
 	static const struct tag tags[] = { { { "2-k", 3 }, { "\"\\\n", 3 } } };
 	struct fixture *f = *state;
-	struct metric_desc desc = { .path = STR("/s"), .description = STR("a\\b\nc\"d"),
-		.kind = KIND_STRING, .tags = tags, .tag_count = 1 };
+	struct metric_desc desc = { .path = STR("/s"),
+		.description = STR("a\\b\nc\"d"),
+		.kind = KIND_STRING,
+		.tags = tags,
+		.tag_count = 1 };
 
 	add_desc(f, &desc, (struct value){ .s = STR("x\\y\nz\"") });
 	assert_text(f, "# HELP scotty_s_info a\\\\b\\nc\"d\n# TYPE scotty_s_info gauge\n"
-		       "scotty_s_info{value=\"x\\\\y\\nz\\\"\",_2_k=\"\\\"\\\\\\n\"} 1\n");
+	               "scotty_s_info{value=\"x\\\\y\\nz\\\"\",_2_k=\"\\\"\\\\\\n\"} 1\n");
 }
 
 static void
@@ -212,13 +222,16 @@ metrics_that_differ_in_tags_share_a_head(void **state)
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < 2; i++) {
-		struct metric_desc desc = { .path = STR("/a"), .description = STR("Text"),
-			.kind = KIND_INT8, .tags = tags[i], .tag_count = 1 };
+		struct metric_desc desc = { .path = STR("/a"),
+			.description = STR("Text"),
+			.kind = KIND_INT8,
+			.tags = tags[i],
+			.tag_count = 1 };
 
 		add_desc(f, &desc, (struct value){ .i = (int64_t)i });
 	}
 	assert_text(f, "# HELP scotty_a Text\n# TYPE scotty_a gauge\n"
-		       "scotty_a{k=\"1\"} 0\nscotty_a{k=\"2\"} 1\n");
+	               "scotty_a{k=\"1\"} 0\nscotty_a{k=\"2\"} 1\n");
 }
 
 static void
@@ -237,7 +250,7 @@ of_equal_names_the_first_counts(void **state)
 	desc.path = STR("/a-b");
 	add_desc(f, &desc, (struct value){ .i = 2 });
 	assert_text(f, "# HELP scotty_a_b /a/b\n# TYPE scotty_a_b gauge\n"
-		       "scotty_a_b{a_b=\"1\"} 1\n");
+	               "scotty_a_b{a_b=\"1\"} 1\n");
 }
 
 static void
@@ -279,8 +292,8 @@ half_of_the_cpu_time_is_none(void **state)
 
 	add(f, "/proc/cpu/sys", KIND_DURATION, "Seconds", (struct value){ .i = 250000000 });
 	assert_text(f, "# HELP scotty_proc_cpu_sys_seconds Text\n"
-		       "# TYPE scotty_proc_cpu_sys_seconds gauge\n"
-		       "scotty_proc_cpu_sys_seconds 0.25\n");
+	               "# TYPE scotty_proc_cpu_sys_seconds gauge\n"
+	               "scotty_proc_cpu_sys_seconds 0.25\n");
 }
 
 static void

@@ -16,7 +16,7 @@
 struct fixture {
 	struct batch batch;
 	struct buf out;
-	struct json_object *metrics;	/* what the batch was filled from */
+	struct json_object *metrics; /* what the batch was filled from */
 };
 
 /* Fills the batch with a captured listing. */
@@ -31,8 +31,8 @@ fill(struct fixture *f, const char *name)
 		    vector_value(&f->batch.arena, &desc, vector_get(metric, "value"));
 		struct err err;
 
-		assert_int_equal(batch_add(&f->batch, &desc, &value,
-				     vector_i64(metric, "groupId"), vector_ts(metric), &err),
+		assert_int_equal(batch_add(&f->batch, &desc, &value, vector_i64(metric, "groupId"),
+		                     vector_ts(metric), &err),
 		    0);
 	}
 	assert_int_equal(f->batch.bad_count, 0);
@@ -160,9 +160,10 @@ floats_that_are_no_number_are_not_listed(void **state)
 	assert_int_equal(count_paths(f, STR_EMPTY), 1);
 	/* Asked for by name there is no leaving it out. */
 	assert_true(tricorder_encode_one(&f->batch, STR("/a"), &f->out));
-	assert_written(f,
-	    STR("{\n\t\"path\": \"/a\",\n\t\"description\": \"\",\n\t\"kind\": \"float64\",\n\t\"bits\": 64,"
-		"\n\t\"value\": null,\n\t\"timestamp\": \"0.000000000\",\n\t\"groupId\": 0\n}"));
+	assert_written(
+	    f, STR("{\n\t\"path\": \"/a\",\n\t\"description\": \"\",\n\t\"kind\": "
+	           "\"float64\",\n\t\"bits\": 64,"
+	           "\n\t\"value\": null,\n\t\"timestamp\": \"0.000000000\",\n\t\"groupId\": 0\n}"));
 }
 
 static void
@@ -170,9 +171,11 @@ tags_are_the_last_key(void **state)
 {
 	static const struct tag tags[] = { { { "oid", 3 }, { "1.3", 3 } } };
 	struct fixture *f = *state;
-	struct metric_desc desc = {
-		.path = STR("/a"), .unit = STR("None"), .kind = KIND_BOOL, .tags = tags, .tag_count = 1
-	};
+	struct metric_desc desc = { .path = STR("/a"),
+		.unit = STR("None"),
+		.kind = KIND_BOOL,
+		.tags = tags,
+		.tag_count = 1 };
 	struct value value = { .b = true };
 	struct err err;
 
@@ -180,8 +183,9 @@ tags_are_the_last_key(void **state)
 	tricorder_encode(&f->batch, STR_EMPTY, &f->out);
 	assert_written(f,
 	    STR("[\n\t{\n\t\t\"path\": \"/a\",\n\t\t\"description\": \"\",\n\t\t\"unit\": \"None\","
-		"\n\t\t\"kind\": \"bool\",\n\t\t\"value\": true,\n\t\t\"timestamp\": \"0.000000001\","
-		"\n\t\t\"groupId\": 5,\n\t\t\"tags\": {\n\t\t\t\"oid\": \"1.3\"\n\t\t}\n\t}\n]"));
+	        "\n\t\t\"kind\": \"bool\",\n\t\t\"value\": true,\n\t\t\"timestamp\": "
+	        "\"0.000000001\","
+	        "\n\t\t\"groupId\": 5,\n\t\t\"tags\": {\n\t\t\t\"oid\": \"1.3\"\n\t\t}\n\t}\n]"));
 }
 
 static void

@@ -84,8 +84,7 @@ vector_i64(struct json_object *obj, const char *key)
 static struct str
 text_of(struct json_object *obj)
 {
-	return (struct str){ json_object_get_string(obj),
-		(size_t)json_object_get_string_len(obj) };
+	return (struct str){ json_object_get_string(obj), (size_t)json_object_get_string_len(obj) };
 }
 
 struct str
@@ -114,8 +113,7 @@ doubles(struct arena *arena, struct json_object *array, const char *key, size_t 
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *one = vector_at(array, i);
 
-		out[i] = json_object_get_double(
-		    key == NULL ? one : vector_get(one, key));
+		out[i] = json_object_get_double(key == NULL ? one : vector_get(one, key));
 	}
 	return out;
 }
@@ -176,9 +174,8 @@ dist_of(struct arena *arena, struct json_object *value)
 	out = arena_array(arena, d->len, sizeof(*out));
 	assert_non_null(out);
 	for (size_t i = 0; i < d->len; i++)
-		out[i] = ranges != NULL
-			     ? (uint64_t)number(vector_at(ranges, i), "count")
-			     : json_object_get_uint64(vector_at(counts, i));
+		out[i] = ranges != NULL ? (uint64_t)number(vector_at(ranges, i), "count")
+		                        : json_object_get_uint64(vector_at(counts, i));
 	d->counts = out;
 	return d;
 }
@@ -235,8 +232,7 @@ list_of(struct arena *arena, const struct metric_desc *desc, struct json_object 
 
 	assert_true(list != NULL && values != NULL);
 	for (size_t i = 0; i < n && !base64; i++)
-		values[i] = scalar_of(
-		    desc->sub_kind, desc->unit, vector_at(value, i));
+		values[i] = scalar_of(desc->sub_kind, desc->unit, vector_at(value, i));
 	*list = (struct list){ values, base64 ? from_base64(text_of(value), values) : n };
 	return list;
 }

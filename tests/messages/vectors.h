@@ -18,13 +18,13 @@ void vector_free(struct json_object *);
 
 size_t vector_len(struct json_object *array);
 struct json_object *vector_at(struct json_object *array, size_t i);
-struct json_object *vector_get(struct json_object *obj, const char *key);	/* or NULL */
+struct json_object *vector_get(struct json_object *obj, const char *key); /* or NULL */
 bool vector_bool(struct json_object *obj, const char *key);
 int64_t vector_i64(struct json_object *obj, const char *key);
 
 /* obj[key] as text; empty if there is none. Lent from obj. */
 struct str vector_text(struct json_object *obj, const char *key);
-int64_t vector_ts(struct json_object *obj);	/* of the key timestamp */
+int64_t vector_ts(struct json_object *obj); /* of the key timestamp */
 
 /* What the object of a metric says of it; text is lent, limits come from the arena. */
 struct metric_desc vector_desc(struct arena *, struct json_object *metric);

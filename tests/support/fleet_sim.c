@@ -1,0 +1,561 @@
+/*
+ * fleet_sim - many endpoints in one process, for scottyd to poll: good ones and bad ones.
+ *
+ * Each listens on 127.0.0.1 at a port of its own, from -base on, or with -addresses on an address of its
+ * own, from 127.1.0.0 on, at port -base. The good ones come first; the bad ones of each flag follow
+ * in the order of the help text. It prints "ready", runs until SIGTERM or for -seconds, and then says
+ * how well each was polled.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/conf.h"
+#include "base/loop.h"
+#include "lateness.h"
+#include "sim_body.h"
+
+#define FIRST_OWN_ADDRESS 0x7f010000u /* 127.1.0.0 */
+
+/* An endless body comes at 20 MB/s: so much every so often. */
+#define HUGE_PERIOD_NS (10 * NS_PER_MS)
+#define HUGE_CHUNK     (200 * 1000)
+
+enum behaviour { GOOD, HANG, DRIP, REFUSE, STATUS_500, CUT, GARBAGE, HUGE_BODY, BEHAVIOUR_COUNT };
+
+static const struct {
+	const char *name, *help;
+} behaviours[] = {
+	[GOOD] = { "good", NULL },
+	[HANG] = { "hang", "accept and read, but never answer" },
+	[DRIP] = { "drip", "send one byte a second" },
+	[REFUSE] = { "refuse", "do not listen" },
+	[STATUS_500] = { "500", "answer with status 500" },
+	[CUT] = { "cut", "close in the middle of the answer" },
+	[GARBAGE] = { "garbage", "answer with what is no JSON" },
+	[HUGE_BODY] = { "huge", "send chunks without end, 20 MB/s" },
+};
+
+struct options {
+	int64_t n, metrics, base, seconds, interval_ns;
+	bool addresses;
+	const char *config;           /* NULL = write none */
+	int64_t bad[BEHAVIOUR_COUNT]; /* how many of each */
+};
+
+struct sim;
+
+struct site {
+	struct sim *sim;
+	struct loop_fd listener; /* fd -1 = none */
+	uint32_t number;
+	enum behaviour behaviour;
+	int64_t polled_ns; /* when the last request was complete; 0 = never */
+	uint64_t polls;
+	struct lateness lateness;
+};
+
+struct sim {
+	struct options options;
+	struct loop *loop;
+	struct sim_body *body;
+	struct site *sites;
+	struct loop_fd signals;
+	struct loop_timer end;
+};
+
+/* One accepted connection; frees itself when the other side is gone. */
+struct conn {
+	struct loop_fd fd;
+	struct loop_timer timer; /* for what is sent bit by bit */
+	struct site *site;
+	unsigned matched; /* bytes of the empty line that ends a request's head */
+	struct buf out;   /* what the socket did not take yet */
+	bool close_when_sent;
+};
+
+static void
+conn_free(struct conn *conn)
+{
+	struct loop *loop = conn->site->sim->loop;
+
+	loop_timer_clear(loop, &conn->timer);
+	loop_fd_del(loop, &conn->fd);
+	close(conn->fd.fd);
+	buf_fini(&conn->out);
+	free(conn);
+}
+
+/* Sends what is waiting. False when the connection is gone. */
+static bool
+flush(struct conn *conn)
+{
+	while (conn->out.len > 0) {
+		ssize_t n = send(conn->fd.fd, conn->out.p, conn->out.len, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n < 0) {
+			conn_free(conn);
+			return false;
+		}
+		buf_drop(&conn->out, (size_t)n);
+	}
+	if (conn->out.len > 0) {
+		loop_fd_set(conn->site->sim->loop, &conn->fd, LOOP_READ | LOOP_WRITE);
+		return true;
+	}
+	if (conn->close_when_sent) {
+		conn_free(conn);
+		return false;
+	}
+	buf_fini(&conn->out); /* idle connections hold no memory */
+	buf_init(&conn->out, 0);
+	loop_fd_set(conn->site->sim->loop, &conn->fd, LOOP_READ);
+	return true;
+}
+
+/* Sends text, all at once if the socket takes it. False when the connection is gone. */
+static bool
+send_text(struct conn *conn, struct str text)
+{
+	if (conn->out.len == 0) {
+		ssize_t n = send(conn->fd.fd, text.p, text.len, MSG_NOSIGNAL);
+
+		if (n > 0)
+			text = str_sub(text, (size_t)n, text.len);
+	}
+	buf_str(&conn->out, text);
+	if (conn->out.failed)
+		conn->close_when_sent = true;
+	return flush(conn);
+}
+
+static void
+drip(struct loop_timer *timer)
+{
+	struct conn *conn = CONTAINER_OF(timer, struct conn, timer);
+	struct loop *loop = conn->site->sim->loop;
+
+	if (send_text(conn, STR(" ")))
+		loop_timer_set(loop, timer, loop_now_ns(loop) + NS_PER_S);
+}
+
+/* The next chunk, once the other side took the last one. */
+static void
+send_chunk(struct loop_timer *timer)
+{
+	static const char chunk[HUGE_CHUNK];
+	struct conn *conn = CONTAINER_OF(timer, struct conn, timer);
+	struct loop *loop = conn->site->sim->loop;
+
+	if (conn->out.len == 0) {
+		buf_printf(&conn->out, "%zx\r\n", sizeof(chunk));
+		buf_add(&conn->out, chunk, sizeof(chunk));
+		buf_puts(&conn->out, "\r\n");
+		if (!flush(conn))
+			return;
+	}
+	loop_timer_set(loop, timer, loop_now_ns(loop) + HUGE_PERIOD_NS);
+}
+
+static void
+note_poll(struct site *site)
+{
+	struct sim *sim = site->sim;
+	int64_t now_ns = loop_now_ns(sim->loop);
+
+	if (site->polls > 0)
+		lateness_add(&site->lateness, now_ns - site->polled_ns - sim->options.interval_ns);
+	site->polled_ns = now_ns;
+	site->polls++;
+}
+
+/* A request is complete. False when the connection is gone. */
+static bool
+answer(struct conn *conn)
+{
+	struct site *site = conn->site;
+	struct sim *sim = site->sim;
+	struct str text;
+
+	note_poll(site);
+	text = sim_body_answer(sim->body, site->number, site->polls, loop_real_ns(sim->loop));
+	switch (site->behaviour) {
+	case GOOD:
+		return send_text(conn, text);
+	case HANG:
+		return true;
+	case DRIP:
+		conn->timer.fn = drip;
+		loop_timer_set(sim->loop, &conn->timer, loop_now_ns(sim->loop) + NS_PER_S);
+		return send_text(conn, STR("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n["));
+	case STATUS_500:
+		return send_text(
+		    conn, STR("HTTP/1.1 500 Internal Server Error\r\n"
+		              "Content-Type: text/plain\r\nContent-Length: 5\r\n\r\nOops\n"));
+	case CUT:
+		conn->close_when_sent = true;
+		return send_text(conn, str_sub(text, 0, text.len / 2));
+	case GARBAGE:
+		return send_text(conn, STR("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+		                           "Content-Length: 18\r\n\r\n<html>hello</html>"));
+	case HUGE_BODY:
+		conn->timer.fn = send_chunk;
+		loop_timer_set(sim->loop, &conn->timer, loop_now_ns(sim->loop));
+		return send_text(
+		    conn, STR("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"));
+	case REFUSE:
+	case BEHAVIOUR_COUNT:
+		break;
+	}
+	return true;
+}
+
+/* Answers each request that ends in the n bytes at p. False when the connection is gone. */
+static bool
+take_bytes(struct conn *conn, const char *p, size_t n)
+{
+	static const char end[] = "\r\n\r\n";
+
+	for (size_t i = 0; i < n; i++) {
+		if (p[i] == end[conn->matched])
+			conn->matched++;
+		else
+			conn->matched = p[i] == '\r';
+		if (end[conn->matched] != '\0')
+			continue;
+		conn->matched = 0;
+		if (!answer(conn))
+			return false;
+	}
+	return true;
+}
+
+static void
+conn_event(struct loop_fd *fd, unsigned events)
+{
+	struct conn *conn = CONTAINER_OF(fd, struct conn, fd);
+	char bytes[4096];
+	ssize_t n;
+
+	if ((events & (LOOP_READ | LOOP_ERROR)) != 0) {
+		n = recv(fd->fd, bytes, sizeof(bytes), 0);
+		if (n == 0 || (n < 0 && errno != EAGAIN)) {
+			conn_free(conn);
+			return;
+		}
+		if (n > 0 && !take_bytes(conn, bytes, (size_t)n))
+			return;
+	}
+	if ((events & LOOP_WRITE) != 0)
+		flush(conn);
+}
+
+static void
+accept_event(struct loop_fd *fd, unsigned events)
+{
+	struct site *site = CONTAINER_OF(fd, struct site, listener);
+	int sock = accept4(fd->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	struct conn *conn;
+	struct err err;
+	int on = 1;
+
+	(void)events;
+	if (sock < 0)
+		return;
+	setsockopt(sock, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	conn = calloc(1, sizeof(*conn));
+	if (conn == NULL) {
+		close(sock);
+		return;
+	}
+	conn->site = site;
+	conn->fd = (struct loop_fd){ .fd = sock, .fn = conn_event };
+	buf_init(&conn->out, 0);
+	if (loop_fd_add(site->sim->loop, &conn->fd, LOOP_READ, &err) != 0) {
+		fprintf(stderr, "fleet_sim: %s\n", err.text);
+		close(sock);
+		free(conn);
+	}
+}
+
+static struct sockaddr_in
+site_address(const struct sim *sim, size_t i)
+{
+	uint32_t ip = sim->options.addresses ? FIRST_OWN_ADDRESS + (uint32_t)i : INADDR_LOOPBACK;
+	int64_t port = sim->options.base + (sim->options.addresses ? 0 : (int64_t)i);
+
+	return (struct sockaddr_in){
+		.sin_family = AF_INET,
+		.sin_port = htons((uint16_t)port),
+		.sin_addr.s_addr = htonl(ip),
+	};
+}
+
+static int
+site_listen(struct sim *sim, size_t i, struct err *err)
+{
+	struct sockaddr_in addr = site_address(sim, i);
+	struct site *site = &sim->sites[i];
+	int on = 1;
+
+	site->listener.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (site->listener.fd < 0) {
+		err_errno(err, errno, "socket %zu", i);
+		return -1;
+	}
+	setsockopt(site->listener.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(site->listener.fd, (struct sockaddr *)&addr, sizeof(addr)) != 0 ||
+	    listen(site->listener.fd, 16) != 0) {
+		err_errno(err, errno, "listen on %s:%u", inet_ntoa(addr.sin_addr),
+		    (unsigned)ntohs(addr.sin_port));
+		return -1;
+	}
+	site->listener.fn = accept_event;
+	return loop_fd_add(sim->loop, &site->listener, LOOP_READ, err);
+}
+
+/* The bad ones take the end of the range. */
+static void
+share_out(struct sim *sim)
+{
+	size_t i = (size_t)sim->options.n;
+
+	for (size_t b = BEHAVIOUR_COUNT - 1; b > GOOD; b--)
+		for (int64_t k = 0; k < sim->options.bad[b]; k++)
+			sim->sites[--i].behaviour = (enum behaviour)b;
+}
+
+static void
+stop_on_signal(struct loop_fd *fd, unsigned events)
+{
+	(void)events;
+	loop_stop(CONTAINER_OF(fd, struct sim, signals)->loop);
+}
+
+static void
+stop_at_end(struct loop_timer *timer)
+{
+	loop_stop(CONTAINER_OF(timer, struct sim, end)->loop);
+}
+
+static int
+watch_signals(struct sim *sim, struct err *err)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	sim->signals.fn = stop_on_signal;
+	sim->signals.fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (sim->signals.fd < 0) {
+		err_errno(err, errno, "signalfd");
+		return -1;
+	}
+	return loop_fd_add(sim->loop, &sim->signals, LOOP_READ, err);
+}
+
+static int
+write_config(const struct sim *sim, struct err *err)
+{
+	const struct options *options = &sim->options;
+	FILE *f = fopen(options->config, "w");
+	bool failed;
+
+	if (f == NULL) {
+		err_errno(err, errno, "%s", options->config);
+		return -1;
+	}
+	fprintf(f, "mdbFile: \"\"\ncollection:\n  frequency: %lldms\nendpoints:\n",
+	    (long long)(options->interval_ns / NS_PER_MS));
+	for (size_t i = 0; i < (size_t)options->n; i++) {
+		struct sockaddr_in addr = site_address(sim, i);
+
+		fprintf(f, "- {host: sim%05zu, app: sim, address: %s, port: %u}\n", i,
+		    inet_ntoa(addr.sin_addr), (unsigned)ntohs(addr.sin_port));
+	}
+	failed = ferror(f) != 0;
+	if (fclose(f) == 0 && !failed)
+		return 0;
+	err_set(err, ERR_IO, "%s could not be written", options->config);
+	return -1;
+}
+
+/* One connection and one listener per endpoint. */
+static void
+raise_open_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int
+sim_start(struct sim *sim, struct err *err)
+{
+	const struct options *options = &sim->options;
+
+	raise_open_files();
+	sim->loop = loop_new(err);
+	if (sim->loop == NULL || watch_signals(sim, err) != 0)
+		return -1;
+	sim->body = sim_body_new((unsigned)options->metrics);
+	sim->sites = calloc((size_t)options->n, sizeof(*sim->sites));
+	if (sim->body == NULL || sim->sites == NULL) {
+		err_nomem(err);
+		return -1;
+	}
+	share_out(sim);
+	for (size_t i = 0; i < (size_t)options->n; i++) {
+		struct site *site = &sim->sites[i];
+
+		site->sim = sim;
+		site->number = (uint32_t)i;
+		site->listener.fd = -1;
+		if (site->behaviour != REFUSE && site_listen(sim, i, err) != 0)
+			return -1;
+	}
+	if (options->config != NULL && write_config(sim, err) != 0)
+		return -1;
+	sim->end.fn = stop_at_end;
+	if (options->seconds > 0)
+		loop_timer_set(sim->loop, &sim->end, clock_mono_ns() + options->seconds * NS_PER_S);
+	return 0;
+}
+
+static void
+print_line(const char *name, const char *behaviour, uint64_t polls, uint64_t least,
+    const struct lateness *lateness)
+{
+	printf("%s behaviour=%s polls=%llu least=%llu p99_ms=%.3f max_ms=%.3f\n", name, behaviour,
+	    (unsigned long long)polls, (unsigned long long)least,
+	    (double)lateness_quantile_us(lateness, 99) / 1000, (double)lateness->max_us / 1000);
+}
+
+/* A line per endpoint, then one for all of each behaviour; least: polls of the least polled. */
+static void
+report(const struct sim *sim)
+{
+	for (enum behaviour b = GOOD; b < BEHAVIOUR_COUNT; b++) {
+		uint64_t polls = 0, least = UINT64_MAX;
+		struct lateness all = { 0 };
+
+		for (size_t i = 0; i < (size_t)sim->options.n; i++) {
+			const struct site *site = &sim->sites[i];
+			char name[32];
+
+			if (site->behaviour != b)
+				continue;
+			snprintf(name, sizeof(name), "sim%05zu", i);
+			print_line(
+			    name, behaviours[b].name, site->polls, site->polls, &site->lateness);
+			polls += site->polls;
+			least = site->polls < least ? site->polls : least;
+			lateness_merge(&all, &site->lateness);
+		}
+		if (least != UINT64_MAX)
+			print_line("all", behaviours[b].name, polls, least, &all);
+	}
+	fflush(stdout);
+}
+
+static void
+usage(FILE *out)
+{
+	fputs(
+	    "usage: fleet_sim [-n 1000] [-metrics 200] [-base 20000] [-addresses] [-interval 10s]\n"
+	    "    [-seconds S] [-write-config FILE] [-BEHAVIOUR K]...\n"
+	    "K endpoints at the end of the range are bad:\n",
+	    out);
+	for (size_t b = GOOD + 1; b < BEHAVIOUR_COUNT; b++)
+		fprintf(out, "  -%-8s %s\n", behaviours[b].name, behaviours[b].help);
+}
+
+/* Where the number of this flag belongs, or NULL. */
+static int64_t *
+number_of(struct options *options, struct str flag)
+{
+	if (str_eq(flag, STR("-n")))
+		return &options->n;
+	if (str_eq(flag, STR("-metrics")))
+		return &options->metrics;
+	if (str_eq(flag, STR("-base")))
+		return &options->base;
+	if (str_eq(flag, STR("-seconds")))
+		return &options->seconds;
+	for (size_t b = GOOD + 1; b < BEHAVIOUR_COUNT; b++)
+		if (str_starts(flag, STR("-")) &&
+		    str_eq(str_sub(flag, 1, flag.len), str_of(behaviours[b].name)))
+			return &options->bad[b];
+	return NULL;
+}
+
+static bool
+options_parse(struct options *options, int argc, char **argv)
+{
+	int64_t bad = 0;
+
+	*options = (struct options){
+		.n = 1000, .metrics = 200, .base = 20000, .interval_ns = 10 * NS_PER_S
+	};
+	for (int i = 1; i < argc; i++) {
+		struct str flag = str_of(argv[i]), value = str_of(argv[i + 1]);
+		int64_t *number = number_of(options, flag);
+
+		if (str_eq(flag, STR("-addresses"))) {
+			options->addresses = true;
+			continue;
+		}
+		i++;
+		if (number != NULL && str_to_i64(value, number) && *number >= 0)
+			continue;
+		if (str_eq(flag, STR("-interval")) &&
+		    conf_parse_duration(value, &options->interval_ns))
+			continue;
+		if (!str_eq(flag, STR("-write-config")) || value.len == 0)
+			return false;
+		options->config = value.p;
+	}
+	for (size_t b = GOOD + 1; b < BEHAVIOUR_COUNT; b++)
+		bad += options->bad[b];
+	return options->n >= 1 && options->n <= 100000 && bad <= options->n &&
+	       options->metrics <= 1000000 && options->base >= 1 &&
+	       options->base + (options->addresses ? 0 : options->n - 1) <= 65535;
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct sim sim;
+	struct err err;
+
+	if (!options_parse(&sim.options, argc, argv)) {
+		usage(stderr);
+		return 2;
+	}
+	if (sim_start(&sim, &err) != 0) {
+		fprintf(stderr, "fleet_sim: %s\n", err.text);
+		return 1;
+	}
+	puts("ready");
+	fflush(stdout);
+	loop_run(sim.loop);
+	report(&sim);
+	return 0;
+}
