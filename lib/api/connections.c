@@ -4,7 +4,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+
+#include <linux/sockios.h>
 
 #include "base/clock.h"
 #include "base/lock.h"
@@ -26,8 +29,8 @@ struct peer {	/* all under the table's lock but sent_bytes */
 	bool cut;
 	int64_t request_ns;		/* when the request began */
 	int64_t deadline_ns;
-	_Atomic uint64_t sent_bytes;	/* of answers, since it connected */
-	uint64_t seen_bytes;		/* those at seen_ns */
+	_Atomic uint64_t sent_bytes;	/* of answers, given to the socket since it connected */
+	uint64_t taken_bytes;		/* of those, what the client had taken at seen_ns */
 	int64_t seen_ns;
 };
 
@@ -85,17 +88,32 @@ set_deadline(struct connections *c, struct peer *peer, int64_t deadline_ns)
 		lock_cond_signal(&c->wake);
 }
 
+/*
+ * What the client's side has acknowledged: the socket may hold megabytes that are sent only as far
+ * as we are concerned.
+ */
+static uint64_t
+taken_bytes(const struct peer *peer)
+{
+	uint64_t sent = atomic_load_explicit(&peer->sent_bytes, memory_order_relaxed);
+	int queued = 0;
+
+	if (ioctl(peer->fd, SIOCOUTQ, &queued) != 0 || queued < 0)
+		queued = 0;
+	return sent > (unsigned)queued ? sent - (unsigned)queued : 0;
+}
+
 /* The time is up, but an answer on its way to a client that takes it fast enough may go on. */
 static bool
 may_go_on(struct connections *c, struct peer *peer, int64_t now_ns)
 {
-	uint64_t sent = atomic_load_explicit(&peer->sent_bytes, memory_order_relaxed);
-	double bytes = (double)(sent - peer->seen_bytes);
+	uint64_t taken = taken_bytes(peer);
+	double bytes = (double)taken - (double)peer->taken_bytes;
 	double span_s = (double)(now_ns - peer->seen_ns) / (double)NS_PER_S;
 
 	if (peer->phase != PHASE_ANSWERING || bytes < span_s * ANSWER_BYTES_PER_S)
 		return false;
-	peer->seen_bytes = sent;
+	peer->taken_bytes = taken;
 	peer->seen_ns = now_ns;
 	peer->deadline_ns = now_ns + c->conf.request_timeout_ns / 12;
 	return true;
@@ -245,7 +263,7 @@ peer_head_done(struct connections *c, struct peer *peer, int64_t now_ns)
 	lock_take(&c->lock);
 	peer->phase = PHASE_ANSWERING;
 	peer->seen_ns = now_ns;
-	peer->seen_bytes = atomic_load_explicit(&peer->sent_bytes, memory_order_relaxed);
+	peer->taken_bytes = taken_bytes(peer);
 	set_deadline(c, peer, peer->request_ns + c->conf.request_timeout_ns);
 	lock_drop(&c->lock);
 }

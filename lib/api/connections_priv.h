@@ -4,7 +4,7 @@
  *
  * A new connection has head_timeout for its first request head. From there on a request has
  * request_timeout, up to its answer's last byte; an answer still under way then may go on as long as
- * it moves ANSWER_BYTES_PER_S, looked at every twelfth of request_timeout. Between requests,
+ * the client takes ANSWER_BYTES_PER_S, looked at every twelfth of request_timeout. Between requests,
  * a connection may rest for request_timeout.
  *
  * Threads: any. Locks taken: connections. The socket of a peer must stay open until peer_remove.

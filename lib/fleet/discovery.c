@@ -1,7 +1,5 @@
 #include "fleet/discovery_priv.h"
 
-#include <assert.h>
-
 #include "fleet/target_conf_priv.h"
 
 /* What is known of one NAME so far. */
@@ -10,7 +8,7 @@ struct candidate {
 	bool has_metrics;
 };
 
-/* Splits /health-checks/NAME/LEAF; false for any other path. */
+/* Splits /health-checks/NAME/LEAF; false for any other path, or a NAME that can't be one of ours. */
 static bool
 split_path(struct str path, struct str *name, struct str *leaf)
 {
@@ -19,8 +17,8 @@ split_path(struct str path, struct str *name, struct str *leaf)
 	if (!str_starts(path, prefix))
 		return false;
 	*leaf = str_sub(path, prefix.len, path.len);
-	return str_split(leaf, '/', name) && name->len > 0 && leaf->len > 0 &&
-	    name->len <= NAME_BYTES_MAX;
+	return str_split(leaf, '/', name) && leaf->len > 0 &&
+	       name_fault(*name, NAME_IDENTITY) == NULL;
 }
 
 /* The port if the metric is of an integer kind and in range, else 0. */

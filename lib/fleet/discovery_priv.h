@@ -10,9 +10,9 @@
 #include "base/arena.h"
 #include "messages/batch.h"
 
-#define HEALTH_AGENT	    "health agent"
+#define HEALTH_AGENT        "health agent"
 #define HEALTH_AGENT_PORT   6910
-#define ANNOUNCED_COUNT_MAX 1000	/* per machine: what a sane host runs, tenfold */
+#define ANNOUNCED_COUNT_MAX 1000 /* per machine: what a sane host runs, tenfold */
 
 struct announced {
 	struct str name;
@@ -21,8 +21,8 @@ struct announced {
 };
 
 /*
- * Announcements of one batch in its order, to an array in arena; text is copied there. -1 when out of memory. What
- * exceeds ANNOUNCED_COUNT_MAX is left out.
+ * Announcements of one batch in its order, to an array in arena; text is copied there. -1 when out
+ * of memory. What exceeds ANNOUNCED_COUNT_MAX is left out.
  */
 int discovery_read(const struct batch *, struct arena *, struct announced **out, size_t *n);
 

@@ -9,9 +9,11 @@
 #include "fleet/fleet_priv.h"
 #include "fleet/target_conf_priv.h"
 
-#define FORGET_EVERY_NS (10 * NS_PER_S)
-#define RETRY_NS	(300 * NS_PER_MS)
-#define MS_LIMITS	24
+#define TIDY_EVERY_NS (10 * NS_PER_S)
+
+/* Until a machine list is read again that seems to be written just now, or for which memory ran out. */
+#define WRITING_RETRY_NS (300 * NS_PER_MS)
+#define NOMEM_RETRY_NS   (10 * NS_PER_S)
 
 const char *
 origin_name(enum origin origin)
@@ -48,56 +50,94 @@ read_machines(void *ctx, struct arena *arena)
 	return (struct value){ .u = ((struct fleet *)ctx)->machine_count };
 }
 
+static struct value
+read_failed(void *ctx, struct arena *arena)
+{
+	(void)arena;
+	return (struct value){ .u = ((struct fleet *)ctx)->failed_count };
+}
+
 static const struct own_metric own_rows[] = {
-	{ "/fleet/totalEndpoints", "Endpoints known, inactive ones included", UNIT_NONE, KIND_UINT64,
-	    0, read_members },
-	{ "/fleet/activeEndpoints", "Endpoints being polled", UNIT_NONE, KIND_UINT64, 0, read_active },
+	{ "/fleet/totalEndpoints", "Endpoints known, inactive ones included", UNIT_NONE,
+	    KIND_UINT64, 0, read_members },
+	{ "/fleet/activeEndpoints", "Endpoints being polled", UNIT_NONE, KIND_UINT64, 0,
+	    read_active },
+	{ "/fleet/failedEndpoints", "Of those, endpoints whose last poll failed", UNIT_NONE,
+	    KIND_UINT64, 0, read_failed },
 	{ "/fleet/machines", "Machines on the machine list", UNIT_NONE, KIND_UINT64, 0,
 	    read_machines },
 };
 
+static const double ms_limits[] = { .1, .2, .5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3,
+	1e4, 2e4, 5e4, 1e5 };
+
 static int
 add_own_metrics(struct fleet *fleet, struct err *err)
 {
-	static double limits[MS_LIMITS];
-	size_t n = own_geometric(0.1, 1e5, limits, MS_LIMITS);
-
-	if (own_add(fleet->own, own_rows, ARRAY_LEN(own_rows), fleet, err) != 0)
+	fleet->decode_ms =
+	    own_dist_new(fleet->own, "/mdbd/decode-time", "Time to read the machine list",
+	        UNIT_MILLISECONDS, ms_limits, ARRAY_LEN(ms_limits), err);
+	if (fleet->decode_ms == NULL)
 		return -1;
-	fleet->decode_ms = own_dist_new(fleet->own, "/mdbd/decode-time", "Time to read the machine list",
-	    UNIT_MILLISECONDS, limits, n, err);
 	fleet->compare_ms = own_dist_new(fleet->own, "/mdbd/compare-time",
-	    "Time to find and apply what changed in it", UNIT_MILLISECONDS, limits, n, err);
-	return fleet->decode_ms == NULL || fleet->compare_ms == NULL ? -1 : 0;
+	    "Time to find and apply what changed in it", UNIT_MILLISECONDS, ms_limits,
+	    ARRAY_LEN(ms_limits), err);
+	if (fleet->compare_ms == NULL)
+		return -1;
+	return own_add(fleet->own, own_rows, ARRAY_LEN(own_rows), fleet, err);
 }
 
 /* --- its thread ----------------------------------------------------------------------------- */
+
+/* REQUIRES(registry_lock) */
+static void
+read_machine_list(struct fleet *fleet)
+{
+	const char *outcome = fleet->mdb == NULL ? "no machines" : "the list read before stays";
+	struct mdb_watch *watch = fleet->watch;
+	struct err err;
+
+	if (machines_read(fleet, &err) == 0)
+		return;
+	if (watch != NULL && err.code == ERR_PROTO && mdb_watch_is_fresh(watch)) {
+		mdb_watch_again(watch, WRITING_RETRY_NS);
+		return;
+	}
+	if (err.code == ERR_NOTFOUND && fleet->mdb == NULL)
+		log_info("fleet", "machine list not there yet: file=%s", fleet->mdb_file);
+	else
+		log_error("fleet", "%s; %s", err.text, outcome);
+	if (watch != NULL && err.code == ERR_NOMEM)
+		mdb_watch_again(watch, NOMEM_RETRY_NS);
+}
 
 static void
 on_machine_list(void *ctx)
 {
 	struct fleet *fleet = ctx;
-	struct err err;
 
 	lock_take(&fleet->registry_lock);
-	if (machines_read(fleet, &err) != 0 && err.code != ERR_NOTFOUND) {
-		if (mdb_watch_is_fresh(fleet->watch))
-			mdb_watch_again(fleet->watch, RETRY_NS); /* still being written */
-		else
-			log_error("fleet", "%s; the list read before stays", err.text);
-	}
+	read_machine_list(fleet);
 	lock_drop(&fleet->registry_lock);
 }
 
 static void
-on_forget(struct loop_timer *timer)
+on_tidy(struct loop_timer *timer)
 {
-	struct fleet *fleet = CONTAINER_OF(timer, struct fleet, forget_timer);
+	struct fleet *fleet = CONTAINER_OF(timer, struct fleet, tidy_timer);
+	struct fleet_counts counts;
 
 	lock_take(&fleet->registry_lock);
 	members_forget(fleet, loop_now_ns(fleet->loop));
+	machines_forget(fleet);
+	if (fleet->refused_count > 0) {
+		fleet->refused_count = 0;
+		machines_refresh(fleet);
+	}
 	lock_drop(&fleet->registry_lock);
-	loop_timer_set(fleet->loop, timer, loop_now_ns(fleet->loop) + FORGET_EVERY_NS);
+	fleet_count(fleet, &counts);
+	fleet->failed_count = counts.failed;
+	loop_timer_set(fleet->loop, timer, loop_now_ns(fleet->loop) + TIDY_EVERY_NS);
 }
 
 static void
@@ -109,6 +149,7 @@ on_inbox(struct loop_task *task)
 	lock_take(&fleet->inbox_lock);
 	seen = fleet->inbox;
 	fleet->inbox = NULL;
+	fleet->inbox_end = &fleet->inbox;
 	lock_drop(&fleet->inbox_lock);
 	lock_take(&fleet->registry_lock);
 	for (; seen != NULL; seen = next) {
@@ -141,9 +182,11 @@ on_reload(struct loop_task *task)
 
 	lock_take(&fleet->registry_lock);
 	watch_machine_list(fleet);
+	if (fleet->mdb_file[0] != '\0')
+		read_machine_list(fleet);
+	else
+		machines_clear(fleet);
 	lock_drop(&fleet->registry_lock);
-	if (fleet->watch != NULL)
-		on_machine_list(fleet);
 }
 
 static void *
@@ -151,6 +194,7 @@ thread_main(void *arg)
 {
 	struct fleet *fleet = arg;
 
+	pthread_setname_np(pthread_self(), "fleet");
 	loop_run(fleet->loop);
 	return NULL;
 }
@@ -168,8 +212,8 @@ fleet_polled(void *ctx, struct endpoint *endpoint, const struct batch *batch)
 	if (seen == NULL)
 		return; /* out of memory: the next poll brings the same */
 	lock_take(&fleet->inbox_lock);
-	seen->next = fleet->inbox;
-	fleet->inbox = seen;
+	*fleet->inbox_end = seen;
+	fleet->inbox_end = &seen->next;
 	lock_drop(&fleet->inbox_lock);
 	loop_post(fleet->loop, &fleet->inbox_task);
 }
@@ -192,7 +236,8 @@ fleet_new(struct pollers *pollers, struct store *store, struct own *own, struct 
 	lock_init(&fleet->registry_lock, LOCK_registry);
 	lock_init(&fleet->fleet_lock, LOCK_fleet);
 	lock_init(&fleet->inbox_lock, LOCK_inbox);
-	fleet->forget_timer.fn = on_forget;
+	fleet->inbox_end = &fleet->inbox;
+	fleet->tidy_timer.fn = on_tidy;
 	fleet->reload_task.fn = on_reload;
 	fleet->inbox_task.fn = on_inbox;
 	members_init(fleet);
@@ -206,67 +251,69 @@ fleet_new(struct pollers *pollers, struct store *store, struct own *own, struct 
 	return fleet;
 }
 
-/* Takes over what conf says; the old stays if memory runs out. REQUIRES(registry_lock) */
+/* Takes over what conf says of machines; the old stays if memory runs out. REQUIRES(registry_lock) */
 static int
 set_conf(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
 {
 	char *mdb_file = strdup(conf->mdb_file == NULL ? "" : conf->mdb_file);
-	char *own_app = strdup(conf->own_app);
 
-	if (mdb_file == NULL || own_app == NULL) {
-		free(mdb_file);
-		free(own_app);
+	if (mdb_file == NULL) {
 		err_nomem(err);
 		return -1;
 	}
 	free(fleet->mdb_file);
-	free(fleet->own_app);
 	fleet->mdb_file = mdb_file;
-	fleet->own_app = own_app;
-	conf_doc_unref(fleet->doc);
-	fleet->doc = conf->doc == NULL ? NULL : conf_doc_ref(conf->doc);
 	fleet->frequency_ns = conf->frequency_ns;
 	fleet->own_port = conf->own_port;
 	return 0;
 }
 
-/* Polls what the configuration lists, and no more what it listed before. REQUIRES(registry_lock) */
+/* REQUIRES(registry_lock) */
 static int
-apply_config(struct fleet *fleet, const struct conf *list, struct err *err)
+want_config(
+    struct fleet *fleet, const struct fleet_conf *conf, struct conf_report *report, struct err *err)
 {
-	struct conf_report report;
+	const struct conf *element = conf->endpoints == NULL ? NULL : conf->endpoints->first;
 	int rc = 0;
 
-	fleet->generation++;
-	conf_report_init(&report, fleet->doc == NULL ? "" : fleet->doc->name);
-	for (const struct conf *element = list == NULL ? NULL : list->first;
-	     element != NULL && rc == 0; element = element->next) {
-		struct target *target = target_from_conf(fleet->doc, element, STR_EMPTY, STR_EMPTY,
-		    fleet->frequency_ns, &report);
+	for (; element != NULL && rc == 0; element = element->next) {
+		struct target *target = target_from_conf(
+		    conf->doc, element, STR_EMPTY, STR_EMPTY, fleet->frequency_ns, report);
 
 		if (target == NULL) {
-			conf_report_err(&report, err);
-			rc = -1;
-			break;
+			conf_report_err(report, err);
+			return -1;
 		}
 		rc = member_want(fleet, target->host, target->app, ORIGIN_CONFIG, target, err);
 		target_unref(target);
 	}
+	return rc;
+}
+
+/* Polls what the configuration lists, and no more what it listed before. REQUIRES(registry_lock) */
+static int
+apply_config(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
+{
+	struct conf_report report;
+	int rc;
+
+	fleet->generation++;
+	conf_report_init(&report, conf->doc == NULL ? "" : conf->doc->name);
+	rc = want_config(fleet, conf, &report, err);
 	conf_report_fini(&report);
 	if (rc == 0)
 		members_drop_old_config(fleet);
 	return rc;
 }
 
-/* Makes the target of a registration. NULL with err. */
+/* Makes the target of a registration. NULL with err. REQUIRES(registry_lock) */
 static struct target *
 registered_target(struct fleet *fleet, struct str host, struct str app, struct str body,
     bool from_loopback, struct err *err)
 {
 	struct conf_doc *doc = conf_parse(body, "body", err);
-	struct target *target, *guarded = NULL;
 	struct conf_report report;
-	struct target proto;
+	struct target *target;
 
 	if (doc == NULL)
 		return NULL;
@@ -275,20 +322,16 @@ registered_target(struct fleet *fleet, struct str host, struct str app, struct s
 	if (target == NULL) {
 		conf_report_err(&report, err);
 	} else {
-		proto = *target;
-		proto.deny_link_local = true;
-		proto.deny_loopback = !from_loopback;
-		guarded = target_new(&proto);
-		if (guarded == NULL)
-			err_nomem(err);
+		/* Nobody else has it yet. */
+		target->deny_link_local = true;
+		target->deny_loopback = !from_loopback;
 	}
 	conf_report_fini(&report);
-	target_unref(target);
 	conf_doc_unref(doc);
-	return guarded;
+	return target;
 }
 
-/* One row of the registry at start. REQUIRES(registry_lock) */
+/* One row of the registry. REQUIRES(registry_lock) */
 static void
 restore(void *ctx, struct str host, struct str app, struct str body, bool from_loopback)
 {
@@ -297,7 +340,8 @@ restore(void *ctx, struct str host, struct str app, struct str body, bool from_l
 	struct target *target = registered_target(fleet, host, app, body, from_loopback, &err);
 
 	if (target == NULL || member_want(fleet, host, app, ORIGIN_API, target, &err) != 0)
-		log_error("fleet", "registered endpoint is not polled: host=%.*s app=%.*s error=%s",
+		log_error("fleet",
+		    "registered endpoint is not polled: host=%.*s app=\"%.*s\" error=\"%s\"",
 		    STR_ARG(host), STR_ARG(app), err.text);
 	target_unref(target);
 }
@@ -312,8 +356,42 @@ open_registry(struct fleet *fleet, const char *state_dir)
 		return;
 	fleet->db_wanted = true;
 	fleet->db = registry_db_open(state_dir, &err);
-	if (fleet->db == NULL || registry_db_each(fleet->db, restore, fleet, &err) != 0)
-		log_error("fleet", "%s; PUT and DELETE of endpoints will fail", err.text);
+	if (fleet->db != NULL && registry_db_each(fleet->db, restore, fleet, &err) == 0)
+		return;
+	registry_db_close(fleet->db);
+	fleet->db = NULL;
+	log_error("fleet", "%s; PUT and DELETE of endpoints will fail", err.text);
+}
+
+/* REQUIRES(registry_lock) */
+static int
+begin(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
+{
+	fleet->own_app = strdup(conf->own_app == NULL ? "" : conf->own_app);
+	if (fleet->own_app == NULL) {
+		err_nomem(err);
+		return -1;
+	}
+	if (set_conf(fleet, conf, err) != 0 || apply_config(fleet, conf, err) != 0)
+		return -1;
+	open_registry(fleet, conf->state_dir);
+	/* Watched first, so that no change between the two is missed. */
+	watch_machine_list(fleet);
+	if (fleet->mdb_file[0] != '\0')
+		read_machine_list(fleet);
+	loop_timer_set(fleet->loop, &fleet->tidy_timer, loop_now_ns(fleet->loop) + TIDY_EVERY_NS);
+	return 0;
+}
+
+int
+fleet_begin(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
+{
+	int rc;
+
+	lock_take(&fleet->registry_lock);
+	rc = begin(fleet, conf, err);
+	lock_drop(&fleet->registry_lock);
+	return rc;
 }
 
 int
@@ -321,23 +399,11 @@ fleet_start(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
 {
 	int rc;
 
-	lock_take(&fleet->registry_lock);
-	rc = set_conf(fleet, conf, err);
-	if (rc == 0)
-		rc = apply_config(fleet, conf->endpoints, err);
-	if (rc == 0) {
-		open_registry(fleet, conf->state_dir);
-		watch_machine_list(fleet);
-		if (fleet->watch != NULL && machines_read(fleet, err) != 0)
-			log_warn("fleet", "%s; watching for it", err->text);
-		loop_timer_set(fleet->loop, &fleet->forget_timer, loop_now_ns(fleet->loop) + FORGET_EVERY_NS);
-	}
-	lock_drop(&fleet->registry_lock);
-	if (rc != 0)
+	if (fleet_begin(fleet, conf, err) != 0)
 		return -1;
 	rc = pthread_create(&fleet->thread, NULL, thread_main, fleet);
 	if (rc != 0) {
-		err_errno(err, rc, "start the fleet's thread");
+		err_errno(err, rc, "start of the fleet's thread");
 		return -1;
 	}
 	fleet->running = true;
@@ -377,7 +443,6 @@ fleet_free(struct fleet *fleet)
 	members_fini(fleet);
 	machines_fini(fleet);
 	registry_db_close(fleet->db);
-	conf_doc_unref(fleet->doc);
 	conf_doc_unref(fleet->tls_doc);
 	free(fleet->mdb_file);
 	free(fleet->own_app);
@@ -385,6 +450,16 @@ fleet_free(struct fleet *fleet)
 	lock_fini(&fleet->fleet_lock);
 	lock_fini(&fleet->inbox_lock);
 	free(fleet);
+}
+
+/* Targets that name no interval get the new one. REQUIRES(registry_lock) */
+static void
+refresh_registered(struct fleet *fleet)
+{
+	struct err err;
+
+	if (fleet->db != NULL && registry_db_each(fleet->db, restore, fleet, &err) != 0)
+		log_error("fleet", "registered endpoints keep their interval: %s", err.text);
 }
 
 int
@@ -395,9 +470,11 @@ fleet_reload(struct fleet *fleet, const struct fleet_conf *conf, struct err *err
 	lock_take(&fleet->registry_lock);
 	rc = set_conf(fleet, conf, err);
 	if (rc == 0)
-		rc = apply_config(fleet, conf->endpoints, err);
-	if (rc == 0)
+		rc = apply_config(fleet, conf, err);
+	if (rc == 0) {
+		refresh_registered(fleet);
 		machines_refresh(fleet);
+	}
 	lock_drop(&fleet->registry_lock);
 	if (rc == 0)
 		loop_post(fleet->loop, &fleet->reload_task);
@@ -416,30 +493,50 @@ check_registry(const struct fleet *fleet, struct err *err)
 	return -1;
 }
 
+/* Keeps the registration, then has it polled. REQUIRES(registry_lock) */
+static int
+put(struct fleet *fleet, struct target *target, struct str body, bool from_loopback, bool *created,
+    struct err *err)
+{
+	struct member *member = member_find(fleet, target->host, target->app);
+	bool is_new = member == NULL || member->wanted[ORIGIN_API] == NULL;
+	struct err undo_err;
+
+	if (check_registry(fleet, err) != 0)
+		return -1;
+	/* On disk first: what was answered with 201 is there after a crash. */
+	if (fleet->db != NULL &&
+	    registry_db_put(fleet->db, target->host, target->app, body, from_loopback, err) != 0)
+		return -1;
+	if (member_want(fleet, target->host, target->app, ORIGIN_API, target, err) == 0) {
+		*created = is_new;
+		return 0;
+	}
+	if (fleet->db != NULL && is_new &&
+	    registry_db_delete(fleet->db, target->host, target->app, &undo_err) != 0)
+		log_error("fleet", "a refused registration is kept: %s", undo_err.text);
+	return -1;
+}
+
 int
-fleet_put(struct fleet *fleet, struct str host, struct str app, struct str body,
-    bool from_loopback, bool *created, struct err *err)
+fleet_put(struct fleet *fleet, struct str host, struct str app, struct str body, bool from_loopback,
+    bool *created, struct err *err)
 {
 	struct target *target;
-	struct member *member;
 	int rc = -1;
 
 	if (body.len > FLEET_BODY_BYTES_MAX) {
 		err_set(err, ERR_CONFIG, "body is larger than %d bytes", FLEET_BODY_BYTES_MAX);
 		return -1;
 	}
+	if (host.len == 0 || app.len == 0) {
+		err_set(err, ERR_CONFIG, "host and app must not be empty");
+		return -1;
+	}
 	lock_take(&fleet->registry_lock);
 	target = registered_target(fleet, host, app, body, from_loopback, err);
-	if (target == NULL || check_registry(fleet, err) != 0)
-		goto out;
-	/* On disk first: what was answered with 201 is there after a crash. */
-	if (fleet->db != NULL &&
-	    registry_db_put(fleet->db, host, app, body, from_loopback, err) != 0)
-		goto out;
-	member = member_find(fleet, host, app);
-	*created = member == NULL || member->wanted[ORIGIN_API] == NULL;
-	rc = member_want(fleet, host, app, ORIGIN_API, target, err);
-out:
+	if (target != NULL)
+		rc = put(fleet, target, body, from_loopback, created, err);
 	lock_drop(&fleet->registry_lock);
 	target_unref(target);
 	return rc;
@@ -453,13 +550,14 @@ fleet_delete(struct fleet *fleet, struct str host, struct str app, struct err *e
 
 	lock_take(&fleet->registry_lock);
 	member = member_find(fleet, host, app);
-	if (member == NULL || member->deleted) {
+	if (member == NULL || member->hidden) {
 		err_set(err, ERR_NOTFOUND, "no endpoint %.*s/%.*s", STR_ARG(host), STR_ARG(app));
 	} else if (member->wanted[ORIGIN_API] == NULL) {
-		err_set(err, ERR_DENIED, "endpoint %.*s/%.*s was not registered over the API but by: %s",
-		    STR_ARG(host), STR_ARG(app), origin_name(member->origin));
+		err_set(err, ERR_DENIED,
+		    "endpoint %.*s/%.*s was not registered over the API but by: %s", STR_ARG(host),
+		    STR_ARG(app), origin_name(member->origin));
 	} else if (check_registry(fleet, err) == 0 &&
-	    (fleet->db == NULL || registry_db_delete(fleet->db, host, app, err) == 0)) {
+	           (fleet->db == NULL || registry_db_delete(fleet->db, host, app, err) == 0)) {
 		rc = member_want(fleet, host, app, ORIGIN_API, NULL, err);
 		if (rc == 0)
 			member_hide(fleet, member);

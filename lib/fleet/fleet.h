@@ -20,39 +20,58 @@
 
 struct fleet;
 
-enum origin { ORIGIN_CONFIG, ORIGIN_API, ORIGIN_HEALTH_CHECKS, ORIGIN_MDB, ORIGIN_SELF, ORIGIN_COUNT };
+enum origin {
+	ORIGIN_CONFIG,
+	ORIGIN_API,
+	ORIGIN_HEALTH_CHECKS,
+	ORIGIN_MDB,
+	ORIGIN_SELF,
+	ORIGIN_COUNT
+};
 /* "config", "api", "health-checks", "mdb", "self" */
 const char *origin_name(enum origin);
 
 struct fleet_conf {
-	struct conf_doc *doc;		/* holds endpoints; a reference is taken */
-	const struct conf *endpoints;	/* the list, checked; NULL = none */
-	int64_t frequency_ns;		/* default interval */
-	const char *state_dir;		/* NULL or "" = API registrations are not kept */
-	const char *mdb_file;		/* NULL or "" = none */
-	uint16_t own_port;		/* of scottyd itself: polled if its machine is on the list; 0 = not */
-	const char *own_app;		/* under which name: "scotty" */
+	struct conf_doc *doc;         /* holds endpoints */
+	const struct conf *endpoints; /* the list, checked; NULL = none */
+	int64_t frequency_ns;         /* default interval */
+	const char *state_dir;        /* NULL or "" = API registrations are not kept */
+	const char *mdb_file;         /* NULL or "" = none */
+	/*
+	 * If this host is on the machine list (by one of its addresses) and announces no
+	 * application at own_port, our own metrics are collected as its application own_app
+	 * ("scotty"), by source self. 0 = they are not.
+	 */
+	uint16_t own_port;
+	const char *own_app;
 };
 
 /*
- * Checks a list of endpoints elements (keys: host app address port source interval region options), with all
- * complaints. True if there is none. Host + app given twice is one.
+ * Checks a list of endpoints elements (keys: host app address port source interval region options),
+ * with all complaints. True if there is none. Host + app given twice is one.
  */
 bool fleet_check_endpoints(const struct conf *list, struct conf_report *);
 
-/* Polls nothing yet. pollers, store and own outlive it. NULL with ERR_NOMEM, ERR_IO. */
+/*
+ * Polls nothing yet. store and own outlive it, pollers stay until fleet_stop. NULL with ERR_NOMEM,
+ * ERR_IO.
+ */
 struct fleet *fleet_new(struct pollers *, struct store *, struct own *, struct err *);
 /*
- * Opens the registry, reads the machine list, starts polling all of it. conf is copied. A registry that can't be
- * had is logged; then PUT and DELETE fail. -1 with err.
+ * Opens the registry, reads the machine list, starts polling all of it. conf is copied. A registry
+ * that can't be had is logged; then PUT and DELETE fail. -1 with err.
  */
 int fleet_start(struct fleet *, const struct fleet_conf *, struct err *);
-/* Ends its thread and all polling; members can still be read. */
+/* Ends its thread and all polling; members can still be read. NULL is fine. */
 void fleet_stop(struct fleet *);
-/* After fleet_stop and once the pollers are gone. NULL is fine. */
+/* After fleet_stop and once the pollers, which call fleet_polled, are gone. NULL is fine. */
 void fleet_free(struct fleet *);
 
-/* Another configuration (SIGHUP): what stays the same is not disturbed. */
+/*
+ * Another configuration (SIGHUP): what stays the same is not disturbed; the machine list is read
+ * again, in a moment. state_dir and own_app stay as at the start. -1 with ERR_NOMEM, ERR_LIMIT:
+ * some of it may be in force.
+ */
 int fleet_reload(struct fleet *, const struct fleet_conf *, struct err *);
 
 /* For pollers_conf.polled: notes what a health agent announces. ctx is a struct fleet **. */
@@ -61,9 +80,9 @@ void fleet_polled(void *ctx, struct endpoint *, const struct batch *);
 #define FLEET_BODY_BYTES_MAX (64 * 1024)
 
 /*
- * Registers or replaces host/app; body is the JSON (or YAML) text of a map of the keys above. from_loopback:
- * who asks may have loopback addresses polled. *created tells which. -1 with ERR_CONFIG (what is
- * wrong with the body), ERR_IO (could not be kept), ERR_NOMEM.
+ * Registers or replaces host/app; body is the JSON (or YAML) text of a map of the keys above.
+ * from_loopback: who asks may have loopback addresses polled. *created tells which. -1 with
+ * ERR_CONFIG (what is wrong with the body), ERR_IO (could not be kept), ERR_NOMEM, ERR_LIMIT.
  */
 int fleet_put(struct fleet *, struct str host, struct str app, struct str body, bool from_loopback,
     bool *created, struct err *);
@@ -78,16 +97,16 @@ struct member_view {
 	uint16_t port;
 	bool active;
 	enum origin origin;
-	struct endpoint_status status;	/* of an inactive one: as it was last */
-	char text[520];			/* address and region point here */
+	struct endpoint_status status; /* of an inactive one: as it was last */
+	char text[520];                /* address and region point here */
 };
 /* All members sorted by host, then app, each with a reference; -1 with ERR_NOMEM. */
 int fleet_snapshot(struct fleet *, struct member ***out, size_t *n, struct err *);
 void fleet_snapshot_free(struct member **, size_t n);
-void member_view(struct member *, struct member_view *out);	/* do not copy *out about */
+void member_view(struct member *, struct member_view *out); /* do not copy *out about */
 
 struct fleet_counts {
-	size_t total, active, failed;	/* failed: active and down */
+	size_t total, active, failed; /* failed: active and down */
 };
 void fleet_count(struct fleet *, struct fleet_counts *);
 

@@ -23,20 +23,23 @@
 struct member {
 	_Atomic unsigned refs;
 	struct fleet *fleet;
-	char *key;			/* HOST/APP, owned; never changes */
-	struct str host, app;		/* parts of it */
-	struct series_set *set;		/* its history; never changes */
+	/* Constant. */
+	struct str key;         /* HOST/APP */
+	struct str host, app;   /* parts of it */
+	struct series_set *set; /* its history */
 	/* by lock fleet */
 	struct target *wanted[ORIGIN_COUNT];
-	enum origin origin;		/* in force, or last in force */
-	struct target *target;		/* that origin's */
-	struct endpoint *endpoint;	/* NULL = inactive */
-	struct endpoint_status last;	/* of an inactive one */
-	bool deleted;			/* over the API: not shown any more */
-	bool gone;			/* inactive, so in the list of those */
-	int64_t gone_ns;		/* monotonic, since when */
+	enum origin origin;          /* in force, or last in force */
+	struct target *target;       /* that origin's */
+	struct endpoint *endpoint;   /* NULL = inactive */
+	struct endpoint_status last; /* of an inactive one */
+	bool hidden;                 /* deleted over the API, or never polled: not shown */
+	bool gone;                   /* inactive, so in the list of those */
+	int64_t gone_ns;             /* monotonic, since when */
 	struct member *gone_prev, *gone_next;
-	unsigned generation;		/* of the configuration that names it */
+	unsigned generation; /* of the configuration that names it */
+
+	char name[]; /* what key points to */
 };
 
 struct observation;
@@ -49,22 +52,22 @@ struct fleet {
 	struct lock registry_lock, fleet_lock;
 
 	/* by registry_lock */
-	struct conf_doc *doc;
 	int64_t frequency_ns;
 	char *mdb_file, *own_app;
 	uint16_t own_port;
-	struct registry_db *db;		/* NULL = registrations are not kept */
-	bool db_wanted;			/* there is a state directory */
+	struct registry_db *db; /* NULL = registrations are not kept */
+	bool db_wanted;         /* there is a state directory */
 	unsigned generation;
-	struct machine_list *mdb;	/* as applied last */
-	struct map machines;		/* host to struct machine_state */
-	struct conf_doc *tls_doc;	/* options of an application that wants TLS */
+	struct machine_list *mdb; /* as applied last */
+	struct map machines;      /* host to struct machine_state, those off the list too */
+	size_t refused_count;     /* times that an endpoint of a machine could not be had */
+	struct conf_doc *tls_doc; /* options of an application that wants TLS */
 
 	/* by fleet_lock */
-	struct map members;		/* key to struct member */
-	struct member **sorted;		/* those shown; NULL = to be made anew */
+	struct map members;     /* key to struct member */
+	struct member **sorted; /* those shown; NULL = to be made anew */
 	size_t sorted_len;
-	struct member *gone_first, *gone_last;	/* longest gone first */
+	struct member *gone_first, *gone_last; /* longest gone first */
 	size_t gone_count;
 
 	/* fleet's thread */
@@ -72,30 +75,35 @@ struct fleet {
 	pthread_t thread;
 	bool running;
 	struct mdb_watch *watch;
-	struct loop_timer forget_timer;
-	struct loop_task reload_task;	/* posted by fleet_reload */
+	struct loop_timer tidy_timer;
+	struct loop_task reload_task; /* posted by fleet_reload */
 
 	struct lock inbox_lock;
-	struct observation *inbox;	/* by inbox_lock: newest first */
+	struct observation *inbox, **inbox_end; /* by inbox_lock: oldest first */
 	struct loop_task inbox_task;
 
+	/* Own metrics. */
 	_Atomic uint64_t member_count, active_count, machine_count;
+	_Atomic uint64_t failed_count; /* as of a few seconds ago */
 };
+
+/* fleet_start without the thread: tests turn the loop by hand. */
+int fleet_begin(struct fleet *, const struct fleet_conf *, struct err *);
 
 /* members.c. All but members_init need registry_lock. */
 void members_init(struct fleet *);
 void members_fini(struct fleet *);
 /*
- * Origin wants host/app polled as target says (gets a reference), or, target NULL, no more. The first origin
- * in order that wants it counts. -1 with err: nothing changed.
+ * Origin wants host/app polled as target says (gets a reference), or, target NULL, no more. The
+ * first origin in order that wants it counts. -1 with err: nothing changed.
  */
-int member_want(struct fleet *, struct str host, struct str app, enum origin, struct target *,
-    struct err *);
+int member_want(
+    struct fleet *, struct str host, struct str app, enum origin, struct target *, struct err *);
 /* The member, lent, or NULL. */
 struct member *member_find(struct fleet *, struct str host, struct str app);
 /* Drops what was wanted by the configuration before the current generation. */
 void members_drop_old_config(struct fleet *);
-/* Marks a member that the API has deleted: gone from the list at once. */
+/* Shows a member that the API has deleted no more, unless it is still polled for another origin. */
 void member_hide(struct fleet *, struct member *);
 /* Ends all polling. */
 void members_stop(struct fleet *);
@@ -106,24 +114,29 @@ void members_forget(struct fleet *, int64_t now_ns);
 void machines_init(struct fleet *);
 void machines_fini(struct fleet *);
 /*
- * Reads the machine list and applies what changed. -1 with ERR_NOTFOUND (no file), or what is wrong with
- * it: the list applied before stays.
+ * Reads the machine list and applies what changed. -1 with ERR_NOTFOUND (no file), or what is wrong
+ * with it: the list applied before stays. ERR_NOMEM: some of it may be applied, the next reading
+ * does the rest.
  */
 int machines_read(struct fleet *, struct err *);
+/* There is no list any more. */
+void machines_clear(struct fleet *);
 /* Builds all targets anew, after the frequency or our own port changed. */
 void machines_refresh(struct fleet *);
+/* Forgets what machines off the list announced, once their endpoints are forgotten. */
+void machines_forget(struct fleet *);
 /* What the health agent of a machine announced. */
 void machines_observe(struct fleet *, const struct observation *);
 
 /* One poll's announcements on their way from a poller's thread to the fleet's. */
 struct observation {
 	struct observation *next;
-	struct arena arena;		/* holds all text and apps */
+	struct arena arena; /* holds all text and apps */
 	struct str host;
 	struct announced *apps;
 	size_t len;
 };
-struct observation *observation_new(struct str host, const struct batch *);	/* NULL: no memory */
+struct observation *observation_new(struct str host, const struct batch *); /* NULL: no memory */
 void observation_free(struct observation *);
 
 #endif

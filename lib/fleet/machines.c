@@ -1,4 +1,3 @@
-#include <assert.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -17,16 +16,18 @@ struct app_state {
 	struct app_state *next;
 	uint16_t port;
 	bool tls;
-	bool active;
-	unsigned misses;	/* observations in a row without it */
-	bool seen;		/* in the observation at hand */
-	struct str name;	/* stored behind the struct */
+	unsigned misses; /* observations in a row without it */
+	bool seen;       /* in the observation at hand */
+	struct str name; /* stored behind the struct */
 };
 
 struct machine_state {
-	struct machine machine;	/* text points behind the struct */
-	bool is_own;		/* this very host */
-	struct app_state *apps;
+	struct machine machine; /* text points behind the struct */
+	bool listed;            /* still on the list; otherwise kept for when it comes back */
+	bool is_own;            /* this very host */
+	struct app_state *apps; /* those it has had announced of late */
+	size_t app_count;
+	struct machine_state *next_forgotten;
 };
 
 static struct machine_state *
@@ -81,7 +82,10 @@ machines_fini(struct fleet *fleet)
 	machine_list_free(fleet->mdb);
 }
 
-/* The address if the list gives one, else the name up to a '*': names like web1*9001 make several machines of one host. */
+/*
+ * The address if the list gives one, else the name up to a '*': names like web1*9001 make several
+ * machines of one host.
+ */
 static struct str
 address_of(const struct machine *machine)
 {
@@ -89,11 +93,20 @@ address_of(const struct machine *machine)
 
 	if (machine->ip.len > 0)
 		return machine->ip;
-	return star == NULL ? machine->host :
-			      str_sub(machine->host, 0, (size_t)(star - machine->host.p));
+	return star == NULL ? machine->host
+	                    : str_sub(machine->host, 0, (size_t)(star - machine->host.p));
 }
 
-/* Has the application polled, or no more (port 0). */
+/* The application is polled no more for this origin. */
+static void
+unwant(struct fleet *fleet, const struct machine *machine, struct str app, enum origin origin)
+{
+	struct err err;
+
+	if (member_want(fleet, machine->host, app, origin, NULL, &err) != 0)
+		log_error("fleet", "endpoint stays as it was: %s", err.text);
+}
+
 static void
 want(struct fleet *fleet, const struct machine *machine, struct str app, enum origin origin,
     uint16_t port, bool tls)
@@ -103,30 +116,32 @@ want(struct fleet *fleet, const struct machine *machine, struct str app, enum or
 		.app = app,
 		.address = address_of(machine),
 		.port = port,
-		.source = source_find(STR("tricorder")),
+		/* Our own port may be open to this host alone; our metrics are at hand without it. */
+		.source = source_find(origin == ORIGIN_SELF ? STR("self") : STR("tricorder")),
 		.interval_ns = fleet->frequency_ns,
 		.region = machine->region,
 		.doc = tls ? fleet->tls_doc : NULL,
 		.options = tls ? fleet->tls_doc->root : NULL,
 	};
-	struct target *target = NULL;
+	struct target *target = target_new(&proto);
 	struct err err;
 
-	if (port != 0 && (target = target_new(&proto)) == NULL) {
-		log_error("fleet", "out of memory: host=%.*s", STR_ARG(machine->host));
-		return;
-	}
-	if (member_want(fleet, machine->host, app, origin, target, &err) != 0)
-		log_error("fleet", "not polled: %s", err.text);
+	if (target == NULL)
+		err_nomem(&err);
+	/* One line stands for all, as the same is wrong with the next ones. */
+	if ((target == NULL || member_want(fleet, machine->host, app, origin, target, &err) != 0) &&
+	    fleet->refused_count++ == 0)
+		log_error("fleet", "not polled, maybe others as well: %s; trying again", err.text);
 	target_unref(target);
 }
 
 static bool
 announces_port(const struct machine_state *state, uint16_t port)
 {
-	for (const struct app_state *app = state->apps; app != NULL; app = app->next)
-		if (app->active && app->port == port)
+	for (const struct app_state *app = state->apps; app != NULL; app = app->next) {
+		if (app->port == port)
 			return true;
+	}
 	return false;
 }
 
@@ -135,13 +150,15 @@ static void
 apply(struct fleet *fleet, const struct machine_state *state)
 {
 	const struct machine *machine = &state->machine;
-	bool self = state->is_own && fleet->own_port != 0 && !announces_port(state, fleet->own_port);
+	struct str own_app = str_of(fleet->own_app);
 
 	want(fleet, machine, STR(HEALTH_AGENT), ORIGIN_MDB, HEALTH_AGENT_PORT, false);
 	for (const struct app_state *app = state->apps; app != NULL; app = app->next)
-		want(fleet, machine, app->name, ORIGIN_HEALTH_CHECKS, app->active ? app->port : 0, app->tls);
-	if (state->is_own)
-		want(fleet, machine, str_of(fleet->own_app), ORIGIN_SELF, self ? fleet->own_port : 0, false);
+		want(fleet, machine, app->name, ORIGIN_HEALTH_CHECKS, app->port, app->tls);
+	if (state->is_own && fleet->own_port != 0 && !announces_port(state, fleet->own_port))
+		want(fleet, machine, own_app, ORIGIN_SELF, fleet->own_port, false);
+	else
+		unwant(fleet, machine, own_app, ORIGIN_SELF);
 }
 
 static void
@@ -149,11 +166,10 @@ withdraw(struct fleet *fleet, const struct machine_state *state)
 {
 	const struct machine *machine = &state->machine;
 
-	want(fleet, machine, STR(HEALTH_AGENT), ORIGIN_MDB, 0, false);
+	unwant(fleet, machine, STR(HEALTH_AGENT), ORIGIN_MDB);
 	for (const struct app_state *app = state->apps; app != NULL; app = app->next)
-		want(fleet, machine, app->name, ORIGIN_HEALTH_CHECKS, 0, false);
-	if (state->is_own)
-		want(fleet, machine, str_of(fleet->own_app), ORIGIN_SELF, 0, false);
+		unwant(fleet, machine, app->name, ORIGIN_HEALTH_CHECKS);
+	unwant(fleet, machine, str_of(fleet->own_app), ORIGIN_SELF);
 }
 
 static bool
@@ -168,9 +184,11 @@ is_own_address(struct str ip, const struct ifaddrs *interfaces)
 
 		if (i->ifa_addr == NULL || i->ifa_addr->sa_family != addr.family)
 			continue;
-		own = addr.family == AF_INET ?
-		    (const void *)&((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr :
-		    (const void *)&((const struct sockaddr_in6 *)(const void *)i->ifa_addr)->sin6_addr;
+		own = addr.family == AF_INET
+		          ? (const void *)&((const struct sockaddr_in *)(const void *)i->ifa_addr)
+		                ->sin_addr
+		          : (const void *)&((const struct sockaddr_in6 *)(const void *)i->ifa_addr)
+		                ->sin6_addr;
 		if (memcmp(own, addr.bytes, addr.family == AF_INET ? 4 : 16) == 0)
 			return true;
 	}
@@ -180,63 +198,79 @@ is_own_address(struct str ip, const struct ifaddrs *interfaces)
 static void
 machine_gone(struct fleet *fleet, const struct machine *machine)
 {
-	struct machine_state *state = map_del(&fleet->machines, machine->host);
+	struct machine_state *state = map_get(&fleet->machines, machine->host);
 
-	if (state == NULL)
+	if (state == NULL || !state->listed)
 		return;
-	withdraw(fleet, state);
-	state_free(state);
+	state->listed = false;
 	fleet->machine_count--;
+	withdraw(fleet, state);
 }
 
-/* A machine that is new, or has another address or region. */
-static void
-machine_set(struct fleet *fleet, const struct machine *machine, const struct ifaddrs *interfaces)
+/* A machine that is new or back, or has another address or region. -1 with err. */
+static int
+machine_set(struct fleet *fleet, const struct machine *machine, const struct ifaddrs *interfaces,
+    struct err *err)
 {
 	struct machine_state *old = map_get(&fleet->machines, machine->host);
 	struct machine_state *state = state_new(machine);
 
 	if (state == NULL || map_put(&fleet->machines, state->machine.host, state) != 0) {
-		log_error("fleet", "out of memory: machine left out: host=%.*s", STR_ARG(machine->host));
 		state_free(state);
-		return;
+		err_nomem(err);
+		return -1;
 	}
+	state->listed = true;
 	state->is_own = is_own_address(machine->ip, interfaces);
-	if (old == NULL) {
+	if (old == NULL || !old->listed)
 		fleet->machine_count++;
-	} else {
+	if (old != NULL) {
 		state->apps = old->apps;
+		state->app_count = old->app_count;
 		old->apps = NULL;
 		state_free(old);
 	}
 	apply(fleet, state);
+	return 0;
 }
 
-/* The difference between the list applied and the new one; both are sorted. */
-static void
-apply_list(struct fleet *fleet, const struct machine_list *list, const struct ifaddrs *interfaces)
+static bool
+same_machine(const struct machine *a, const struct machine *b)
 {
-	const struct machine_list none = { .len = 0 };
-	const struct machine_list *old = fleet->mdb == NULL ? &none : fleet->mdb;
-	size_t i = 0, k = 0;
+	return str_eq(a->ip, b->ip) && str_eq(a->region, b->region);
+}
 
-	while (i < old->len || k < list->len) {
-		int order = i == old->len ? 1 :
-		    k == list->len	  ? -1 :
-					    str_cmp(old->machines[i].host, list->machines[k].host);
+/*
+ * Applies the difference between the list applied last and the new one; both are sorted. *changes
+ * counts machines that came, went or changed. -1 with err: some may be applied.
+ */
+static int
+apply_list(struct fleet *fleet, const struct machine_list *list, const struct ifaddrs *interfaces,
+    size_t *changes, struct err *err)
+{
+	const struct machine *old = fleet->mdb == NULL ? NULL : fleet->mdb->machines;
+	const struct machine *old_end = fleet->mdb == NULL ? NULL : old + fleet->mdb->len;
+	const struct machine *new = list->machines, *new_end = new + list->len;
+
+	while (old != old_end || new != new_end) {
+		int order = old == old_end   ? 1
+		            : new == new_end ? -1
+		                             : str_cmp(old->host, new->host);
 
 		if (order < 0) {
-			machine_gone(fleet, &old->machines[i++]);
-		} else if (order > 0) {
-			machine_set(fleet, &list->machines[k++], interfaces);
-		} else {
-			if (!str_eq(old->machines[i].ip, list->machines[k].ip) ||
-			    !str_eq(old->machines[i].region, list->machines[k].region))
-				machine_set(fleet, &list->machines[k], interfaces);
-			i++;
-			k++;
+			machine_gone(fleet, old);
+			++*changes;
+		} else if (order > 0 || !same_machine(old, new)) {
+			if (machine_set(fleet, new, interfaces, err) != 0)
+				return -1;
+			++*changes;
 		}
+		if (order <= 0)
+			old++;
+		if (order >= 0)
+			new ++;
 	}
+	return 0;
 }
 
 static double
@@ -245,29 +279,59 @@ ms_since(int64_t start_ns)
 	return (double)(clock_mono_ns() - start_ns) / (double)NS_PER_MS;
 }
 
+/* Makes list, which it takes, the one in force. -1 with err. */
+static int
+use_list(struct fleet *fleet, struct machine_list *list, struct err *err)
+{
+	struct ifaddrs *interfaces = NULL;
+	size_t changes = 0;
+	int rc;
+
+	if (getifaddrs(&interfaces) != 0)
+		interfaces = NULL; /* then none of them is this host */
+	rc = apply_list(fleet, list, interfaces, &changes, err);
+	if (interfaces != NULL)
+		freeifaddrs(interfaces);
+	if (rc != 0) {
+		machine_list_free(list);
+		return -1;
+	}
+	if (changes > 0 || (fleet->mdb != NULL && fleet->mdb->skipped != list->skipped))
+		log_info("fleet",
+		    "machine list applied: file=%s machines=%zu changes=%zu skipped=%zu",
+		    fleet->mdb_file, list->len, changes, list->skipped);
+	machine_list_free(fleet->mdb);
+	fleet->mdb = list;
+	return 0;
+}
+
 int
 machines_read(struct fleet *fleet, struct err *err)
 {
 	int64_t start_ns = clock_mono_ns();
 	struct machine_list *list = mdb_load(fleet->mdb_file, err);
-	struct ifaddrs *interfaces = NULL;
+	int rc;
 
 	if (list == NULL)
 		return -1;
 	own_dist_add(fleet->decode_ms, ms_since(start_ns));
 	start_ns = clock_mono_ns();
-	if (getifaddrs(&interfaces) != 0)
-		interfaces = NULL; /* then none of them is this host */
-	apply_list(fleet, list, interfaces);
-	if (interfaces != NULL)
-		freeifaddrs(interfaces);
+	rc = use_list(fleet, list, err);
 	own_dist_add(fleet->compare_ms, ms_since(start_ns));
-	if (fleet->mdb == NULL || fleet->mdb->len != list->len)
-		log_info("fleet", "machine list read: file=%s machines=%zu skipped=%zu", fleet->mdb_file,
-		    list->len, list->skipped);
+	return rc;
+}
+
+void
+machines_clear(struct fleet *fleet)
+{
+	const struct machine_list *list = fleet->mdb;
+
+	if (list == NULL)
+		return;
+	for (size_t i = 0; i < list->len; i++)
+		machine_gone(fleet, &list->machines[i]);
 	machine_list_free(fleet->mdb);
-	fleet->mdb = list;
-	return 0;
+	fleet->mdb = NULL;
 }
 
 void
@@ -276,8 +340,36 @@ machines_refresh(struct fleet *fleet)
 	const struct map_entry *entry;
 	size_t pos = 0;
 
-	while ((entry = map_next(&fleet->machines, &pos)) != NULL)
-		apply(fleet, entry->value);
+	while ((entry = map_next(&fleet->machines, &pos)) != NULL) {
+		const struct machine_state *state = entry->value;
+
+		if (state->listed)
+			apply(fleet, state);
+	}
+}
+
+void
+machines_forget(struct fleet *fleet)
+{
+	struct machine_state *forgotten = NULL, *state;
+	const struct map_entry *entry;
+	size_t pos = 0;
+
+	if (fleet->machines.len == fleet->machine_count)
+		return;
+	while ((entry = map_next(&fleet->machines, &pos)) != NULL) {
+		state = entry->value;
+		if (state->listed ||
+		    member_find(fleet, state->machine.host, STR(HEALTH_AGENT)) != NULL)
+			continue;
+		state->next_forgotten = forgotten;
+		forgotten = state;
+	}
+	while ((state = forgotten) != NULL) {
+		forgotten = state->next_forgotten;
+		map_del(&fleet->machines, state->machine.host);
+		state_free(state);
+	}
 }
 
 static struct app_state *
@@ -289,17 +381,22 @@ find_app(struct machine_state *state, struct str name)
 	return NULL;
 }
 
+/* NULL when out of memory, or the machine has too many. */
 static struct app_state *
 add_app(struct machine_state *state, struct str name)
 {
-	struct app_state *app = calloc(1, sizeof(*app) + name.len + 1);
+	struct app_state *app;
 
+	if (state->app_count == ANNOUNCED_COUNT_MAX)
+		return NULL;
+	app = calloc(1, sizeof(*app) + name.len + 1);
 	if (app == NULL)
 		return NULL;
 	memcpy(app + 1, name.p, name.len);
 	app->name = (struct str){ (const char *)(app + 1), name.len };
 	app->next = state->apps;
 	state->apps = app;
+	state->app_count++;
 	return app;
 }
 
@@ -312,8 +409,7 @@ announce(struct machine_state *state, const struct announced *announced)
 
 	if (app == NULL && (app = add_app(state, announced->name)) == NULL)
 		return false; /* the next observation tries again */
-	changed = !app->active || app->port != announced->port || app->tls != announced->tls;
-	app->active = true;
+	changed = app->port != announced->port || app->tls != announced->tls;
 	app->port = announced->port;
 	app->tls = announced->tls;
 	app->misses = 0;
@@ -321,25 +417,45 @@ announce(struct machine_state *state, const struct announced *announced)
 	return changed;
 }
 
+/* Ends those that have been missing for too long; true if there are any. */
+static bool
+strike(struct fleet *fleet, struct machine_state *state)
+{
+	struct app_state **at = &state->apps;
+	bool changed = false;
+
+	while (*at != NULL) {
+		struct app_state *app = *at;
+
+		if (app->seen || ++app->misses < STRIKES) {
+			app->seen = false;
+			at = &app->next;
+			continue;
+		}
+		unwant(fleet, &state->machine, app->name, ORIGIN_HEALTH_CHECKS);
+		*at = app->next;
+		state->app_count--;
+		free(app);
+		changed = true;
+	}
+	return changed;
+}
+
 void
 machines_observe(struct fleet *fleet, const struct observation *seen)
 {
 	struct machine_state *state = map_get(&fleet->machines, seen->host);
+	const struct member *agent = member_find(fleet, seen->host, STR(HEALTH_AGENT));
 	bool changed = false;
 
-	if (state == NULL)
+	/* An agent that somebody registered in place of the list's may announce nothing. */
+	if (state == NULL || !state->listed || agent == NULL || agent->origin != ORIGIN_MDB)
 		return;
-	for (struct app_state *app = state->apps; app != NULL; app = app->next)
-		app->seen = false;
-	for (size_t i = 0; i < seen->len; i++)
+	for (size_t i = 0; i < seen->len; i++) {
 		if (!str_eq(seen->apps[i].name, STR(HEALTH_AGENT)))
 			changed |= announce(state, &seen->apps[i]);
-	for (struct app_state *app = state->apps; app != NULL; app = app->next) {
-		if (app->seen || !app->active || ++app->misses < STRIKES)
-			continue;
-		app->active = false;
-		changed = true;
 	}
+	changed |= strike(fleet, state);
 	if (changed)
 		apply(fleet, state);
 }

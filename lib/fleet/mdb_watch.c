@@ -1,21 +1,17 @@
-#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "fleet/mdb_priv.h"
 
-#define SETTLE_NS    (50 * NS_PER_MS)	/* a writer's several events make one reading */
-#define LOOK_NS	     (3 * NS_PER_S)
-#define FRESH_NS     (1 * NS_PER_S)
+#define SETTLE_NS (50 * NS_PER_MS) /* a writer's several events make one reading */
+#define LOOK_NS   (3 * NS_PER_S)
+#define FRESH_NS  (1 * NS_PER_S)
 
 struct mdb_watch {
 	struct loop *loop;
@@ -23,57 +19,10 @@ struct mdb_watch {
 	void (*changed)(void *);
 	void *ctx;
 	struct loop_fd inotify;
-	int watch;			/* of the directory; -1 = not there yet */
+	int watch; /* of the directory; -1 = none */
 	struct loop_timer settle, look;
-	struct stat seen;		/* as of the last look; all zero if the file was not there */
+	struct stat seen; /* as of the last look; all zero if the file was not there */
 };
-
-struct machine_list *
-mdb_load(const char *path, struct err *err)
-{
-	struct machine_list *list = NULL;
-	struct buf text;
-	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-	buf_init(&text, MDB_BYTES_MAX);
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		err_errno(err, errno, "machine list %s", path);
-		if (errno == ENOENT)
-			err->code = ERR_NOTFOUND;
-		goto out;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		err_set(err, ERR_IO, "machine list %s: not a file", path);
-		goto out;
-	}
-	for (;;) {
-		ssize_t got;
-
-		if (!buf_reserve(&text, 64 * 1024)) {
-			err_set(err, ERR_LIMIT, "machine list %s: larger than 256 MiB", path);
-			goto out;
-		}
-		got = read(fd, text.p + text.len, text.cap - text.len);
-		if (got == 0)
-			break;
-		if (got < 0) {
-			if (errno == EINTR)
-				continue;
-			err_errno(err, errno, "machine list %s", path);
-			goto out;
-		}
-		text.len += (size_t)got;
-	}
-	list = mdb_parse(buf_view(&text), err);
-	if (list == NULL)
-		err_wrap(err, "machine list %s", path);
-out:
-	buf_fini(&text);
-	if (fd >= 0)
-		close(fd);
-	return list;
-}
 
 static void
 look_at(const struct mdb_watch *watch, struct stat *st)
@@ -86,16 +35,19 @@ static bool
 same_file(const struct stat *a, const struct stat *b)
 {
 	return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
-	    a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
+/* The directory's name may lead to another one by now. */
 static void
 watch_dir(struct mdb_watch *watch)
 {
-	if (watch->watch < 0)
-		watch->watch = inotify_add_watch(watch->inotify.fd, watch->dir,
-		    IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE | IN_MODIFY | IN_DELETE | IN_DELETE_SELF |
-			IN_MOVE_SELF);
+	int found = inotify_add_watch(watch->inotify.fd, watch->dir,
+	    IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE | IN_MODIFY | IN_DELETE | IN_MOVED_FROM);
+
+	if (watch->watch >= 0 && found != watch->watch)
+		inotify_rm_watch(watch->inotify.fd, watch->watch);
+	watch->watch = found;
 }
 
 static void
@@ -115,9 +67,18 @@ on_look(struct loop_timer *timer)
 
 	watch_dir(watch);
 	look_at(watch, &now);
-	if (!same_file(&now, &watch->seen) && !watch->settle.set)
+	if (!same_file(&now, &watch->seen))
 		mdb_watch_again(watch, SETTLE_NS);
 	loop_timer_set(watch->loop, &watch->look, loop_now_ns(watch->loop) + LOOK_NS);
+}
+
+/* True if the event may be about the file. */
+static bool
+concerns_file(const struct mdb_watch *watch, const struct inotify_event *event)
+{
+	if ((event->mask & IN_Q_OVERFLOW) != 0)
+		return true;
+	return event->wd == watch->watch && event->len > 0 && strcmp(event->name, watch->name) == 0;
 }
 
 static void
@@ -130,14 +91,10 @@ on_inotify(struct loop_fd *fd, unsigned events)
 
 	(void)events;
 	while ((len = read(fd->fd, text, sizeof(text))) > 0) {
-		for (char *p = text; p < text + len;) {
+		for (const char *p = text; p < text + len;) {
 			const struct inotify_event *event = (const void *)p;
 
-			if (event->mask & (IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF))
-				watch->watch = -1; /* on_look finds the directory again */
-			else if (event->mask & IN_Q_OVERFLOW || event->len == 0 ||
-			    strcmp(event->name, watch->name) == 0)
-				hit = true;
+			hit |= concerns_file(watch, event);
 			p += sizeof(*event) + event->len;
 		}
 	}
@@ -145,9 +102,21 @@ on_inotify(struct loop_fd *fd, unsigned events)
 		mdb_watch_again(watch, SETTLE_NS);
 }
 
+/* -1 with err: then looking has to do. */
+static int
+open_inotify(struct mdb_watch *watch, struct err *err)
+{
+	watch->inotify.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (watch->inotify.fd < 0) {
+		err_errno(err, errno, "inotify");
+		return -1;
+	}
+	return loop_fd_add(watch->loop, &watch->inotify, LOOP_READ, err);
+}
+
 struct mdb_watch *
-mdb_watch_new(struct loop *loop, const char *path, void (*changed)(void *), void *ctx,
-    struct err *err)
+mdb_watch_new(
+    struct loop *loop, const char *path, void (*changed)(void *), void *ctx, struct err *err)
 {
 	struct mdb_watch *watch = calloc(1, sizeof(*watch));
 	const char *slash = strrchr(path, '/');
@@ -162,20 +131,17 @@ mdb_watch_new(struct loop *loop, const char *path, void (*changed)(void *), void
 	watch->look.fn = on_look;
 	watch->inotify = (struct loop_fd){ .fd = -1, .fn = on_inotify };
 	watch->path = strdup(path);
-	watch->dir = slash == NULL ? strdup(".") :
-	    slash == path	   ? strdup("/") :
-				     strndup(path, (size_t)(slash - path));
+	watch->dir = slash == NULL   ? strdup(".")
+	             : slash == path ? strdup("/")
+	                             : strndup(path, (size_t)(slash - path));
 	watch->name = strdup(slash == NULL ? path : slash + 1);
 	if (watch->path == NULL || watch->dir == NULL || watch->name == NULL)
 		goto nomem;
 	look_at(watch, &watch->seen);
 	loop_timer_set(loop, &watch->look, loop_now_ns(loop) + LOOK_NS);
-	watch->inotify.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (watch->inotify.fd < 0 || loop_fd_add(loop, &watch->inotify, LOOP_READ, err) != 0) {
-		log_warn("fleet", "no inotify, looking at %s every 3 s instead: error=%s", path,
-		    strerror(errno));
-		return watch;
-	}
+	if (open_inotify(watch, err) != 0)
+		log_warn("fleet", "machine list is looked at every %d s: file=%s error=\"%s\"",
+		    (int)(LOOK_NS / NS_PER_S), path, err->text);
 	watch_dir(watch);
 	return watch;
 nomem:
@@ -187,15 +153,22 @@ nomem:
 void
 mdb_watch_again(struct mdb_watch *watch, int64_t delay_ns)
 {
-	loop_timer_set(watch->loop, &watch->settle, loop_now_ns(watch->loop) + delay_ns);
+	int64_t at_ns = loop_now_ns(watch->loop) + delay_ns;
+
+	/* Not put off by each further event, or a busy writer could keep it from ever being read. */
+	if (!watch->settle.set || at_ns < watch->settle.at_ns)
+		loop_timer_set(watch->loop, &watch->settle, at_ns);
 }
 
 bool
 mdb_watch_is_fresh(const struct mdb_watch *watch)
 {
-	int64_t written = (int64_t)watch->seen.st_mtim.tv_sec * NS_PER_S + watch->seen.st_mtim.tv_nsec;
+	const struct timespec *written = &watch->seen.st_mtim;
+	int64_t age_ns =
+	    loop_real_ns(watch->loop) - (written->tv_sec * NS_PER_S + written->tv_nsec);
 
-	return loop_real_ns(watch->loop) - written < FRESH_NS;
+	/* A file server's clock may be ahead of ours, but not for ever. */
+	return age_ns < FRESH_NS && age_ns > -FRESH_NS;
 }
 
 void

@@ -1,4 +1,3 @@
-#include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,9 +5,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "fleet/fleet_priv.h"
+#include "fleet/target_conf_priv.h"
 
-#define KEEP_GONE_NS	(3600 * NS_PER_S)	/* as far back as /api/hosts looks by default */
+#define KEEP_GONE_NS    (3600 * NS_PER_S) /* as far back as /api/hosts looks by default */
 #define KEEP_GONE_COUNT 10000
+
+#define KEY_BYTES (2 * NAME_BYTES_MAX + 1)
 
 static void
 member_ref(struct member *member)
@@ -19,13 +21,13 @@ member_ref(struct member *member)
 static void
 member_unref(struct member *member)
 {
-	if (member == NULL || atomic_fetch_sub_explicit(&member->refs, 1, memory_order_acq_rel) != 1)
+	if (member == NULL ||
+	    atomic_fetch_sub_explicit(&member->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	for (size_t i = 0; i < ORIGIN_COUNT; i++)
 		target_unref(member->wanted[i]);
 	target_unref(member->target);
 	series_set_unref(member->set);
-	free(member->key);
 	free(member);
 }
 
@@ -47,33 +49,30 @@ members_fini(struct fleet *fleet)
 	free(fleet->sorted);
 }
 
-/* HOST/APP to key, which must be freed. */
-static char *
-key_of(struct str host, struct str app)
+/* HOST/APP to out; empty if that can't be the name of a member. */
+static struct str
+write_key(char out[KEY_BYTES], struct str host, struct str app)
 {
-	char *key = malloc(host.len + 1 + app.len + 1);
-
-	if (key == NULL)
-		return NULL;
-	memcpy(key, host.p, host.len);
-	key[host.len] = '/';
-	memcpy(key + host.len + 1, app.p, app.len);
-	key[host.len + 1 + app.len] = '\0';
-	return key;
+	if (host.len == 0 || host.len > NAME_BYTES_MAX || app.len == 0 || app.len > NAME_BYTES_MAX)
+		return STR_EMPTY;
+	memcpy(out, host.p, host.len);
+	out[host.len] = '/';
+	memcpy(out + host.len + 1, app.p, app.len);
+	return (struct str){ out, host.len + 1 + app.len };
 }
 
 struct member *
 member_find(struct fleet *fleet, struct str host, struct str app)
 {
-	char *key = key_of(host, app);
+	char bytes[KEY_BYTES];
+	struct str key = write_key(bytes, host, app);
 	struct member *member;
 
-	if (key == NULL)
+	if (key.len == 0)
 		return NULL;
 	lock_take(&fleet->fleet_lock);
-	member = map_get(&fleet->members, str_of(key));
+	member = map_get(&fleet->members, key);
 	lock_drop(&fleet->fleet_lock);
-	free(key);
 	return member;
 }
 
@@ -85,38 +84,58 @@ unsort(struct fleet *fleet)
 	fleet->sorted = NULL;
 }
 
-/* A new member, not polled yet. */
 static struct member *
-member_add(struct fleet *fleet, struct str host, struct str app, struct err *err)
+member_new(struct fleet *fleet, struct str host, struct str app, struct err *err)
 {
-	struct member *member = calloc(1, sizeof(*member));
+	char bytes[KEY_BYTES];
+	struct str key = write_key(bytes, host, app);
+	struct member *member;
 
-	if (member == NULL || (member->key = key_of(host, app)) == NULL) {
-		free(member);
+	if (key.len == 0) {
+		err_set(err, ERR_LIMIT, "host and app must have 1 to %d bytes", NAME_BYTES_MAX);
+		return NULL;
+	}
+	member = calloc(1, sizeof(*member) + key.len);
+	if (member == NULL) {
 		err_nomem(err);
 		return NULL;
 	}
 	member->refs = 1;
 	member->fleet = fleet;
-	member->host = (struct str){ member->key, host.len };
-	member->app = (struct str){ member->key + host.len + 1, app.len };
+	memcpy(member->name, key.p, key.len);
+	member->key = (struct str){ member->name, key.len };
+	member->host = str_sub(member->key, 0, host.len);
+	member->app = str_sub(member->key, host.len + 1, app.len);
 	member->last.last_poll_ts_ns = member->last.error_ts_ns = TS_NONE;
+	member->hidden = true; /* until polled */
 	member->set = store_set(fleet->store, host, app, err);
-	if (member->set == NULL)
-		goto fail;
-	lock_take(&fleet->fleet_lock);
-	if (map_put(&fleet->members, str_of(member->key), member) != 0) {
-		lock_drop(&fleet->fleet_lock);
-		err_nomem(err);
-		goto fail;
+	if (member->set == NULL) {
+		member_unref(member);
+		return NULL;
 	}
-	unsort(fleet);
+	return member;
+}
+
+/* A new member, not polled yet and not shown. */
+static struct member *
+member_add(struct fleet *fleet, struct str host, struct str app, struct err *err)
+{
+	struct member *member = member_new(fleet, host, app, err);
+	int rc;
+
+	if (member == NULL)
+		return NULL;
+	lock_take(&fleet->fleet_lock);
+	rc = map_put(&fleet->members, member->key, member);
 	lock_drop(&fleet->fleet_lock);
+	if (rc != 0) {
+		store_forget(fleet->store, member->set);
+		member_unref(member);
+		err_nomem(err);
+		return NULL;
+	}
 	fleet->member_count++;
 	return member;
-fail:
-	member_unref(member);
-	return NULL;
 }
 
 /* REQUIRES(fleet_lock) */
@@ -149,6 +168,9 @@ static void
 end_polling(struct fleet *fleet, struct member *member)
 {
 	endpoint_status(member->endpoint, &member->last);
+	if (ep_state_is_busy(member->last.state))
+		member->last.state =
+		    EP_EMPTY; /* as the endpoint's own, now that the poll is abandoned */
 	endpoint_remove(member->endpoint);
 	member->endpoint = NULL;
 	gone_add(fleet, member);
@@ -187,8 +209,8 @@ settle(struct fleet *fleet, struct member *member, struct err *err)
 		if (poll_as(fleet, member, member->wanted[i], err) != 0)
 			return -1;
 		member->origin = (enum origin)i;
-		if (member->deleted) {
-			member->deleted = false;
+		if (member->hidden) {
+			member->hidden = false;
 			unsort(fleet);
 		}
 		return 0;
@@ -241,12 +263,15 @@ members_drop_old_config(struct fleet *fleet)
 	while ((entry = map_next(&fleet->members, &pos)) != NULL) {
 		struct member *member = entry->value;
 
-		if (member->wanted[ORIGIN_CONFIG] == NULL || member->generation == fleet->generation)
+		if (member->wanted[ORIGIN_CONFIG] == NULL ||
+		    member->generation == fleet->generation)
 			continue;
 		target_unref(member->wanted[ORIGIN_CONFIG]);
 		member->wanted[ORIGIN_CONFIG] = NULL;
 		if (settle(fleet, member, &err) != 0)
-			log_error("fleet", "endpoint stays as it was: host=%s error=%s", member->host.p, err.text);
+			log_error("fleet",
+			    "endpoint stays as it was: host=%.*s app=\"%.*s\" error=\"%s\"",
+			    STR_ARG(member->host), STR_ARG(member->app), err.text);
 	}
 	lock_drop(&fleet->fleet_lock);
 }
@@ -256,7 +281,7 @@ member_hide(struct fleet *fleet, struct member *member)
 {
 	lock_take(&fleet->fleet_lock);
 	if (member->endpoint == NULL) {
-		member->deleted = true;
+		member->hidden = true;
 		unsort(fleet);
 	}
 	lock_drop(&fleet->fleet_lock);
@@ -286,13 +311,13 @@ members_forget(struct fleet *fleet, int64_t now_ns)
 
 		lock_take(&fleet->fleet_lock);
 		member = fleet->gone_first;
-		if (member == NULL ||
-		    (now_ns - member->gone_ns < KEEP_GONE_NS && fleet->gone_count <= KEEP_GONE_COUNT)) {
+		if (member == NULL || (now_ns - member->gone_ns < KEEP_GONE_NS &&
+		                          fleet->gone_count <= KEEP_GONE_COUNT)) {
 			lock_drop(&fleet->fleet_lock);
 			return;
 		}
 		gone_del(fleet, member);
-		map_del(&fleet->members, str_of(member->key));
+		map_del(&fleet->members, member->key);
 		unsort(fleet);
 		lock_drop(&fleet->fleet_lock);
 		fleet->member_count--;
@@ -324,7 +349,7 @@ sort(struct fleet *fleet)
 	while ((entry = map_next(&fleet->members, &pos)) != NULL) {
 		struct member *member = entry->value;
 
-		if (!member->deleted)
+		if (!member->hidden)
 			fleet->sorted[fleet->sorted_len++] = member;
 	}
 	qsort(fleet->sorted, fleet->sorted_len, sizeof(struct member *), by_name);
@@ -416,7 +441,7 @@ fleet_count(struct fleet *fleet, struct fleet_counts *out)
 	while ((entry = map_next(&fleet->members, &pos)) != NULL) {
 		struct member *member = entry->value;
 
-		if (member->deleted)
+		if (member->hidden)
 			continue;
 		out->total++;
 		if (member->endpoint == NULL)

@@ -1,12 +1,12 @@
 #include "fleet/registry_db_priv.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,7 +14,7 @@
 #include "base/log.h"
 
 #define SCHEMA_VERSION 1
-#define BUSY_MS	       2000
+#define BUSY_MS        2000
 
 struct registry_db {
 	sqlite3 *db;
@@ -39,6 +39,15 @@ fail(struct registry_db *db, const char *what, struct err *err)
 	return -1;
 }
 
+static struct str
+column(sqlite3_stmt *stmt, int i)
+{
+	/* Text first, then its length: the other order may convert under our feet. */
+	const char *p = (const char *)sqlite3_column_text(stmt, i);
+
+	return p == NULL ? STR_EMPTY : (struct str){ p, (size_t)sqlite3_column_bytes(stmt, i) };
+}
+
 static int
 user_version(sqlite3 *db, int *out)
 {
@@ -53,18 +62,22 @@ user_version(sqlite3 *db, int *out)
 	return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
-/* "ok" from a look at the whole file: a registry is small. */
+/* Looks at the whole file: a registry is small. */
 static int
 quick_check(sqlite3 *db)
 {
 	sqlite3_stmt *stmt = NULL;
+	struct str answer;
 	int rc = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &stmt, NULL);
 
 	if (rc == SQLITE_OK)
 		rc = sqlite3_step(stmt);
-	if (rc == SQLITE_ROW)
-		rc = strcmp((const char *)sqlite3_column_text(stmt, 0), "ok") == 0 ? SQLITE_OK :
-										     SQLITE_CORRUPT;
+	if (rc == SQLITE_ROW) {
+		answer = column(stmt, 0);
+		rc = str_eq(answer, STR("ok")) ? SQLITE_OK : SQLITE_CORRUPT;
+		if (answer.p == NULL)
+			rc = SQLITE_NOMEM; /* no answer is no reason to give up the file */
+	}
 	sqlite3_finalize(stmt);
 	return rc;
 }
@@ -86,24 +99,28 @@ open_file(struct registry_db *db, struct err *err)
 	int version = 0, rc;
 	int fd = open(db->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
-	/* Made here, as SQLite would make it readable to all. */
+	/* Made here, as SQLite would make it readable to all; its companions get the same mode. */
 	if (fd < 0) {
 		err_errno(err, errno, "registry %s", db->path);
 		return SQLITE_CANTOPEN;
 	}
+	if (fchmod(fd, 0600) != 0)
+		log_warn("fleet", "registry may be readable to others: file=%s error=\"%s\"",
+		    db->path, strerror(errno));
 	close(fd);
-	rc = sqlite3_open_v2(db->path, &db->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, NULL);
+	rc = sqlite3_open_v2(db->path, &db->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_busy_timeout(db->db, BUSY_MS);
 	if (rc == SQLITE_OK)
-		rc = sqlite3_exec(db->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;", NULL, NULL,
-		    NULL);
+		rc = sqlite3_exec(
+		    db->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;", NULL, NULL, NULL);
 	if (rc == SQLITE_OK)
 		rc = quick_check(db->db);
 	if (rc == SQLITE_OK)
 		rc = user_version(db->db, &version);
 	if (rc == SQLITE_OK && version > SCHEMA_VERSION) {
-		err_set(err, ERR_IO, "registry %s: written by a newer scottyd (format %d, this one knows %d)",
+		err_set(err, ERR_IO,
+		    "registry %s: written by a newer scottyd (format %d, this one knows %d)",
 		    db->path, version, SCHEMA_VERSION);
 		return SQLITE_MISMATCH;
 	}
@@ -115,8 +132,9 @@ open_file(struct registry_db *db, struct err *err)
 		    " body = ?3, from_loopback = ?4",
 		    -1, SQLITE_PREPARE_PERSISTENT, &db->put, NULL);
 	if (rc == SQLITE_OK)
-		rc = sqlite3_prepare_v3(db->db, "DELETE FROM endpoints WHERE host = ?1 AND app = ?2", -1,
-		    SQLITE_PREPARE_PERSISTENT, &db->del, NULL);
+		rc =
+		    sqlite3_prepare_v3(db->db, "DELETE FROM endpoints WHERE host = ?1 AND app = ?2",
+		        -1, SQLITE_PREPARE_PERSISTENT, &db->del, NULL);
 	if (rc != SQLITE_OK)
 		fail(db, "open", err);
 	return rc;
@@ -131,7 +149,7 @@ set_aside(struct registry_db *db, struct err *err)
 	char date[32], from[4096], to[4096];
 	struct tm tm;
 
-	strftime(date, sizeof(date), "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
+	strftime(date, sizeof(date), "%Y%m%dT%H%M%S", gmtime_r(&now, &tm));
 	for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
 		snprintf(from, sizeof(from), "%s%s", db->path, suffixes[i]);
 		snprintf(to, sizeof(to), "%s.corrupt-%s%s", db->path, date, suffixes[i]);
@@ -140,8 +158,9 @@ set_aside(struct registry_db *db, struct err *err)
 			return -1;
 		}
 	}
-	log_error("fleet", "registry was damaged, set aside, starting an empty one: file=%s.corrupt-%s",
-	    db->path, date);
+	log_error("fleet",
+	    "registry was damaged, set aside, starting an empty one: file=%s.corrupt-%s", db->path,
+	    date);
 	return 0;
 }
 
@@ -177,15 +196,6 @@ registry_db_close(struct registry_db *db)
 	free(db);
 }
 
-static struct str
-column(sqlite3_stmt *stmt, int i)
-{
-	/* Text first, then its length: the other order may convert under our feet. */
-	const char *p = (const char *)sqlite3_column_text(stmt, i);
-
-	return (struct str){ p == NULL ? "" : p, (size_t)sqlite3_column_bytes(stmt, i) };
-}
-
 int
 registry_db_each(struct registry_db *db,
     void (*each)(void *ctx, struct str host, struct str app, struct str body, bool from_loopback),
@@ -195,7 +205,8 @@ registry_db_each(struct registry_db *db,
 	int rc;
 
 	rc = sqlite3_prepare_v2(db->db,
-	    "SELECT host, app, body, from_loopback FROM endpoints ORDER BY host, app", -1, &stmt, NULL);
+	    "SELECT host, app, body, from_loopback FROM endpoints ORDER BY host, app", -1, &stmt,
+	    NULL);
 	while (rc == SQLITE_OK || rc == SQLITE_ROW) {
 		rc = sqlite3_step(stmt);
 		if (rc == SQLITE_ROW)
@@ -211,7 +222,8 @@ registry_db_each(struct registry_db *db,
 static int
 bind_text(sqlite3_stmt *stmt, int i, struct str text)
 {
-	return sqlite3_bind_text(stmt, i, text.len == 0 ? "" : text.p, (int)text.len, SQLITE_STATIC);
+	return sqlite3_bind_text(
+	    stmt, i, text.len == 0 ? "" : text.p, (int)text.len, SQLITE_STATIC);
 }
 
 /* Runs a prepared change whose parameters are bound. */

@@ -17,11 +17,11 @@
 struct registry_db;
 
 /*
- * Opens or makes the file. An unusable one (corrupt) is set aside, which is logged; NULL with ERR_IO if none
- * can be had (no directory, no permission).
+ * Opens or makes the file. A damaged one is set aside, which is logged; NULL with ERR_IO if none can
+ * be had (no directory, no permission, written by a newer scottyd).
  */
 struct registry_db *registry_db_open(const char *state_dir, struct err *);
-void registry_db_close(struct registry_db *);	/* NULL is fine */
+void registry_db_close(struct registry_db *); /* NULL is fine */
 
 /* Calls each for every row. -1 with ERR_IO. */
 int registry_db_each(struct registry_db *,

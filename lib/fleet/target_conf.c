@@ -1,7 +1,6 @@
 #include "fleet/target_conf_priv.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
@@ -22,9 +21,8 @@ static const struct conf_opt endpoint_opts[] = {
 	{ NULL, CONF_TREE, NULL, NULL, 0, 0 },
 };
 
-/* Names appear in URLs, log lines and paths of other systems. */
-static const char *
-name_fault(struct str name, bool is_identity)
+const char *
+name_fault(struct str name, enum name_use use)
 {
 	if (name.len == 0)
 		return "must not be empty";
@@ -35,33 +33,34 @@ name_fault(struct str name, bool is_identity)
 	for (size_t i = 0; i < name.len; i++) {
 		if ((unsigned char)name.p[i] < ' ' || name.p[i] == 0x7f)
 			return "holds a control character";
-		if (is_identity && name.p[i] == '/')
+		if (use == NAME_IDENTITY && name.p[i] == '/')
 			return "holds a '/'";
 	}
 	return NULL;
 }
 
-/* The identity part called key: what the URL says, else the element's. Empty after a complaint. */
+/*
+ * The identity's part called key: what the URL says, else the element's. Empty after a complaint,
+ * be it one of conf_check.
+ */
 static struct str
 identity(const struct conf *element, const char *key, struct str given, struct conf_report *report)
 {
 	const struct conf *node = conf_child(element, key);
-	struct str name = given;
+	struct str written = conf_text(element, endpoint_opts, key);
+	struct str name = given.len > 0 ? given : written;
 	const char *fault;
 
-	if (node != NULL) {
-		name = conf_text(element, endpoint_opts, key);
-		if (given.len > 0 && !str_eq(name, given)) {
-			conf_complain(report, node, "'%s' is '%.*s' here and '%.*s' in the URL", key,
-			    STR_ARG(name), STR_ARG(given));
-			return STR_EMPTY;
-		}
-	}
-	if (name.p == NULL) {
+	if (name.p == NULL && node == NULL)
 		conf_complain(report, element, "'%s' is missing", key);
+	if (name.p == NULL)
+		return STR_EMPTY;
+	if (written.p != NULL && !str_eq(written, name)) {
+		conf_complain(report, node, "'%s' is '%.*s' here and '%.*s' in the URL", key,
+		    STR_ARG(written), STR_ARG(name));
 		return STR_EMPTY;
 	}
-	fault = name_fault(name, true);
+	fault = name_fault(name, NAME_IDENTITY);
 	if (fault != NULL) {
 		conf_complain(report, node != NULL ? node : element, "'%s' %s", key, fault);
 		return STR_EMPTY;
@@ -81,66 +80,67 @@ find_source(const struct conf *element, struct conf_report *report)
 	for (size_t i = 0; source_at(i) != NULL; i++) {
 		size_t len = strlen(known);
 
-		snprintf(known + len, sizeof(known) - len, "%s%s", i > 0 ? ", " : "", source_at(i)->name);
+		snprintf(known + len, sizeof(known) - len, "%s%s", i > 0 ? ", " : "",
+		    source_at(i)->name);
 	}
-	conf_complain(report, conf_child(element, "source"), "no source '%.*s' in this build; there are: %s",
-	    STR_ARG(name), known);
+	conf_complain(report, conf_child(element, "source"),
+	    "no source '%.*s' in this build; there are: %s", STR_ARG(name), known);
 	return NULL;
 }
 
 static void
 check_text(const struct conf *element, const char *key, struct conf_report *report)
 {
-	const struct conf *node = conf_child(element, key);
-	const char *fault;
+	struct str text = conf_text(element, endpoint_opts, key);
+	const char *fault = text.p == NULL ? NULL : name_fault(text, NAME_OTHER);
 
-	if (node == NULL)
-		return;
-	fault = name_fault(conf_text(element, endpoint_opts, key), false);
 	if (fault != NULL)
-		conf_complain(report, node, "'%s' %s", key, fault);
+		conf_complain(report, conf_child(element, key), "'%s' %s", key, fault);
 }
 
-/* Fills proto from element; false after a complaint. */
+/* Options mean something only to a source that exists. */
+static void
+check_for_source(
+    const struct conf *element, const struct source_ops *source, struct conf_report *report)
+{
+	const struct conf *options = conf_child(element, "options");
+
+	if (source == NULL)
+		return;
+	if (options != NULL)
+		conf_check(options, source->opts, report);
+	if (conf_child(element, "port") == NULL && !source->local)
+		conf_complain(report, element, "'port' is missing");
+}
+
+/* Makes all complaints; true if there are none, then proto is filled with what element lends. */
 static bool
 read_target(const struct conf *element, struct str host, struct str app, int64_t frequency_ns,
     struct target *proto, struct conf_report *report)
 {
 	size_t before = report->count;
 
-	*proto = (struct target){ 0 };
-	if (!conf_check(element, endpoint_opts, report))
+	conf_check(element, endpoint_opts, report);
+	if (element != NULL && element->shape != CONF_MAP)
 		return false;
-	proto->host = identity(element, "host", host, report);
-	proto->app = identity(element, "app", app, report);
-	proto->source = find_source(element, report);
+	*proto = (struct target){
+		.host = identity(element, "host", host, report),
+		.app = identity(element, "app", app, report),
+		.address = conf_text(element, endpoint_opts, "address"),
+		.port = (uint16_t)conf_int(element, endpoint_opts, "port"),
+		.source = find_source(element, report),
+		.interval_ns = conf_child(element, "interval") == NULL
+		                   ? frequency_ns
+		                   : conf_duration_ns(element, endpoint_opts, "interval"),
+		.region = conf_text(element, endpoint_opts, "region"),
+		.options = conf_child(element, "options"),
+	};
 	check_text(element, "address", report);
 	check_text(element, "region", report);
-	if (proto->source == NULL || report->count > before)
-		return false;
-	proto->options = conf_child(element, "options");
-	if (proto->options != NULL && proto->source->opts != NULL)
-		conf_check(proto->options, proto->source->opts, report);
-	if (conf_child(element, "port") == NULL && !proto->source->local)
-		conf_complain(report, element, "'port' is missing");
-	proto->port = (uint16_t)conf_int(element, endpoint_opts, "port");
-	proto->address = conf_text(element, endpoint_opts, "address");
+	check_for_source(element, proto->source, report);
 	if (proto->address.p == NULL)
 		proto->address = proto->host;
-	proto->region = conf_text(element, endpoint_opts, "region");
-	proto->interval_ns = conf_child(element, "interval") == NULL ?
-	    frequency_ns :
-	    conf_duration_ns(element, endpoint_opts, "interval");
 	return report->count == before;
-}
-
-bool
-target_check(const struct conf *element, struct str host, struct str app,
-    struct conf_report *report)
-{
-	struct target proto;
-
-	return read_target(element, host, app, NS_PER_S, &proto, report);
 }
 
 struct target *
@@ -151,18 +151,46 @@ target_from_conf(struct conf_doc *doc, const struct conf *element, struct str ho
 
 	if (!read_target(element, host, app, frequency_ns, &proto, report))
 		return NULL;
-	proto.doc = doc;
+	if (proto.options != NULL)
+		proto.doc = doc;
 	target = target_new(&proto);
 	if (target == NULL)
 		conf_complain(report, element, "out of memory");
 	return target;
 }
 
+/*
+ * Complains if an element before has the same identity, else notes it in seen, from "HOST/APP" ('/'
+ * is in neither) to the element. -1 when out of memory.
+ */
+static int
+check_unique(const struct conf *element, const struct target *proto, struct map *seen,
+    struct arena *keys, struct conf_report *report)
+{
+	const struct conf *first;
+	struct str key;
+	struct buf text;
+	int rc = 0;
+
+	buf_init(&text, 0);
+	buf_printf(&text, "%.*s/%.*s", STR_ARG(proto->host), STR_ARG(proto->app));
+	key = arena_copy(keys, buf_view(&text));
+	first = text.failed || key.p == NULL ? NULL : map_get(seen, key);
+	if (first != NULL)
+		conf_complain(report, element, "endpoint %.*s is given twice, first in line %d",
+		    STR_ARG(key), first->line);
+	else if (text.failed || key.p == NULL ||
+	         map_put(seen, key, (void *)(uintptr_t)element) != 0)
+		rc = -1;
+	buf_fini(&text);
+	return rc;
+}
+
 bool
 fleet_check_endpoints(const struct conf *list, struct conf_report *report)
 {
 	size_t before = report->count;
-	struct map seen; /* "host/app" to its element; '/' is in neither */
+	struct map seen;
 	struct arena keys;
 
 	if (list == NULL)
@@ -174,23 +202,11 @@ fleet_check_endpoints(const struct conf *list, struct conf_report *report)
 	map_init(&seen);
 	arena_init(&keys, 0);
 	for (const struct conf *element = list->first; element != NULL; element = element->next) {
-		struct str host, app, key;
-		const struct conf *first;
-		char text[2 * NAME_BYTES_MAX + 2];
+		struct target proto;
 
-		if (!target_check(element, STR_EMPTY, STR_EMPTY, report))
-			continue;
-		host = conf_text(element, endpoint_opts, "host");
-		app = conf_text(element, endpoint_opts, "app");
-		snprintf(text, sizeof(text), "%.*s/%.*s", STR_ARG(host), STR_ARG(app));
-		first = map_get(&seen, str_of(text));
-		if (first != NULL) {
-			conf_complain(report, element, "endpoint %s is given twice, first in line %d", text,
-			    first->line);
-			continue;
-		}
-		key = arena_copy(&keys, str_of(text));
-		if (key.p == NULL || map_put(&seen, key, (void *)(uintptr_t)element) != 0) {
+		/* The frequency is of no account here. */
+		if (read_target(element, STR_EMPTY, STR_EMPTY, NS_PER_S, &proto, report) &&
+		    check_unique(element, &proto, &seen, &keys, report) != 0) {
 			conf_complain(report, element, "out of memory");
 			break;
 		}

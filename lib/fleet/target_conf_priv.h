@@ -1,5 +1,6 @@
 /*
- * fleet/target_conf_priv.h - an `endpoints` element of the configuration, or the body of a PUT, to a target.
+ * fleet/target_conf_priv.h - an `endpoints` element of the configuration, or the body of a PUT, to a
+ * target.
  */
 #ifndef SCOTTY_FLEET_TARGET_CONF_PRIV_H
 #define SCOTTY_FLEET_TARGET_CONF_PRIV_H
@@ -7,18 +8,22 @@
 #include "base/conf.h"
 #include "poller/target.h"
 
-#define NAME_BYTES_MAX 255	/* host, app, address, region */
+#define NAME_BYTES_MAX 255 /* host, app, address, region */
+
+enum name_use { NAME_IDENTITY, NAME_OTHER };
 
 /*
- * Checks element, which doc holds, and makes its target, with one reference. host and app, when not empty, are
- * given already (by the URL): the element may leave them out but not contradict them. NULL with at
- * least one complaint (or memory out, which is a complaint too). The guard is left open.
+ * What is wrong with a name from outside, as "must not be empty"; NULL if nothing is. Names appear
+ * in URLs, log lines and paths of other systems; '/' separates host and app.
+ */
+const char *name_fault(struct str name, enum name_use);
+
+/*
+ * Checks element, which doc holds, and makes its target, with one reference. host and app, when not
+ * empty, are given already (by the URL): the element may leave them out but not contradict them.
+ * NULL with at least one complaint (running out of memory is one too). The guard is left open.
  */
 struct target *target_from_conf(struct conf_doc *doc, const struct conf *element, struct str host,
     struct str app, int64_t frequency_ns, struct conf_report *);
-
-/* As above, only checking. */
-bool target_check(const struct conf *element, struct str host, struct str app,
-    struct conf_report *);
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -69,7 +70,8 @@ struct http_transfer {
 struct http_target {
 	struct multi *multi;
 	struct http_target *prev, *next; /* of the same multi */
-	char *name, *url, *ca_file, *accept_header;
+	char *name, *ca_file;
+	struct buf url, accept_header; /* ended by NUL */
 	struct curl_slist headers;
 	uint16_t port;
 	bool verify;
@@ -193,9 +195,7 @@ err_of_connect(const struct http_transfer *t, CURLcode rc, const char *where, st
 	int errnum = (int)info_long(t, CURLINFO_OS_ERRNO);
 	char text[CURL_ERROR_SIZE];
 
-	if (errnum == EMFILE || errnum == ENFILE) {
-		err_set(err, ERR_LIMIT, "connect to %s: out of file descriptors", where);
-	} else if (errnum != 0) {
+	if (errnum != 0) {
 		err_errno(err, errnum, "connect to %s", where);
 		if (errnum == ETIMEDOUT)
 			err->code = ERR_TIMEOUT;
@@ -221,17 +221,17 @@ err_of_cut_off(const struct http_transfer *t, struct err *err)
 static void
 err_of_transport(const struct http_transfer *t, CURLcode rc, struct err *err)
 {
-	long long got = info_offset(t, CURLINFO_SIZE_DOWNLOAD_T);
+	size_t got = t->request->body_len;
 	int errnum = (int)info_long(t, CURLINFO_OS_ERRNO);
 	char text[CURL_ERROR_SIZE];
 
 	if (errnum == ECONNRESET || errnum == EPIPE) {
-		err_set(err, ERR_IO, "connection reset after %lld bytes", got);
+		err_set(err, ERR_IO, "connection reset after %zu bytes", got);
 	} else if (errnum != 0) {
-		err_errno(err, errnum, "connection broken after %lld bytes", got);
+		err_errno(err, errnum, "connection broken after %zu bytes", got);
 	} else {
 		curl_text(t, rc, text, sizeof(text));
-		err_set(err, ERR_PROTO, "answer broken after %lld bytes: %s", got, text);
+		err_set(err, ERR_PROTO, "answer broken after %zu bytes: %s", got, text);
 	}
 }
 
@@ -247,7 +247,7 @@ err_of_transfer(const struct http_transfer *t, CURLcode rc, struct err *err)
 		err_nomem(err);
 		return;
 	}
-	if (status >= 200 && status != 200) {
+	if (rc == CURLE_OK || (status >= 200 && status != 200)) {
 		err_of_status(t, err);
 		return;
 	}
@@ -289,6 +289,12 @@ err_of_transfer(const struct http_transfer *t, CURLcode rc, struct err *err)
 
 /* Telling the owner: always from a task of the loop, so that he is never called in libcurl. */
 
+static struct loop *
+loop_of(const struct http_request *req)
+{
+	return req->target->multi->client->loop;
+}
+
 /* The outcome; later ones don't count. why NULL: success. */
 static void
 settle(struct http_request *req, const struct err *why)
@@ -300,15 +306,22 @@ settle(struct http_request *req, const struct err *why)
 		req->why.code = ERR_NONE;
 	else
 		req->why = *why;
-	loop_defer(req->target->multi->client->loop, &req->tell_task);
+	loop_defer(loop_of(req), &req->tell_task);
 }
 
 static void
+transfer_free(struct http_transfer *t)
+{
+	curl_easy_cleanup(t->curl);
+	free(t);
+}
+
+/* libcurl never clears the errno of a handle, and it must not explain another request's failure. */
+static void
 transfer_put(struct http_client *client, struct http_transfer *t)
 {
-	if (client->idle_count >= IDLE_TRANSFERS_MAX) {
-		curl_easy_cleanup(t->curl);
-		free(t);
+	if (client->idle_count >= IDLE_TRANSFERS_MAX || info_long(t, CURLINFO_OS_ERRNO) != 0) {
+		transfer_free(t);
 		return;
 	}
 	t->request = NULL;
@@ -348,7 +361,7 @@ tell(struct loop_task *task)
 		req->told = true;
 		/* Before the call, in which the owner may cancel. */
 		if (req->settled)
-			loop_defer(req->target->multi->client->loop, &req->tell_task);
+			loop_defer(loop_of(req), &req->tell_task);
 		if (req->on_connected != NULL)
 			req->on_connected(req);
 		return;
@@ -476,7 +489,7 @@ on_ready(void *ctx, char *ip, char *local_ip, int port, int local_port)
 	(void)ip, (void)local_ip, (void)port, (void)local_port;
 	if (!req->connected) {
 		req->connected = true;
-		loop_defer(req->target->multi->client->loop, &req->tell_task);
+		loop_defer(loop_of(req), &req->tell_task);
 	}
 	return CURL_PREREQFUNC_OK;
 }
@@ -801,8 +814,7 @@ http_client_free(struct http_client *client)
 		struct http_transfer *t = client->idle;
 
 		client->idle = t->next;
-		curl_easy_cleanup(t->curl);
-		free(t);
+		transfer_free(t);
 	}
 	free(client);
 }
@@ -858,69 +870,74 @@ check_conf(const struct http_target_conf *conf, struct err *err)
 	return 0;
 }
 
-/* "http://NAME:PORT/PATH" on the heap, NULL when out of memory. */
-static char *
-make_url(const struct http_target_conf *conf)
+static void
+make_url(const struct http_target_conf *conf, struct buf *url)
 {
 	bool bare_ipv6 =
 	    memchr(conf->name.p, ':', conf->name.len) != NULL && conf->name.p[0] != '[';
-	char *url;
-	int n;
 
-	n = asprintf(&url, "%s://%s%.*s%s:%u%.*s", conf->tls ? "https" : "http",
-	    bare_ipv6 ? "[" : "", STR_ARG(conf->name), bare_ipv6 ? "]" : "", (unsigned)conf->port,
-	    STR_ARG(conf->path));
-	return n < 0 ? NULL : url;
+	buf_printf(url, "%s://%s%.*s%s:%u%.*s", conf->tls ? "https" : "http", bare_ipv6 ? "[" : "",
+	    STR_ARG(conf->name), bare_ipv6 ? "]" : "", (unsigned)conf->port, STR_ARG(conf->path));
+	buf_putc(url, '\0');
+}
+
+/* Without a type it takes libcurl's own header away. */
+static void
+make_accept_header(struct str type, struct buf *header)
+{
+	buf_printf(header, "Accept:%s%.*s", type.len > 0 ? " " : "", STR_ARG(type));
+	buf_putc(header, '\0');
 }
 
 /* -1: out of memory. */
 static int
 copy_conf(struct http_target *target, const struct http_target_conf *conf)
 {
-	/* Without a value it takes libcurl's own header away. */
-	if (asprintf(&target->accept_header, "Accept:%s%.*s", conf->accept.len > 0 ? " " : "",
-	        STR_ARG(conf->accept)) < 0) {
-		target->accept_header = NULL;
-		return -1;
-	}
-	target->headers.data = target->accept_header;
-	target->name = str_dup(conf->name);
-	target->url = make_url(conf);
-	if (conf->ca_file.len > 0) {
-		target->ca_file = str_dup(conf->ca_file);
-		if (target->ca_file == NULL)
-			return -1;
-	}
 	target->port = conf->port;
 	target->verify = conf->verify;
 	target->deny_loopback = conf->deny_loopback;
 	target->deny_link_local = conf->deny_link_local;
 	target->numeric = resolver_numeric(conf->name, &target->addr);
 	target->fd = -1;
-	return target->name == NULL || target->url == NULL ? -1 : 0;
+	make_url(conf, &target->url);
+	make_accept_header(conf->accept, &target->accept_header);
+	target->headers.data = target->accept_header.p;
+	target->name = str_dup(conf->name);
+	if (target->url.failed || target->accept_header.failed || target->name == NULL)
+		return -1;
+	if (conf->ca_file.len > 0) {
+		target->ca_file = str_dup(conf->ca_file);
+		if (target->ca_file == NULL)
+			return -1;
+	}
+	return 0;
 }
 
 static void
 target_destroy(struct http_target *target)
 {
-	if (target == NULL)
-		return;
+	buf_fini(&target->url);
+	buf_fini(&target->accept_header);
 	free(target->name);
-	free(target->url);
 	free(target->ca_file);
-	free(target->accept_header);
 	free(target);
 }
 
 struct http_target *
 http_target_new(struct http_client *client, const struct http_target_conf *conf, struct err *err)
 {
-	struct http_target *target = NULL;
+	struct http_target *target;
 
 	if (check_conf(conf, err) != 0)
 		return NULL;
 	target = calloc(1, sizeof(*target));
-	if (target == NULL || copy_conf(target, conf) != 0) {
+	if (target == NULL) {
+		err_nomem(err);
+		return NULL;
+	}
+	buf_init(&target->url, 0);
+	buf_init(&target->accept_header, 0);
+	if (copy_conf(target, conf) != 0) {
 		err_nomem(err);
 		goto failed;
 	}
@@ -1009,8 +1026,7 @@ transfer_take(struct http_client *client)
 		return NULL;
 	t->curl = curl_easy_init();
 	if (t->curl == NULL || !transfer_set_up(t, client)) {
-		curl_easy_cleanup(t->curl);
-		free(t);
+		transfer_free(t);
 		return NULL;
 	}
 	return t;
@@ -1050,7 +1066,7 @@ transfer_aim(struct http_transfer *t, struct http_request *req, const struct net
 	where_text(addr, target->port, where);
 	snprintf(t->connect_to_text, sizeof(t->connect_to_text), "::%s", where);
 	t->connect_to.data = t->connect_to_text;
-	return curl_easy_setopt(c, CURLOPT_URL, target->url) == CURLE_OK &&
+	return curl_easy_setopt(c, CURLOPT_URL, target->url.p) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_CONNECT_TO, target->numeric ? NULL : &t->connect_to) ==
 	           CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_HTTPHEADER, &target->headers) == CURLE_OK &&

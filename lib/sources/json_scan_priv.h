@@ -30,21 +30,21 @@
 /* One document, and what is wrong with it once a function has returned -1. */
 struct scan_doc {
 	const char *start;
-	const char *end;	/* *end is a NUL, which JSON allows nowhere */
+	const char *end; /* *end is a NUL, which JSON allows nowhere */
 	const char *bad_at;
-	const char *why;	/* static text */
+	const char *why; /* static text */
 };
 
 struct scan {
 	struct scan_doc *doc;
-	char *p;		/* what comes next */
-	unsigned depth;		/* arrays and objects open here */
-	char close;		/* ']' or '}': what ends this level */
-	bool first;		/* no element was seen yet */
+	char *p;        /* what comes next */
+	unsigned depth; /* arrays and objects open here */
+	char close;     /* ']' or '}': what ends this level */
+	bool first;     /* no element was seen yet */
 };
 
 enum scan_type {
-	SCAN_NOTHING,		/* a token never filled in: an absent key */
+	SCAN_NOTHING, /* a token never filled in: an absent key */
 	SCAN_NULL,
 	SCAN_FALSE,
 	SCAN_TRUE,
@@ -56,15 +56,15 @@ enum scan_type {
 
 struct scan_token {
 	enum scan_type type;
-	bool escaped;		/* string: holds backslashes */
-	bool beyond_ascii;	/* string: holds bytes from 0x80 up, well-formed UTF-8 or not */
-	bool negative;		/* number: begins with '-' */
-	bool whole;		/* number: no fraction, no exponent, and magnitude holds it */
-	char *p;		/* a string's text without the quotes, the text of all else */
+	bool escaped;      /* string: holds backslashes */
+	bool beyond_ascii; /* string: holds bytes from 0x80 up, well-formed UTF-8 or not */
+	bool negative;     /* number: begins with '-' */
+	bool whole;        /* number: no fraction, no exponent, and magnitude holds it */
+	char *p;           /* a string's text without the quotes, the text of all else */
 	size_t len;
 	union {
-		uint64_t magnitude;	/* number, if whole */
-		size_t count;		/* array, object: its elements */
+		uint64_t magnitude; /* number, if whole */
+		size_t count;       /* array, object: its elements */
 	};
 };
 
@@ -134,8 +134,8 @@ scan_known_key(struct scan *s, struct str key)
 {
 	char *p = s->p;
 
-	if ((size_t)(s->doc->end - p) < key.len + 3 || p[0] != '"' ||
-	    p[key.len + 1] != '"' || p[key.len + 2] != ':' || memcmp(p + 1, key.p, key.len) != 0)
+	if ((size_t)(s->doc->end - p) < key.len + 3 || p[0] != '"' || p[key.len + 1] != '"' ||
+	    p[key.len + 2] != ':' || memcmp(p + 1, key.p, key.len) != 0)
 		return false;
 	s->p = scan_space(p + key.len + 3);
 	return true;

@@ -9,12 +9,8 @@
 #include "sources/source.h"
 #include "sources/tricorder_parse_priv.h"
 
-/* What answer and batch may take beyond max_response, and what the batch may take at least. */
-#define EXTRA_BYTES	  (1024 * 1024)
-#define LEAST_BATCH_BYTES (64 * 1024)
-/* The answer's buffer is given back only above this size and this many times what was needed. */
-#define KEPT_BODY_BYTES (64 * 1024)
-#define KEPT_BODY_TIMES 4
+/* What answer and batch together may take beyond max_response: the batch's share at least. */
+#define EXTRA_BYTES (1024 * 1024)
 
 struct tricorder {
 	struct source source;
@@ -23,15 +19,16 @@ struct tricorder {
 	struct http_target_conf where;
 	struct http_target *target;
 	struct http_request request;
-	size_t last_bytes;    /* length of the last answer */
 	struct poll_job *job; /* the poll under way, else NULL */
 };
 
 static const struct conf_opt tricorder_opts[] = {
-	{ "path", CONF_TEXT, "/metricsapi/", "where the metrics are served; may hold a query", 0, 0 },
+	{ "path", CONF_TEXT, "/metricsapi/", "where the metrics are served; may hold a query", 0,
+	    0 },
 	{ "tls", CONF_BOOL, "false", "HTTPS instead of HTTP", 0, 0 },
 	{ "verify", CONF_BOOL, "true", "with tls: check the certificate and its name", 0, 0 },
-	{ "caFile", CONF_TEXT, NULL, "with tls: CA certificates (PEM); default: the system's", 0, 0 },
+	{ "caFile", CONF_TEXT, NULL, "with tls: CA certificates (PEM); default: the system's", 0,
+	    0 },
 	{ .name = NULL },
 };
 
@@ -44,7 +41,8 @@ wrap_with_url(const struct tricorder *t, struct err *err)
 	bool bare_ipv6 = strchr(t->address, ':') != NULL && t->address[0] != '[';
 
 	err_wrap(err, "answer of %s://%s%s%s:%u%s", t->where.tls ? "https" : "http",
-	    bare_ipv6 ? "[" : "", t->address, bare_ipv6 ? "]" : "", (unsigned)t->where.port, t->path);
+	    bare_ipv6 ? "[" : "", t->address, bare_ipv6 ? "]" : "", (unsigned)t->where.port,
+	    t->path);
 }
 
 /*
@@ -54,12 +52,10 @@ wrap_with_url(const struct tricorder *t, struct err *err)
 static void
 bound_batch(const struct tricorder *t, struct arena *arena)
 {
-	uint64_t most = t->env->max_response + EXTRA_BYTES;
-	uint64_t left = t->request.body_cap < most ? most - t->request.body_cap : 0;
+	size_t taken = t->request.body_cap, most = t->request.max_bytes + EXTRA_BYTES;
+	size_t left = taken < most ? most - taken : 0;
 
-	if (left < LEAST_BATCH_BYTES)
-		left = LEAST_BATCH_BYTES;
-	arena->limit_bytes = left > arena->used_bytes ? (size_t)left : arena->used_bytes;
+	arena->limit_bytes = left > arena->used_bytes ? left : arena->used_bytes;
 }
 
 static void
@@ -82,7 +78,6 @@ on_done(struct http_request *request, const struct err *failure)
 		job->report(job, POLL_FAILED, failure);
 		return;
 	}
-	t->last_bytes = request->body_len;
 	bound_batch(t, &job->batch->arena);
 	if (tricorder_parse(request->body, request->body_len, job->batch, &err) != 0) {
 		wrap_with_url(t, &err);
@@ -90,17 +85,6 @@ on_done(struct http_request *request, const struct err *failure)
 		return;
 	}
 	job->report(job, POLL_DONE, NULL);
-}
-
-/* An HTTP request line with the path in it must stay one line of three words. */
-static bool
-path_is_good(struct str path)
-{
-	for (size_t i = 0; i < path.len; i++) {
-		if ((unsigned char)path.p[i] <= ' ' || path.p[i] == 0x7F)
-			return false;
-	}
-	return path.len > 0 && path.p[0] == '/';
 }
 
 /* Copies where to poll. -1: out of memory. */
@@ -144,15 +128,8 @@ tricorder_free(struct tricorder *t)
 static struct source *
 tricorder_open(struct source_env *env, const struct source_target *target, struct err *err)
 {
-	struct str path = conf_text(target->options, tricorder_opts, "path");
-	struct tricorder *t = NULL;
+	struct tricorder *t = calloc(1, sizeof(*t));
 
-	if (!path_is_good(path)) {
-		err_set(err, ERR_CONFIG,
-		    "option path: \"%.*s\" must start with '/' and hold no white space", STR_ARG(path));
-		goto failed;
-	}
-	t = calloc(1, sizeof(*t));
 	if (t == NULL || copy_target(t, target) != 0) {
 		err_nomem(err);
 		goto failed;
@@ -177,10 +154,6 @@ tricorder_start(struct source *source, struct poll_job *job)
 	struct tricorder *t = CONTAINER_OF(source, struct tricorder, source);
 
 	assert(t->job == NULL);
-	/* Now that no batch points into it, one huge answer need not cost its memory for ever. */
-	if (t->request.body_cap > KEPT_BODY_BYTES &&
-	    t->request.body_cap / KEPT_BODY_TIMES > t->last_bytes)
-		http_release(&t->request);
 	t->job = job;
 	http_get(&t->request, t->target);
 }

@@ -5,19 +5,18 @@
  */
 #include "sources/tricorder_parse_priv.h"
 
-#include <assert.h>
 #include <math.h>
 #include <string.h>
 
-#include "sources/json_scan_priv.h"
 #include "messages/number.h"
+#include "sources/json_scan_priv.h"
 
 /* Most tags of one metric: more than any backend takes, few enough to sort by insertion. */
 #define MOST_TAGS 64
 /* Most bytes of the document shown in a complaint. */
 #define MOST_SHOWN_BYTES 64
 /* U+FFFD in UTF-8. */
-#define REPLACEMENT	  "\xEF\xBF\xBD"
+#define REPLACEMENT       "\xEF\xBF\xBD"
 #define REPLACEMENT_BYTES 3
 
 /* What became of a metric. */
@@ -37,7 +36,19 @@ struct parser {
 };
 
 /* The keys of each object in the order in which tricorder writes them. */
-enum { PATH, DESCRIPTION, UNIT, KIND, SUB_TYPE, BITS, VALUE, TIMESTAMP, GROUP_ID, TAGS, METRIC_KEYS };
+enum {
+	PATH,
+	DESCRIPTION,
+	UNIT,
+	KIND,
+	SUB_TYPE,
+	BITS,
+	VALUE,
+	TIMESTAMP,
+	GROUP_ID,
+	TAGS,
+	METRIC_KEYS
+};
 static const struct str metric_keys[METRIC_KEYS] = {
 	[PATH] = STR("path"),
 	[DESCRIPTION] = STR("description"),
@@ -118,15 +129,28 @@ json_text(const struct scan_token *t)
 	return scan_text(t);
 }
 
-/*
- * Reads a key and its colon: which of keys[] it is, n if none of them. Keys nearly always come in
- * the table's order: the one at *guess is tried first, then those behind it. -1: not JSON.
- */
+/* Reads a key and its colon: which of keys[] it is, n if none of them. -1: not JSON. */
 static int
-read_key(struct scan *s, const struct str *keys, size_t n, size_t *guess, size_t *out)
+read_key(struct scan *s, const struct str *keys, size_t n, size_t *out)
 {
 	struct scan_token key;
 
+	if (scan_key(s, &key) != 0)
+		return -1;
+	if (key.escaped)
+		scan_unescape(&key);
+	for (*out = 0; *out < n && !str_eq(keys[*out], scan_text(&key));)
+		(*out)++;
+	return 0;
+}
+
+/*
+ * As read_key, for keys that nearly always come in the table's order: the one at *guess is tried
+ * first, then those behind it.
+ */
+static inline int
+guess_key(struct scan *s, const struct str *keys, size_t n, size_t *guess, size_t *out)
+{
 	for (size_t i = *guess; i < n; i++) {
 		if (scan_known_key(s, keys[i])) {
 			*guess = i + 1;
@@ -134,13 +158,7 @@ read_key(struct scan *s, const struct str *keys, size_t n, size_t *guess, size_t
 			return 0;
 		}
 	}
-	if (scan_key(s, &key) != 0)
-		return -1;
-	if (key.escaped)
-		scan_unescape(&key);
-	for (*out = 0; *out < n && !str_eq(keys[*out], scan_text(&key)); )
-		(*out)++;
-	return 0;
+	return read_key(s, keys, n, out);
 }
 
 /*
@@ -159,7 +177,7 @@ read_object(struct scan *s, const struct str *keys, size_t n, struct scan_token 
 	while ((step = scan_next(&in)) > 0) {
 		size_t at;
 
-		if (read_key(&in, keys, n, &guess, &at) != 0 || scan_value(&in, &values[at]) != 0)
+		if (guess_key(&in, keys, n, &guess, &at) != 0 || scan_value(&in, &values[at]) != 0)
 			return -1;
 	}
 	s->p = in.p;
@@ -229,12 +247,12 @@ read_text(struct parser *p, struct scan_token *values, size_t key, struct str *o
 {
 	struct scan_token *t = &values[key];
 
-	*out = STR_EMPTY;
-	if (is_absent(t))
-		return METRIC_GOOD;
-	if (t->type != SCAN_STRING)
+	if (t->type == SCAN_STRING)
+		return take_text(p, t, out);
+	if (!is_absent(t))
 		return complain(p, metric_keys[key].p, json_text(t), "is not a string");
-	return take_text(p, t, out);
+	*out = STR_EMPTY;
+	return METRIC_GOOD;
 }
 
 static bool
@@ -249,8 +267,7 @@ to_uint(const struct scan_token *t, uint64_t *out)
 static bool
 to_int(const struct scan_token *t, int64_t *out)
 {
-	if (t->type != SCAN_NUMBER || !t->whole ||
-	    t->magnitude > (uint64_t)INT64_MAX + t->negative)
+	if (t->type != SCAN_NUMBER || !t->whole || t->magnitude > (uint64_t)INT64_MAX + t->negative)
 		return false;
 	*out = (int64_t)(t->negative ? 0 - t->magnitude : t->magnitude);
 	return true;
@@ -297,8 +314,8 @@ read_time(struct parser *p, enum kind kind, struct str unit, struct scan_token *
 
 /* A value, or an element of a list, that is neither a list nor a distribution. */
 static enum outcome
-read_scalar(struct parser *p, enum kind kind, struct str unit, struct scan_token *t,
-    struct value *out)
+read_scalar(
+    struct parser *p, enum kind kind, struct str unit, struct scan_token *t, struct value *out)
 {
 	bool fits = false;
 	struct str text;
@@ -409,8 +426,8 @@ read_bytes(struct parser *p, struct scan_token *t, struct list *list)
 }
 
 static enum outcome
-read_elements(struct parser *p, const struct metric_desc *desc, const struct scan_token *t,
-    struct list *list)
+read_elements(
+    struct parser *p, const struct metric_desc *desc, const struct scan_token *t, struct list *list)
 {
 	struct scan in = scan_at(p, t);
 	struct value *values = take_array(p, t->count, sizeof(*values));
@@ -434,8 +451,7 @@ read_elements(struct parser *p, const struct metric_desc *desc, const struct sca
 }
 
 static enum outcome
-read_list(struct parser *p, const struct metric_desc *desc, struct scan_token *t,
-    struct value *out)
+read_list(struct parser *p, const struct metric_desc *desc, struct scan_token *t, struct value *out)
 {
 	struct list *list = take_array(p, 1, sizeof(*list));
 
@@ -454,8 +470,8 @@ read_list(struct parser *p, const struct metric_desc *desc, struct scan_token *t
 
 /* Fills counts and limits (all but the last range's) and adds up the counts. */
 static enum outcome
-read_ranges(struct parser *p, const struct scan_token *t, uint64_t *counts, double *limits,
-    uint64_t *total)
+read_ranges(
+    struct parser *p, const struct scan_token *t, uint64_t *counts, double *limits, uint64_t *total)
 {
 	struct scan in = scan_at(p, t);
 
@@ -534,8 +550,7 @@ read_summary(const struct scan_token *values, struct dist *dist, bool *not_cumul
 }
 
 static enum outcome
-read_dist(struct parser *p, const struct scan_token *t, struct metric_desc *desc,
-    struct value *out)
+read_dist(struct parser *p, const struct scan_token *t, struct metric_desc *desc, struct value *out)
 {
 	struct scan_token values[DIST_KEYS + 1];
 	const struct scan_token *ranges = &values[RANGES];
@@ -776,7 +791,8 @@ tricorder_parse(char *doc, size_t len, struct batch *batch, struct err *err)
 	scan_init(&whole, &scan_doc, doc, len);
 	whole.p = scan_space(doc);
 	if (*whole.p != '[') {
-		err_set(err, ERR_PROTO, "not a list of metrics at byte %zu", (size_t)(whole.p - doc));
+		err_set(
+		    err, ERR_PROTO, "not a list of metrics at byte %zu", (size_t)(whole.p - doc));
 		return -1;
 	}
 	scan_enter(&p.list, &whole);

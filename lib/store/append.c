@@ -154,8 +154,8 @@ floor_ns(const struct series *series, const struct group *group)
 {
 	int64_t floor_ns = series->values.last.ts_ns;
 
-	if (floor_ns < series->moved_ns)
-		floor_ns = series->moved_ns;
+	if (floor_ns < series->joined_ns)
+		floor_ns = series->joined_ns;
 	if (group != series->group && floor_ns < series->group->times.last.ts_ns)
 		floor_ns = series->group->times.last.ts_ns;
 	return floor_ns;
@@ -201,11 +201,11 @@ is_absent(const struct series_set *set, const struct series *series)
 }
 
 /*
- * Counts absent series, and finds times for groups that are absent as a whole: marker_ns, or
+ * Counts absent series, and finds times for groups that are absent as a whole: wanted_ns, or
  * 1 ms after the last one if that is later.
  */
 static void
-plan_absent(struct append *a, int64_t marker_ns)
+plan_absent(struct append *a, int64_t wanted_ns)
 {
 	struct series_set *set = a->set;
 
@@ -222,7 +222,7 @@ plan_absent(struct append *a, int64_t marker_ns)
 
 			group->poll = set->poll;
 			group->advances = true;
-			group->next_ns = marker_ns > soonest_ns ? marker_ns : soonest_ns;
+			group->next_ns = wanted_ns > soonest_ns ? wanted_ns : soonest_ns;
 		}
 		a->absent_count += is_absent(set, series);
 	}
@@ -345,7 +345,10 @@ move_to_group(struct series *series, struct group *group)
 
 	if (active)
 		count_active(series, false);
-	series->moved_ns = floor_ns(series, group);
+	series->joined_ns = floor_ns(series, group);
+	if (series->joined_ns < group->times.last.ts_ns)
+		series->joined_ns = group->times.last.ts_ns;
+	series->left_ns = series->group->times.last.ts_ns;
 	series->old_group = series->group;
 	series->group = group;
 	if (active)
@@ -359,6 +362,8 @@ fill_new(struct append *a, struct item *item)
 	struct series *series = item->series;
 
 	series->group = item->group;
+	if (!item->group->advances) /* of the group's times it has the last */
+		series->joined_ns = item->group->times.last.ts_ns - 1;
 	series->ordinal = (uint32_t)set->len;
 	series->poll = set->poll;
 	set->series[set->len++] = series;
@@ -423,6 +428,19 @@ fill_batch(struct append *a)
 	return added;
 }
 
+/* The marker comes at the group's time; if the series is ahead of its group, 1 ms after its own. */
+static int64_t
+marker_ns(struct series *series)
+{
+	int64_t last_ns = floor_ns(series, series->group);
+
+	if (series->group->next_ns > last_ns)
+		return series->group->next_ns;
+	/* No time of the group before the marker can be one of the series. */
+	series->joined_ns = later_by_ms(last_ns) - 1;
+	return later_by_ms(last_ns);
+}
+
 static size_t
 fill_absent(struct append *a)
 {
@@ -430,14 +448,11 @@ fill_absent(struct append *a)
 
 	for (size_t i = 0; a->absent_count > 0 && i < set->len; i++) {
 		struct series *series = set->series[i];
-		int64_t ts_ns;
 
 		if (!is_absent(set, series))
 			continue;
-		ts_ns = series->group->next_ns;
-		if (ts_ns <= floor_ns(series, series->group))
-			ts_ns = later_by_ms(floor_ns(series, series->group));
-		chain_add(&series->values, (struct point){ ts_ns, 0 }, false, &a->pages);
+		chain_add(&series->values, (struct point){ marker_ns(series), 0 }, false,
+		    &a->pages);
 		count_active(series, false);
 	}
 	return a->absent_count;

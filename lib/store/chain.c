@@ -8,7 +8,7 @@
 void
 chain_init(struct chain *chain, struct series_set *set, enum chain_kind kind)
 {
-	*chain = (struct chain){ .set = set, .last = { TS_NONE, 0 }, .kind = kind };
+	*chain = (struct chain){ .set = set, .last = { TS_NONE, 0 }, .kind = (uint8_t)kind };
 }
 
 static void
@@ -50,11 +50,11 @@ chain_fini(struct chain *chain)
 	for (struct page *page = chain->oldest; page != NULL; page = newer) {
 		newer = page->newer;
 		count += page->len;
+		(*page_counter(chain))--;
 		chain_release_page(chain, page);
 		memory_free(store, page, sizeof(*page));
 	}
 	release_point(chain, &chain->last);
-	*page_counter(chain) -= chain->page_count;
 	if (chain->kind != CHAIN_TIMES)
 		store->value_count -= count;
 }
@@ -101,7 +101,6 @@ chain_drop_oldest(struct chain *chain)
 		newer->older = NULL;
 	else
 		chain->newest = NULL;
-	chain->page_count--;
 	(*page_counter(chain))--;
 	chain->set->store->reclaimed_count++;
 	return page;
@@ -117,13 +116,16 @@ chain_needs_page(const struct chain *chain)
 static void
 attach_page(struct chain *chain, struct page *page)
 {
-	*page = (struct page){ .older = chain->newest, .chain = chain };
-	if (chain->newest != NULL)
+	*page = (struct page){
+		.older = chain->newest, .chain = chain, .number = chain->lost_count
+	};
+	if (chain->newest != NULL) {
+		page->number = chain->newest->number + 1;
 		chain->newest->newer = page;
-	else
+	} else {
 		chain->oldest = page;
+	}
 	chain->newest = page;
-	chain->page_count++;
 	(*page_counter(chain))++;
 	pages_enter(&chain->set->store->pool, page, chain->idle);
 }
@@ -215,9 +217,10 @@ page_find(const struct page *page, int64_t ts_ns)
 static bool
 walk_back_to(struct walk *w, int64_t ts_ns)
 {
-	for (; w->page != NULL; w->page = w->page->older, w->page_number--) {
+	for (; w->page != NULL; w->page = w->page->older) {
 		if (w->page->points[0].ts_ns <= ts_ns) {
 			w->where = WALK_PAGE;
+			w->page_number = w->page->number;
 			w->at = page_find(w->page, ts_ns);
 			return true;
 		}
@@ -233,7 +236,6 @@ walk_to(struct walk *w, const struct chain *chain, int64_t ts_ns)
 	if (chain->last.ts_ns != TS_NONE && chain->last.ts_ns <= ts_ns)
 		return true;
 	w->page = chain->newest;
-	w->page_number = chain->lost_count + chain->page_count - 1;
 	return walk_back_to(w, ts_ns);
 }
 
@@ -248,61 +250,53 @@ walk_resume(struct walk *w, int64_t ts_ns)
 	return walk_back_to(w, ts_ns);
 }
 
+/* To the first or last point of a page. */
+static void
+enter_page(struct walk *w, const struct page *page, uint32_t at)
+{
+	w->where = WALK_PAGE;
+	w->page = page;
+	w->page_number = page->number;
+	w->at = at;
+}
+
 bool
 walk_next(struct walk *w)
 {
-	const struct page *next = NULL;
+	const struct page *next;
 
-	switch (w->where) {
-	case WALK_LAST:
+	if (w->where == WALK_LAST)
 		return false;
-	case WALK_BEFORE:
-		next = w->chain->oldest;
-		w->page_number = w->chain->lost_count;
-		break;
-	case WALK_PAGE:
-		if (w->at + 1 < w->page->len) {
-			w->at++;
-			return true;
-		}
-		next = w->page->newer;
-		w->page_number++;
-		break;
+	if (w->where == WALK_PAGE && w->at + 1 < w->page->len) {
+		w->at++;
+		return true;
 	}
-	if (next == NULL && w->chain->last.ts_ns == TS_NONE)
+	next = w->where == WALK_BEFORE ? w->chain->oldest : w->page->newer;
+	if (next != NULL) {
+		enter_page(w, next, 0);
+		return true;
+	}
+	if (w->chain->last.ts_ns == TS_NONE)
 		return false;
-	w->where = next != NULL ? WALK_PAGE : WALK_LAST;
-	w->page = next;
-	w->at = 0;
+	w->where = WALK_LAST;
 	return true;
 }
 
 bool
 walk_prev(struct walk *w)
 {
-	const struct page *prev = NULL;
+	const struct page *prev;
 
-	switch (w->where) {
-	case WALK_BEFORE:
+	if (w->where == WALK_BEFORE)
 		return false;
-	case WALK_LAST:
-		prev = w->chain->newest;
-		w->page_number = w->chain->lost_count + w->chain->page_count - 1;
-		break;
-	case WALK_PAGE:
-		if (w->at > 0) {
-			w->at--;
-			return true;
-		}
-		prev = w->page->older;
-		w->page_number--;
-		break;
+	if (w->where == WALK_PAGE && w->at > 0) {
+		w->at--;
+		return true;
 	}
+	prev = w->where == WALK_LAST ? w->chain->newest : w->page->older;
 	if (prev == NULL)
 		return false;
-	w->where = WALK_PAGE;
-	w->page = prev;
-	w->at = prev->len - 1;
+	enter_page(w, prev, prev->len - 1u);
 	return true;
 }
 

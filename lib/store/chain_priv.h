@@ -20,12 +20,11 @@ enum chain_kind {
 struct chain {
 	struct series_set *set;
 	struct page *oldest, *newest;
-	uint32_t page_count;
-	uint32_t lost_count;	/* pages given up so far; hence the number of the oldest */
 	struct point last;	/* ts_ns TS_NONE: no point yet */
+	uint32_t lost_count;	/* pages given up so far; so the number of the oldest */
 	bool last_active;
 	bool idle;		/* its pages are reclaimed first */
-	enum chain_kind kind;
+	uint8_t kind;		/* enum chain_kind */
 };
 
 void chain_init(struct chain *, struct series_set *, enum chain_kind);

@@ -7,6 +7,8 @@ start_times(struct feed *feed, const struct group *group, int64_t after_ns)
 	/* A marker whose time was given up is not to come at a later one. */
 	if (after_ns < group->lost_ns)
 		after_ns = group->lost_ns;
+	if (group == feed->series->group && after_ns < feed->series->joined_ns)
+		after_ns = feed->series->joined_ns;
 	feed->group = group;
 	walk_to(&feed->times, &group->times, after_ns);
 	walk_to(&feed->values, &feed->series->values, after_ns);
@@ -22,7 +24,7 @@ feed_start(struct feed *feed, const struct series *series, enum cursor_mode mode
 		after_ns = first_ns - 1;
 	if (mode == CURSOR_CHANGES)
 		walk_to(&feed->values, &series->values, after_ns);
-	else if (after_ns < series->moved_ns)
+	else if (after_ns < series->left_ns)
 		start_times(feed, series->old_group, after_ns);
 	else
 		start_times(feed, series->group, after_ns);
@@ -37,10 +39,10 @@ next_time(struct feed *feed, int64_t *ts_ns)
 	if (feed->group != series->group) {
 		if (walk_next(&feed->times)) {
 			*ts_ns = walk_point(&feed->times).ts_ns;
-			if (*ts_ns <= series->moved_ns)
+			if (*ts_ns <= series->left_ns)
 				return true;
 		}
-		start_times(feed, series->group, series->moved_ns);
+		start_times(feed, series->group, series->left_ns);
 	}
 	if (!walk_next(&feed->times))
 		return false;

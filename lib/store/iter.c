@@ -109,8 +109,8 @@ latest(struct iter *it, const struct series *series, struct record *out)
 	if (!values->last_active)
 		return false;
 	/* Right after a change of group, the new one may still be behind. */
-	if (ts_ns < series->moved_ns)
-		ts_ns = series->moved_ns;
+	if (ts_ns < series->joined_ns)
+		ts_ns = series->joined_ns;
 	record_set(out, series, ts_ns, values->last.bits, true, &it->hold);
 	return true;
 }

@@ -72,7 +72,7 @@ static void
 heap_add(struct page_pool *pool, enum page_heap heap, struct page *page)
 {
 	page->child = page->next = page->prev = NULL;
-	page->heap = heap;
+	page->heap = (uint16_t)heap;
 	pool->tops[heap] = meld(pool->tops[heap], page);
 	pool->lens[heap]++;
 }

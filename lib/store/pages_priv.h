@@ -36,8 +36,9 @@ struct page {
 	uint64_t age;
 	/* The owning set's lock. */
 	uint64_t inactive;
-	uint32_t len;
-	enum page_heap heap;			/* the pool's lock */
+	uint32_t number;			/* in the chain, from 0 and without gaps */
+	uint16_t len;
+	uint16_t heap;				/* enum page_heap; the pool's lock */
 	struct point points[PAGE_POINTS];
 };
 

@@ -280,7 +280,7 @@ series_new(struct series_set *set, struct meta *meta, struct err *err)
 		meta_unref(set->store, meta);
 		return NULL;
 	}
-	*series = (struct series){ .meta = meta, .moved_ns = TS_NONE };
+	*series = (struct series){ .meta = meta, .left_ns = TS_NONE, .joined_ns = TS_NONE };
 	chain_init(&series->values, set, kind_has_blob(kind) ? CHAIN_BLOBS : CHAIN_NUMBERS);
 	if (kind == KIND_DIST) {
 		series->rollover = rollover_for(set, &meta->desc, err);

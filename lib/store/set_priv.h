@@ -40,9 +40,12 @@ struct series {
 	struct chain values;		/* lock */
 	struct meta *meta;
 	struct group *group;		/* lock */
-	/* The group before this one, for times up to moved_ns; NULL and TS_NONE if none. Lock. */
+	/*
+	 * Its times are those of group later than joined_ns, and before that those of old_group up
+	 * to left_ns. TS_NONE, and NULL: it was in no other group. Lock.
+	 */
 	struct group *old_group;
-	int64_t moved_ns;
+	int64_t left_ns, joined_ns;
 	struct rollover *rollover;	/* KIND_DIST; appender */
 	uint32_t ordinal;
 	uint32_t poll;			/* the last that had it; appender */

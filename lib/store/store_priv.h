@@ -15,7 +15,7 @@
  *	24	24	links of the reclaim heap
  *	48	8	age: what the heap is sorted by
  *	56	8	bit i: point i is an inactive marker
- *	64	8	number of points; heap it is in
+ *	64	8	its number in the chain, number of points, heap it is in
  *	72	944	59 points of 16 bytes: time, bits
  *
  * Memory. Everything kept here is counted as malloc rounds it, against one limit; what an append

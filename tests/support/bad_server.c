@@ -279,6 +279,11 @@ answer(struct conn *c, const char *path)
 	case BAD_GZIP:
 		answer_gzip(c, &content);
 		break;
+	case BAD_OLD:
+		buf_puts(&c->out, "HTTP/1.0 200 OK\r\n\r\n");
+		buf_str(&c->out, buf_view(&content));
+		c->end = END_CLOSE;
+		break;
 	case BAD_CLOSE_EACH:
 		answer_whole(c, "200 OK", "Connection: close\r\n", &content);
 		c->end = END_CLOSE;
@@ -307,6 +312,13 @@ answer(struct conn *c, const char *path)
 	case BAD_DRIP:
 		answer_whole(c, "200 OK", "", &content);
 		c->drip_from = c->out.len - content.len;
+		break;
+	case BAD_BROKEN_CHUNK:
+		answer_chunked(c, &content, false);
+		buf_puts(&c->out, "no length\r\n");
+		break;
+	case BAD_BROKEN_GZIP:
+		answer_whole(c, "200 OK", "Content-Encoding: gzip\r\n", &content);
 		break;
 	case BAD_500:
 		answer_whole(c, "500 Internal Server Error", "", &content);

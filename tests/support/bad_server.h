@@ -17,6 +17,7 @@ enum bad_mode {
 	BAD_OK,
 	BAD_CHUNKED,
 	BAD_GZIP,
+	BAD_OLD,	/* HTTP/1.0 without Content-Length */
 	BAD_CLOSE_EACH,	/* says so, and closes after each answer */
 	BAD_STALE,	/* answers a connection's first request, and closes it at the second */
 	/* No answer. */
@@ -28,6 +29,8 @@ enum bad_mode {
 	BAD_CUT_OFF,	/* ... a close before Content-Length is reached */
 	BAD_CUT_OFF_CHUNKED,
 	BAD_DRIP,	/* one byte of the content at a time */
+	BAD_BROKEN_CHUNK,	/* half the content, then no length of a chunk */
+	BAD_BROKEN_GZIP,	/* says gzip, and is not */
 	/* Another answer than asked for. */
 	BAD_500,
 	BAD_500_ENDLESS,

@@ -70,6 +70,7 @@ struct sim {
 	struct loop *loop;
 	struct sim_body *body;
 	struct site *sites;
+	struct conn *conns; /* all that are open */
 	struct loop_fd signals;
 	struct loop_timer end;
 };
@@ -79,6 +80,7 @@ struct conn {
 	struct loop_fd fd;
 	struct loop_timer timer; /* for what is sent bit by bit */
 	struct site *site;
+	struct conn *next, *prev;
 	unsigned matched; /* bytes of the empty line that ends a request's head */
 	struct buf out;   /* what the socket did not take yet */
 	bool close_when_sent;
@@ -87,10 +89,16 @@ struct conn {
 static void
 conn_free(struct conn *conn)
 {
-	struct loop *loop = conn->site->sim->loop;
+	struct sim *sim = conn->site->sim;
 
-	loop_timer_clear(loop, &conn->timer);
-	loop_fd_del(loop, &conn->fd);
+	if (conn->next != NULL)
+		conn->next->prev = conn->prev;
+	if (conn->prev != NULL)
+		conn->prev->next = conn->next;
+	else
+		sim->conns = conn->next;
+	loop_timer_clear(sim->loop, &conn->timer);
+	loop_fd_del(sim->loop, &conn->fd);
 	close(conn->fd.fd);
 	buf_fini(&conn->out);
 	free(conn);
@@ -266,6 +274,7 @@ static void
 accept_event(struct loop_fd *fd, unsigned events)
 {
 	struct site *site = CONTAINER_OF(fd, struct site, listener);
+	struct sim *sim = site->sim;
 	int sock = accept4(fd->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	struct conn *conn;
 	struct err err;
@@ -283,11 +292,16 @@ accept_event(struct loop_fd *fd, unsigned events)
 	conn->site = site;
 	conn->fd = (struct loop_fd){ .fd = sock, .fn = conn_event };
 	buf_init(&conn->out, 0);
-	if (loop_fd_add(site->sim->loop, &conn->fd, LOOP_READ, &err) != 0) {
+	if (loop_fd_add(sim->loop, &conn->fd, LOOP_READ, &err) != 0) {
 		fprintf(stderr, "fleet_sim: %s\n", err.text);
 		close(sock);
 		free(conn);
+		return;
 	}
+	conn->next = sim->conns;
+	if (conn->next != NULL)
+		conn->next->prev = conn;
+	sim->conns = conn;
 }
 
 static struct sockaddr_in
@@ -439,6 +453,17 @@ sim_start(struct sim *sim, struct err *err)
 	return 0;
 }
 
+/* What was half started, too. The system closes the listeners. */
+static void
+sim_fini(struct sim *sim)
+{
+	while (sim->conns != NULL)
+		conn_free(sim->conns);
+	loop_free(sim->loop);
+	sim_body_free(sim->body);
+	free(sim->sites);
+}
+
 static void
 print_line(const char *name, const char *behaviour, uint64_t polls, uint64_t least,
     const struct lateness *lateness)
@@ -542,7 +567,7 @@ options_parse(struct options *options, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-	static struct sim sim;
+	struct sim sim = { 0 };
 	struct err err;
 
 	if (!options_parse(&sim.options, argc, argv)) {
@@ -551,11 +576,13 @@ main(int argc, char **argv)
 	}
 	if (sim_start(&sim, &err) != 0) {
 		fprintf(stderr, "fleet_sim: %s\n", err.text);
+		sim_fini(&sim);
 		return 1;
 	}
 	puts("ready");
 	fflush(stdout);
 	loop_run(sim.loop);
 	report(&sim);
+	sim_fini(&sim);
 	return 0;
 }

@@ -1,0 +1,369 @@
+"""What the integration tests share: running scottyd, asking it, and endpoints for it to poll.
+
+Ports are chosen at random below the range the system gives to outgoing connections. Deadlines are
+multiplied by SLOW, which is above 1 for builds with sanitizers.
+"""
+import contextlib
+import http.client
+import http.server
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+BIN = os.environ["SCOTTY_BIN"]
+SLOW = float(os.environ.get("SCOTTY_TEST_SLOW") or 1)
+SANITIZED = SLOW > 1
+DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data")
+
+SCOTTYD = os.path.join(BIN, "scottyd")
+FLEET_SIM = os.path.join(BIN, "fleet_sim")
+
+COMPLAINTS = re.compile(r"Sanitizer|runtime error:|Assertion|stack smashing|double free")
+
+
+def data(name):
+    """A file of tests/data, as text with its line ends kept."""
+    with open(os.path.join(DATA, name), encoding="utf-8", newline="") as f:
+        return f.read()
+
+
+def free_port(address="127.0.0.1"):
+    while True:
+        port = random.randrange(10000, 32000)
+        with socket.socket() as sock:
+            try:
+                sock.bind((address, port))
+                return port
+            except OSError:
+                pass
+
+
+def eventually(check, what, seconds=10):
+    """Calls check until it returns something true, and returns that."""
+    deadline = time.monotonic() + seconds * SLOW
+    while True:
+        result = check()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {seconds * SLOW:g} s; last: {result!r}")
+        time.sleep(0.02)
+
+
+def run(*args, **more):
+    """Runs scottyd to its end."""
+    return subprocess.run([SCOTTYD, *args], capture_output=True, text=True,
+                          timeout=20 * SLOW, check=False, **more)
+
+
+class Answer:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    def json(self):
+        return json.loads(self.body)
+
+
+def ask(port, method, path, body=None, headers=None, address="127.0.0.1", timeout=10):
+    conn = http.client.HTTPConnection(address, port, timeout=timeout * SLOW)
+    with contextlib.closing(conn):
+        conn.request(method, path, body, headers or {})
+        answer = conn.getresponse()
+        return Answer(answer.status, answer.headers, answer.read().decode())
+
+
+class Process:
+    """A child whose standard error is read line by line."""
+
+    def __init__(self, args):
+        self.lines = []
+        self.child = subprocess.Popen(args, stderr=subprocess.PIPE, text=True,
+                                      start_new_session=True)
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.child.stderr:
+            self.lines.append(line.rstrip("\n"))
+
+    def log(self):
+        return "\n".join(self.lines)
+
+    def has_line(self, pattern):
+        return any(re.search(pattern, line) for line in list(self.lines))
+
+    def wait(self, timeout):
+        code = self.child.wait(timeout)
+        self.reader.join()
+        self.child.stderr.close()
+        return code
+
+
+class Scottyd(Process):
+    """A running scottyd with a state directory of its own.
+
+    config is the configuration without listen and stateDir. Leaving the with block stops it and
+    checks that it ended well.
+    """
+
+    def __init__(self, config, *flags, state=None, listen_address="127.0.0.1"):
+        self.dir = tempfile.mkdtemp(prefix="scottyd-")
+        self.state = state or os.path.join(self.dir, "state")
+        self.port = free_port(listen_address or "127.0.0.1")
+        self.listen = f"{listen_address}:{self.port}"
+        self.config_file = os.path.join(self.dir, "scottyd.yaml")
+        self.configure(config)
+        super().__init__([SCOTTYD, "-config", self.config_file, "-listen", self.listen, *flags])
+        self.stopped = False
+        try:
+            eventually(self._is_ready, "ready", 10)
+        except AssertionError:
+            self.kill()
+            raise AssertionError(f"scottyd did not become ready:\n{self.log()}") from None
+
+    def _is_ready(self):
+        if self.child.poll() is not None:
+            raise AssertionError("exited")
+        return "scottyd: ready" in self.lines
+
+    def configure(self, config):
+        """Replaces the configuration file, which takes a SIGHUP to be noticed."""
+        whole = {"stateDir": self.state, "mdbFile": "", "store": {"memory": "64MiB"}}
+        whole.update(config)
+        text = json.dumps(whole, indent=1)
+        with open(self.config_file + "~", "w", encoding="utf-8") as f:
+            f.write(text)
+        os.rename(self.config_file + "~", self.config_file)
+
+    def configure_raw(self, text):
+        with open(self.config_file, "w", encoding="utf-8") as f:
+            f.write(text)
+
+    def _reloads(self):
+        if self.child.poll() is not None:
+            raise AssertionError("scottyd is gone")
+        pattern = r"configuration (read again|is no good|not taken over)"
+        return sum(1 for line in list(self.lines) if re.search(pattern, line))
+
+    def reload(self):
+        """Sends SIGHUP and waits until it was dealt with."""
+        before = self._reloads()
+        self.child.send_signal(signal.SIGHUP)
+        eventually(lambda: self._reloads() > before, "reload")
+
+    def get(self, path, **more):
+        return ask(self.port, "GET", path, **more)
+
+    def get_json(self, path):
+        answer = self.get(path)
+        if answer.status != 200:
+            raise AssertionError(f"GET {path}: {answer.status} {answer.body}")
+        return answer.json()
+
+    def endpoints(self):
+        """/api/endpoints by (host, app)."""
+        return {(e["hostName"], e["appName"]): e for e in self.get_json("/api/endpoints")}
+
+    def value(self, host, app, path):
+        """The newest value of one metric, None if there is none."""
+        metrics = self.get(f"/api/hosts/{host}/{app}{path}?history=0")
+        if metrics.status != 200 or metrics.json() == []:
+            return None
+        return metrics.json()[0]["values"][0]["value"]
+
+    def status_kib(self, key):
+        """A line of /proc/PID/status, such as VmRSS."""
+        with open(f"/proc/{self.child.pid}/status", encoding="ascii") as f:
+            return int(re.search(rf"^{key}:\s+(\d+)", f.read(), re.M).group(1))
+
+    def cpu_seconds(self):
+        with open(f"/proc/{self.child.pid}/stat", encoding="ascii") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def open_files(self):
+        return len(os.listdir(f"/proc/{self.child.pid}/fd"))
+
+    def stop(self, sig=signal.SIGTERM):
+        """Ends it; returns (exit code, seconds taken)."""
+        self.stopped = True
+        begin = time.monotonic()
+        self.child.send_signal(sig)
+        try:
+            code = self.wait(30 * SLOW)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"scottyd does not stop:\n{self.log()}") from None
+        return code, time.monotonic() - begin
+
+    def kill(self):
+        self.stopped = True
+        if self.child.poll() is None:
+            self.child.kill()
+        self.wait(None)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def check_log(self):
+        if COMPLAINTS.search(self.log()):
+            raise AssertionError(f"scottyd complains:\n{self.log()}")
+
+    def check_no_child_left(self):
+        """It was made the leader of a session: nobody may be left in that."""
+        try:
+            os.killpg(self.child.pid, 0)
+        except ProcessLookupError:
+            return
+        raise AssertionError("scottyd left processes behind")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        try:
+            if not self.stopped:
+                code, _ = self.stop()
+                if code != 0 and kind is None:
+                    raise AssertionError(f"scottyd exited with {code}:\n{self.log()}")
+            self.check_log()
+            self.check_no_child_left()
+        finally:
+            if kind is not None:
+                print(f"log of scottyd:\n{self.log()}")
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class FleetSim(Process):
+    """A running fleet_sim; statistics by name once it was stopped."""
+
+    def __init__(self, *flags, cpus=None):
+        pin = [] if cpus is None else ["taskset", "-c", cpus]
+        super().__init__([*pin, "sh", "-c", 'exec "$0" "$@" >&2', FLEET_SIM, *flags])
+        try:
+            eventually(lambda: "ready" in self.lines or self.child.poll() is not None, "fleet_sim")
+            if self.child.poll() is not None:
+                raise AssertionError(f"fleet_sim did not start: {self.log()}")
+        except AssertionError:
+            self.child.kill()
+            self.wait(None)
+            raise
+
+    def stop(self):
+        """{(name, behaviour): {"polls": n, "least": n, "p99_ms": x, "max_ms": x}}"""
+        self.child.send_signal(signal.SIGTERM)
+        if self.wait(10 * SLOW) != 0:
+            raise AssertionError(f"fleet_sim failed:\n{self.log()}")
+        stats = {}
+        for line in self.lines[self.lines.index("ready") + 1:]:
+            name, *fields = line.split()
+            row = dict(field.split("=") for field in fields)
+            behaviour = row.pop("behaviour")
+            stats[name, behaviour] = {k: float(v) for k, v in row.items()}
+        return stats
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if self.child.poll() is None:
+            self.child.kill()
+            self.wait(None)
+
+
+class Endpoint:
+    """A tricorder endpoint with the given metrics, which may be replaced at any time."""
+
+    def __init__(self, metrics=(), address="127.0.0.1", port=0):
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_GET(self):
+                with outer.lock:
+                    body = outer.body
+                    outer.requests += 1
+                    outer.paths.append(self.path)
+                    outer.changed.notify_all()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request, client_address):
+                pass  # the other side may go away at any time
+
+        self.lock = threading.Lock()
+        self.changed = threading.Condition(self.lock)
+        self.requests = 0
+        self.paths = []
+        self.body = b"[]"
+        self.publish(metrics)
+        self.server = Server((address, port or free_port(address)), Handler)
+        self.address, self.port = self.server.server_address
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
+        self.thread.start()
+
+    def publish(self, metrics):
+        """Metrics (a list, or the bytes of the answer) from now on."""
+        body = metrics if isinstance(metrics, bytes) else json.dumps(list(metrics)).encode()
+        with self.lock:
+            self.body = body
+
+    def wait_polled(self, times=2):
+        """Until so many more requests came: the answer to the one before the last was taken in."""
+        with self.lock:
+            wanted = self.requests + times
+            if not self.changed.wait_for(lambda: self.requests >= wanted, 10 * SLOW):
+                raise AssertionError("endpoint is not polled")
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def element(self, host, app, interval="100ms", **more):
+        """An element of `endpoints`."""
+        return {"host": host, "app": app, "address": self.address, "port": self.port,
+                "interval": interval, **more}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.close()
+
+
+# Metrics of one group must agree on their time.
+NOW = f"{time.time():.9f}"
+
+
+def metric(path, kind, value, ts=NOW, group=0, unit="None", bits=None):
+    """An element of a tricorder answer."""
+    m = {"path": path, "description": path.rsplit("/", 1)[1], "unit": unit, "kind": kind}
+    if bits is not None:
+        m["bits"] = bits
+    m["value"] = value
+    m["timestamp"] = ts
+    m["groupId"] = group
+    return m
+
+
+def main():
+    unittest.main(verbosity=2)

@@ -1,0 +1,318 @@
+#include <stdio.h>
+
+#include "fault.h"
+#include "store_fixture.h"
+
+static const char *
+paths_text(struct fixture *f, const char *prefix, enum iter_match match)
+{
+	const struct metric_desc *desc;
+	struct err err;
+	struct iter *it = iter_new(f->set, str_of(prefix), match, &err);
+
+	assert_non_null(it);
+	buf_clear(&f->text);
+	while (iter_next_series(it, &desc)) {
+		if (f->text.len > 0)
+			buf_putc(&f->text, ' ');
+		buf_str(&f->text, desc->path);
+	}
+	iter_free(it);
+	buf_putc(&f->text, '\0');
+	return f->text.p;
+}
+
+static void
+series_come_in_byte_order_of_their_paths(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const paths[] = { "/b/c", "/a-b", "/a/z", "/a", "/b", "/a/b/c", "/ab" };
+
+	assert_string_equal(paths_text(f, "", ITER_UNDER), "");
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		for (size_t j = 0; j <= i; j++)
+			put_i64(f, paths[j], 1, 0, (int64_t)i);
+		append(f);
+	}
+	assert_string_equal(paths_text(f, "", ITER_UNDER),
+	    "/a /a-b /a/b/c /a/z /ab /b /b/c");
+	assert_string_equal(paths_text(f, "/", ITER_UNDER), "/a /a-b /a/b/c /a/z /ab /b /b/c");
+	assert_string_equal(paths_text(f, "/a", ITER_UNDER), "/a /a/b/c /a/z");
+	assert_string_equal(paths_text(f, "/a/b", ITER_UNDER), "/a/b/c");
+	assert_string_equal(paths_text(f, "/a", ITER_EXACT), "/a");
+	assert_string_equal(paths_text(f, "/a/b", ITER_EXACT), "");
+	assert_string_equal(paths_text(f, "/c", ITER_UNDER), "");
+	assert_string_equal(paths_text(f, "", ITER_EXACT), "");
+}
+
+static void
+tags_order_series_of_one_path(void **state)
+{
+	struct fixture *f = *state;
+	static const struct tag tags[] = { { { "k", 1 }, { "2", 1 } }, { { "k", 1 }, { "1", 1 } } };
+	struct metric_desc desc = { .path = STR("/a"), .kind = KIND_BOOL, .tag_count = 1 };
+	const struct metric_desc *got;
+	struct err err;
+	struct iter *it;
+
+	for (size_t i = 0; i < 2; i++) {
+		desc.tags = &tags[i];
+		put_desc(f, &desc, (struct value){ .b = true }, 0, 0);
+	}
+	put(f, "/a", KIND_BOOL, (struct value){ .b = true }, 0, 0);
+	append(f);
+	it = iter_new(f->set, STR("/a"), ITER_EXACT, &err);
+	assert_non_null(it);
+	assert_true(iter_next_series(it, &got));
+	assert_int_equal(got->tag_count, 0);
+	assert_true(iter_next_series(it, &got));
+	assert_true(str_eq(got->tags[0].value, STR("1")));
+	assert_true(iter_next_series(it, &got));
+	assert_true(str_eq(got->tags[0].value, STR("2")));
+	assert_false(iter_next_series(it, &got));
+	assert_false(iter_next_series(it, &got));
+	iter_free(it);
+}
+
+static void
+a_range_goes_back_to_the_value_at_its_start(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int64_t i = 1; i <= 5; i++) {
+		put_i64(f, "/a", i, 0, i * 100);
+		append(f);
+	}
+	assert_string_equal(range_text(f, "/a", AT(250), AT(450)), "400:4 300:3 200:2");
+	/* A record at the start is the value at the start; the end is not included. */
+	assert_string_equal(range_text(f, "/a", AT(200), AT(400)), "300:3 200:2");
+	assert_string_equal(range_text(f, "/a", AT(201), AT(400)), "300:3 200:2");
+	assert_string_equal(range_text(f, "/a", AT(0), AT(150)), "100:1");
+	assert_string_equal(range_text(f, "/a", AT(0), AT(100)), "");
+	/* history=0: at least the current value. */
+	assert_string_equal(range_text(f, "/a", AT(9000), INT64_MAX), "500:5");
+	assert_string_equal(range_text(f, "/a", AT(300), AT(300)), "");
+	assert_string_equal(range_text(f, "/a", AT(400), AT(300)), "");
+	assert_string_equal(range_text(f, "/a", TS_NONE, INT64_MAX), "500:5 400:4 300:3 200:2 100:1");
+}
+
+static void
+the_sample_of_the_hosts_call(void **state)
+{
+	struct fixture *f = *state;
+	const struct metric_desc desc = { .path = STR("/queue/depth"),
+		.description = STR("Jobs waiting"), .unit = STR("None"), .kind = KIND_INT32 };
+
+	put_desc(f, &desc, (struct value){ .i = -7 }, 0, 0);
+	put_i64(f, "/other", 1, 0, 0);
+	append(f);
+	put_i64(f, "/other", 1, 0, 30250);
+	append(f);
+	assert_string_equal(history(f, "/queue/depth"), "30250:0i 0:-7");
+}
+
+static void
+inactive_series_have_no_latest_value(void **state)
+{
+	struct fixture *f = *state;
+	const struct metric_desc *desc;
+	struct record record;
+	struct err err;
+	struct iter *it;
+
+	put_i64(f, "/a", 1, 0, 0);
+	put_i64(f, "/b", 2, 0, 0);
+	append(f);
+	put_i64(f, "/b", 2, 0, 1000);
+	append(f);
+	it = iter_new(f->set, STR_EMPTY, ITER_UNDER, &err);
+	assert_non_null(it);
+	assert_true(iter_next_series(it, &desc));
+	assert_false(iter_latest(it, &record));
+	assert_true(iter_next_series(it, &desc));
+	assert_true(iter_latest(it, &record));
+	assert_true(record.ts_ns == AT(1000) && record.value.i == 2 && record.active);
+	assert_ptr_equal(record.desc, desc);
+	iter_free(it);
+}
+
+static void
+latest_many_gives_all_however_many(void **state)
+{
+	struct fixture *f = *state;
+	static char paths[300][8];
+	struct record records[300];
+	struct err err;
+	struct iter *it;
+	size_t n, sum = 0;
+
+	for (size_t i = 0; i < 300; i++) {
+		snprintf(paths[i], sizeof(paths[i]), "/m%03zu", i);
+		put_text(f, paths[i], "text", 0, 0);
+	}
+	append(f);
+	for (size_t i = 0; i < 300; i += i < 150 ? 150 : 1)	/* 150 in a row are gone */
+		put_text(f, paths[i], "text", 0, 1);
+	append(f);
+	it = iter_new(f->set, STR_EMPTY, ITER_UNDER, &err);
+	assert_non_null(it);
+	while ((n = iter_latest_many(it, records, ARRAY_LEN(records))) > 0) {
+		sum += n;
+		assert_true(str_eq(records[n - 1].value.s, STR("text")));
+	}
+	assert_int_equal(sum, 151);
+	iter_free(it);
+}
+
+static void
+values_stay_valid_while_newer_ones_come(void **state)
+{
+	struct fixture *f = *state;
+	const struct metric_desc *desc;
+	struct record records[200];
+	struct err err;
+	struct iter *it;
+
+	put_text(f, "/a", "kept for long", 0, 0);
+	append(f);
+	it = iter_new(f->set, STR("/a"), ITER_EXACT, &err);
+	assert_non_null(it);
+	assert_true(iter_next_series(it, &desc));
+	assert_true(iter_latest(it, &records[0]));
+	put_text(f, "/a", "another", 0, 1);
+	append(f);
+	assert_true(str_eq(records[0].value.s, STR("kept for long")));
+	assert_true(iter_latest(it, &records[0]));
+	assert_true(str_eq(records[0].value.s, STR("another")));
+	/* A series that came later is not in this iterator. */
+	put_text(f, "/a", "another", 0, 2);
+	put_text(f, "/a/b", "new", 0, 2);
+	append(f);
+	assert_false(iter_next_series(it, &desc));
+	iter_free(it);
+}
+
+static void
+a_range_that_is_read_slowly_sees_no_value_twice(void **state)
+{
+	struct fixture *f = *state;
+	const struct metric_desc *desc;
+	struct record record;
+	struct err err;
+	struct iter *it;
+	int64_t expect = 299;
+
+	for (int64_t i = 0; i < 300; i++) {
+		put_i64(f, "/a", i, 0, i);
+		append(f);
+	}
+	it = iter_new(f->set, STR("/a"), ITER_EXACT, &err);
+	assert_non_null(it);
+	assert_true(iter_next_series(it, &desc));
+	iter_range(it, AT(10), INT64_MAX);
+	while (iter_read(it, &record, 1) == 1) {
+		assert_int_equal(record.value.i, expect--);
+		put_i64(f, "/a", 1000 + expect, 0, 1000 - expect);
+		append(f);
+	}
+	assert_int_equal(expect, 9);
+	assert_int_equal(iter_read(it, &record, 1), 0);
+	assert_int_equal(iter_earliest(it), 0);
+	iter_free(it);
+}
+
+/* Appends so much to a store of 64 KiB that pages are reclaimed. */
+static void
+append_too_much(struct fixture *f, int64_t from, int64_t to)
+{
+	for (int64_t i = from; i < to; i++) {
+		put_i64(f, "/a", i, 0, i);
+		put_i64(f, "/b", i, 0, i);
+		append(f);
+	}
+}
+
+static void
+earliest_is_where_the_history_is_whole(void **state)
+{
+	struct fixture *f = fixture_new(64 * 1024);
+	const struct metric_desc *desc;
+	struct record records[64];
+	struct err err;
+	struct iter *it;
+	int64_t first_ns = 0;
+	size_t n;
+
+	(void)state;
+	append_too_much(f, 0, 5000);
+	it = iter_new(f->set, STR("/a"), ITER_EXACT, &err);
+	assert_non_null(it);
+	assert_true(iter_next_series(it, &desc));
+	iter_range(it, TS_NONE, INT64_MAX);
+	while ((n = iter_read(it, records, ARRAY_LEN(records))) > 0)
+		first_ns = records[n - 1].ts_ns;
+	assert_true(first_ns > AT(3000));
+	assert_true(iter_earliest(it) >= first_ns);
+	assert_true(iter_earliest(it) <= first_ns + 60 * NS_PER_MS);
+	iter_free(it);
+	fixture_free(f);
+}
+
+static void
+a_range_ends_where_pages_were_reclaimed_meanwhile(void **state)
+{
+	struct fixture *f = fixture_new(64 * 1024);
+	const struct metric_desc *desc;
+	struct record record;
+	struct err err;
+	struct iter *it;
+	int64_t expect = 999;
+
+	(void)state;
+	append_too_much(f, 0, 1000);
+	it = iter_new(f->set, STR("/a"), ITER_EXACT, &err);
+	assert_non_null(it);
+	assert_true(iter_next_series(it, &desc));
+	iter_range(it, TS_NONE, INT64_MAX);
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(iter_read(it, &record, 1), 1);
+		assert_int_equal(record.value.i, expect--);
+	}
+	append_too_much(f, 1000, 5000);
+	assert_int_equal(iter_read(it, &record, 1), 0);
+	iter_free(it);
+	fixture_free(f);
+}
+
+static void
+iterators_report_lack_of_memory(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = { .code = ERR_NONE };
+
+	fault_malloc(1);
+	assert_null(iter_new(f->set, STR("/a"), ITER_UNDER, &err));
+	fault_malloc(0);
+	assert_int_equal(err.code, ERR_NOMEM);
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(series_come_in_byte_order_of_their_paths),
+		TEST(tags_order_series_of_one_path),
+		TEST(a_range_goes_back_to_the_value_at_its_start),
+		TEST(the_sample_of_the_hosts_call),
+		TEST(inactive_series_have_no_latest_value),
+		TEST(latest_many_gives_all_however_many),
+		TEST(values_stay_valid_while_newer_ones_come),
+		TEST(a_range_that_is_read_slowly_sees_no_value_twice),
+		cmocka_unit_test(earliest_is_where_the_history_is_whole),
+		cmocka_unit_test(a_range_ends_where_pages_were_reclaimed_meanwhile),
+		TEST(iterators_report_lack_of_memory),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,439 @@
+#include <stdio.h>
+
+#include "fault.h"
+#include "store_fixture.h"
+
+static void
+an_endpoint_is_a_host_and_an_application(void **state)
+{
+	struct fixture *f = *state;
+	struct series_set *same, *other;
+	struct err err;
+
+	same = store_set(f->store, STR("web1"), STR("app"), &err);
+	assert_ptr_equal(same, f->set);
+	assert_true(str_eq(series_set_host(same), STR("web1")));
+	assert_true(str_eq(series_set_app(same), STR("app")));
+	series_set_unref(same);
+	other = store_set(f->store, STR("web1a"), STR("pp"), &err);
+	assert_ptr_not_equal(other, f->set);
+	series_set_unref(other);
+	assert_null(store_find(f->store, STR("web"), STR("1app")));
+	same = store_find(f->store, STR("web1"), STR("app"));
+	assert_ptr_equal(same, f->set);
+	series_set_unref(same);
+}
+
+static void
+a_name_that_is_too_long_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	static char name[2000];
+	struct err err;
+
+	memset(name, 'x', sizeof(name));
+	assert_null(store_set(f->store, (struct str){ name, sizeof(name) }, STR("a"), &err));
+	assert_int_equal(err.code, ERR_LIMIT);
+	assert_null(store_set(f->store, STR("a"), (struct str){ name, sizeof(name) }, &err));
+	assert_int_equal(err.code, ERR_LIMIT);
+	assert_null(store_find(f->store, STR("a"), (struct str){ name, sizeof(name) }));
+}
+
+static void
+a_snapshot_is_sorted_by_host_and_application(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const names[][2] = { { "web2", "a" }, { "web1", "z" }, { "a", "x" },
+		{ "web1", "a" } };
+	static const char *const sorted[][2] = { { "a", "x" }, { "web1", "a" }, { "web1", "app" },
+		{ "web1", "z" }, { "web2", "a" } };
+	struct series_set **sets;
+	struct err err;
+	size_t n;
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		series_set_unref(
+		    store_set(f->store, str_of(names[i][0]), str_of(names[i][1]), &err));
+	assert_int_equal(sets_snapshot(f->store, &sets, &n, &err), 0);
+	assert_int_equal(n, ARRAY_LEN(sorted));
+	for (size_t i = 0; i < n; i++) {
+		assert_true(str_eq(series_set_host(sets[i]), str_of(sorted[i][0])));
+		assert_true(str_eq(series_set_app(sets[i]), str_of(sorted[i][1])));
+	}
+	sets_free(sets, n);
+	fault_malloc(1);
+	assert_int_equal(sets_snapshot(f->store, &sets, &n, &err), -1);
+	fault_malloc(0);
+	assert_int_equal(err.code, ERR_NOMEM);
+}
+
+static void
+an_empty_store_has_an_empty_snapshot(void **state)
+{
+	struct fixture *f = *state;
+	struct series_set **sets;
+	struct err err;
+	size_t n;
+
+	store_forget(f->store, f->set);
+	assert_int_equal(sets_snapshot(f->store, &sets, &n, &err), 0);
+	assert_int_equal(n, 0);
+	sets_free(sets, n);
+}
+
+static void
+a_forgotten_set_gives_its_memory_back_with_the_last_reference(void **state)
+{
+	struct fixture *f = *state;
+	struct series_set *set;
+	struct store_stats before, after;
+	struct record record;
+	struct err err;
+	struct iter *it;
+
+	store_get_stats(f->store, &before);
+	set = store_set(f->store, STR("web2"), STR("app"), &err);
+	for (int64_t i = 0; i < 500; i++) {
+		put_text(f, "/a", i % 2 == 0 ? "even" : "odd", 0, i);
+		assert_int_equal(append_to(f, set, &err), 0);
+	}
+	it = iter_new(set, STR("/a"), ITER_UNDER, &err);
+	assert_non_null(it);
+	store_forget(f->store, set);
+	store_forget(f->store, set);
+	assert_null(store_find(f->store, STR("web2"), STR("app")));
+	series_set_unref(set);
+	store_get_stats(f->store, &after);
+	assert_int_equal(after.sets, before.sets);
+	assert_int_equal(after.values, 500);
+	assert_int_equal(iter_latest_many(it, &record, 1), 1);
+	assert_true(str_eq(record.value.s, STR("odd")));
+	iter_free(it);
+	store_get_stats(f->store, &after);
+	assert_int_equal(after.values, 0);
+	assert_int_equal(after.series, 0);
+	assert_int_equal(after.active_series, 0);
+	assert_int_equal(after.bytes_used, before.bytes_used);
+}
+
+static void
+an_endpoint_that_comes_back_finds_its_series(void **state)
+{
+	struct fixture *f = *state;
+	struct series_set *set;
+	struct err err;
+
+	put_i64(f, "/a", 1, 0, 0);
+	append(f);
+	set = f->set;
+	series_set_unref(f->set);
+	f->set = store_set(f->store, STR("web1"), STR("app"), &err);
+	assert_ptr_equal(f->set, set);
+	assert_string_equal(history(f, "/a"), "0:1");
+}
+
+static void
+the_same_metrics_on_many_machines_are_described_once(void **state)
+{
+	struct fixture *f = *state;
+	struct store_stats one, two, three;
+	struct series_set *sets[2];
+	struct metric_desc desc = { .path = STR("/a"), .kind = KIND_INT64 };
+	static char text[10000];
+	struct err err;
+
+	memset(text, 'd', sizeof(text));
+	desc.description = (struct str){ text, sizeof(text) };
+	for (size_t i = 0; i < 2; i++)
+		sets[i] = store_set(f->store, i == 0 ? STR("x") : STR("y"), STR("app"), &err);
+	store_get_stats(f->store, &one);
+	put_desc(f, &desc, (struct value){ .i = 1 }, 0, 0);
+	assert_int_equal(append_to(f, sets[0], &err), 0);
+	store_get_stats(f->store, &two);
+	put_desc(f, &desc, (struct value){ .i = 1 }, 0, 0);
+	assert_int_equal(append_to(f, sets[1], &err), 0);
+	store_get_stats(f->store, &three);
+	assert_true(two.bytes_used - one.bytes_used > sizeof(text));
+	assert_true(three.bytes_used - two.bytes_used < 1000);
+	series_set_unref(sets[0]);
+	series_set_unref(sets[1]);
+}
+
+static void
+many_descriptions_are_all_found_again(void **state)
+{
+	struct fixture *f = *state;
+	static char paths[2000][8];
+	struct store_stats stats;
+
+	for (int64_t round = 0; round < 2; round++) {
+		for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+			/* The other way round, so that positions do not help. */
+			size_t at = round == 0 ? i : ARRAY_LEN(paths) - 1 - i;
+
+			snprintf(paths[at], sizeof(paths[at]), "/%zu", at);
+			put_i64(f, paths[at], (int64_t)at, 0, round);
+		}
+		append(f);
+	}
+	assert_int_equal(f->stats.added, 0);
+	store_get_stats(f->store, &stats);
+	assert_int_equal(stats.series, ARRAY_LEN(paths));
+}
+
+static void
+many_groups_are_all_found_again(void **state)
+{
+	struct fixture *f = *state;
+	static char paths[500][8];
+
+	for (int64_t round = 0; round < 3; round++) {
+		for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+			snprintf(paths[i], sizeof(paths[i]), "/%zu", i);
+			put_i64(f, paths[i], 1, (int64_t)i * 1000, round * 10 + (int64_t)i);
+		}
+		append(f);
+	}
+	assert_int_equal(f->stats.stale, 0);
+	assert_string_equal(latest_text(f, "/7"), "/7=27:1");
+}
+
+static void
+a_full_store_takes_no_new_series(void **state)
+{
+	struct fixture *f = fixture_new(32 * 1024);
+	char path[32];
+	struct store_stats stats;
+	struct err err = { .code = ERR_NONE };
+	int64_t i = 0;
+	int rc = 0;
+
+	(void)state;
+	for (; rc == 0; i++) {
+		snprintf(path, sizeof(path), "/metric/number/%d", (int)i);
+		put_i64(f, "/first", i, 0, i);
+		put_i64(f, path, 1, 0, i);
+		rc = append_to(f, f->set, &err);
+		store_get_stats(f->store, &stats);
+		assert_true(stats.bytes_used <= stats.bytes_limit);
+	}
+	assert_true(i > 50);
+	assert_int_equal(err.code, ERR_LIMIT);
+	assert_non_null(strstr(err.text, "store is full: "));
+	assert_non_null(strstr(err.text, " KiB of 32 KiB used; raise store.memory"));
+	/* Known series go on. */
+	put_i64(f, "/first", i, 0, i);
+	append(f);
+	put_i64(f, "/first", i + 1, 0, i + 1);
+	append(f);
+	assert_int_equal(f->stats.added, 1);
+	fixture_free(f);
+}
+
+static void
+values_go_on_where_there_is_no_room_for_a_page(void **state)
+{
+	struct fixture *f = *state;
+	struct store_stats stats;
+
+	/* Room for the series, not for a page of any of them. */
+	put_i64(f, "/a", 0, 0, 0);
+	append(f);
+	store_get_stats(f->store, &stats);
+	f = fixture_new(stats.bytes_used + 1000);
+	for (int64_t i = 0; i < 100; i++) {
+		put_i64(f, "/a", i, 0, i);
+		append(f);
+	}
+	assert_string_equal(history(f, "/a"), "99:99");
+	assert_string_equal(latest_text(f, "/a"), "/a=99:99");
+	store_get_stats(f->store, &stats);
+	assert_int_equal(stats.values, 1);
+	assert_int_equal(stats.pages_total, 0);
+	fixture_free(f);
+}
+
+static void
+pages_of_inactive_series_go_first(void **state)
+{
+	struct fixture *f = fixture_new(128 * 1024);
+	struct series_set *live;
+	struct store_stats stats;
+	struct err err;
+	int64_t i;
+
+	(void)state;
+	live = store_set(f->store, STR("web2"), STR("app"), &err);
+	assert_non_null(live);
+	for (i = 0; i < 1000; i++) {
+		put_i64(f, "/old", i, 0, i);
+		assert_int_equal(append_to(f, live, &err), 0);
+	}
+	for (; i < 2000; i++) {
+		put_i64(f, "/newer", i, 0, i);
+		append(f);
+	}
+	store_deactivate(f->set, AT(2000));
+	store_get_stats(f->store, &stats);
+	assert_int_equal(stats.pages_reclaimed, 0);
+	for (; stats.pages_reclaimed < 30; i++) {
+		put_i64(f, "/old", i, 0, i);
+		assert_int_equal(append_to(f, live, &err), 0);
+		store_get_stats(f->store, &stats);
+	}
+	assert_true(stats.oldest_ts_ns == TS_NONE);	/* nothing of an active series yet */
+	series_set_unref(f->set);
+	f->set = live;
+	assert_string_equal(range_text(f, "/old", AT(0), AT(2)), "1:1 0:0");
+	for (; i < 10000; i++) {
+		put_i64(f, "/old", i, 0, i);
+		append(f);
+	}
+	store_get_stats(f->store, &stats);
+	assert_true(stats.oldest_ts_ns > AT(2000));
+	assert_string_equal(range_text(f, "/old", AT(0), AT(2)), "");
+	/* The newest value of an inactive series is kept. */
+	f->set = store_find(f->store, STR("web1"), STR("app"));
+	assert_string_equal(history(f, "/newer"), "2000:0i");
+	series_set_unref(live);
+	fixture_free(f);
+}
+
+static void
+the_oldest_page_of_all_goes_next(void **state)
+{
+	struct fixture *f = fixture_new(128 * 1024);
+	struct store_stats stats = { .pages_reclaimed = 0 };
+
+	(void)state;
+	/* Two series take turns in changing: the one that changed long ago loses its pages. */
+	for (int64_t i = 0; stats.pages_reclaimed < 20; i++) {
+		put_i64(f, "/a", i < 590 ? i : 590, 0, i);
+		put_i64(f, "/b", i < 590 ? 0 : i, 0, i);
+		append(f);
+		store_get_stats(f->store, &stats);
+	}
+	assert_string_equal(history(f, "/a"), "590:590");
+	assert_true(strlen(history(f, "/b")) > 1000);
+	fixture_free(f);
+}
+
+static const struct metric_desc *
+find(const struct batch *batch, const char *path, struct value *value)
+{
+	for (size_t i = 0; i < batch->len; i++) {
+		if (str_eq(batch->desc[i].path, str_of(path))) {
+			*value = batch->value[i];
+			return &batch->desc[i];
+		}
+	}
+	fail_msg("no %s", path);
+	return NULL;
+}
+
+static void
+own_metrics_tell_of_the_store(void **state)
+{
+	static const char *const paths[] = { "/store/metricValueCount", "/store/timeSpan",
+		"/store/valuePageCount", "/store/timestampPageCount",
+		"/store/totalPagesInUseCount", "/store/totalPages", "/store/pageUtilization",
+		"/store/maxValuesPerPage", "/store/bytesUsed", "/store/bytesLimit",
+		"/store/reclaimedPages", "/store/seriesCount", "/store/activeSeriesCount",
+		"/store/endpointCount", "/store/highPriorityCount", "/store/lowPriorityCount" };
+	struct store_conf conf = { .memory_bytes = 1 << 20 };
+	struct fixture *f = *state;
+	struct batch batch;
+	struct store *store;
+	struct series_set *set;
+	struct value value;
+	struct err err;
+	struct own *own = own_new(&err);
+
+	store = store_new(&conf, own, &err);
+	assert_non_null(store);
+	set = store_set(store, STR("h"), STR("a"), &err);
+	for (int64_t i = 0; i < 60; i++) {
+		put_i64(f, "/a", i, 0, i);
+		put_i64(f, "/b", 0, 0, i);
+		assert_int_equal(append_to(f, set, &err), 0);
+	}
+	batch_init(&batch, 0);
+	assert_int_equal(own_collect(own, &batch, BASE_NS, &err), 0);
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+		find(&batch, paths[i], &value);
+	assert_int_equal(find(&batch, "/store/metricValueCount", &value)->kind, KIND_INT64);
+	assert_int_equal(value.i, 61);
+	find(&batch, "/store/valuePageCount", &value);
+	assert_true(value.f > 0.9 && value.f < 1.1);
+	find(&batch, "/store/pageUtilization", &value);
+	assert_true(value.f > 0.99 && value.f < 1.01);
+	find(&batch, "/store/timestampPageCount", &value);
+	assert_int_equal(value.i, 1);
+	find(&batch, "/store/lowPriorityCount", &value);
+	assert_int_equal(value.u, 2);
+	find(&batch, "/store/seriesCount", &value);
+	assert_int_equal(value.u, 2);
+	find(&batch, "/store/endpointCount", &value);
+	assert_int_equal(value.u, 1);
+	find(&batch, "/store/bytesLimit", &value);
+	assert_int_equal(value.u, 1 << 20);
+	batch_fini(&batch);
+	series_set_unref(set);
+	store_free(store);
+	own_free(own);
+}
+
+static void
+constructors_report_lack_of_memory(void **state)
+{
+	struct store_conf conf = { .memory_bytes = 1 << 20 };
+	struct series_set *set = NULL;
+	struct store *store = NULL;
+	struct err err;
+	struct own *own = own_new(&err);
+	unsigned nth = 0;
+
+	(void)state;
+	while (store == NULL) {
+		fault_malloc(++nth);
+		store = store_new(&conf, own, &err);
+		fault_malloc(0);
+		assert_true(store != NULL || err.code == ERR_NOMEM);
+	}
+	assert_true(nth > 2);
+	for (nth = 0; set == NULL;) {
+		fault_malloc(++nth);
+		set = store_set(store, STR("h"), STR("a"), &err);
+		fault_malloc(0);
+		assert_true(set != NULL || err.code == ERR_NOMEM);
+	}
+	assert_true(nth > 2);
+	series_set_unref(set);
+	store_free(store);
+	own_free(own);
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(an_endpoint_is_a_host_and_an_application),
+		TEST(a_name_that_is_too_long_is_refused),
+		TEST(a_snapshot_is_sorted_by_host_and_application),
+		TEST(an_empty_store_has_an_empty_snapshot),
+		TEST(a_forgotten_set_gives_its_memory_back_with_the_last_reference),
+		TEST(an_endpoint_that_comes_back_finds_its_series),
+		TEST(the_same_metrics_on_many_machines_are_described_once),
+		TEST(many_descriptions_are_all_found_again),
+		TEST(many_groups_are_all_found_again),
+		cmocka_unit_test(a_full_store_takes_no_new_series),
+		TEST(values_go_on_where_there_is_no_room_for_a_page),
+		cmocka_unit_test(pages_of_inactive_series_go_first),
+		cmocka_unit_test(the_oldest_page_of_all_goes_next),
+		TEST(own_metrics_tell_of_the_store),
+		cmocka_unit_test(constructors_report_lack_of_memory),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
