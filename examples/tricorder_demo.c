@@ -4,6 +4,7 @@
  * It serves http://127.0.0.1:PORT/metricsapi/ with one metric of every kind under /demo/kinds, with
  * values that move. A program of your own needs no more than this: a JSON array behind one URL.
  */
+#include <errno.h>
 #include <math.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
@@ -17,7 +18,7 @@
 #include "messages/batch.h"
 #include "messages/tricorder.h"
 
-#define PREFIX	    "/metricsapi"
+#define PREFIX      "/metricsapi"
 #define BATCH_BYTES (1024 * 1024)
 
 /* Groups: metrics of one group have one time stamp. Lists and distributions have groups of their own. */
@@ -111,8 +112,9 @@ collect(struct batch *batch)
 	uint64_t ticks = (uint64_t)(up_ns / NS_PER_S);
 	double wave = sin((double)up_ns / 10e9);
 
-#define ADD(name, kind, unit, description, ...)                                            \
-	add(batch, "/demo/kinds/" name, kind, unit, description, (struct value){ __VA_ARGS__ }, now_ns)
+#define ADD(name, kind, unit, description, ...)                                                    \
+	add(batch, "/demo/kinds/" name, kind, unit, description, (struct value){ __VA_ARGS__ },    \
+	    now_ns)
 	ADD("bool", KIND_BOOL, UNIT_NONE, "True in odd seconds", .b = ticks % 2 == 1);
 	add_dist(batch, ticks, now_ns);
 	ADD("duration", KIND_DURATION, UNIT_SECONDS, "Time since the start", .i = up_ns);
@@ -120,7 +122,8 @@ collect(struct batch *batch)
 	ADD("float64", KIND_FLOAT64, UNIT_NONE, "The same wave, in full", .f = 20 + 5 * wave);
 	ADD("int16", KIND_INT16, UNIT_NONE, "Down from 0", .i = -(int64_t)(ticks % 32768));
 	ADD("int32", KIND_INT32, UNIT_NONE, "A constant", .i = -2147483647);
-	ADD("int64", KIND_INT64, UNIT_BYTES_PER_SECOND, "A wave in bytes", .i = (int64_t)(1e6 * wave));
+	ADD("int64", KIND_INT64, UNIT_BYTES_PER_SECOND, "A wave in bytes",
+	    .i = (int64_t)(1e6 * wave));
 	ADD("int8", KIND_INT8, UNIT_NONE, "Up to 127 and again", .i = (int64_t)(ticks % 128));
 	add_list(batch, ticks, now_ns);
 	ADD("string", KIND_STRING, UNIT_NONE, "A mood", .s = str_of(moods[ticks / 10 % 3]));
@@ -136,8 +139,8 @@ collect(struct batch *batch)
 static enum MHD_Result
 reply(struct MHD_Connection *connection, unsigned status, struct str body, const char *type)
 {
-	struct MHD_Response *response =
-	    MHD_create_response_from_buffer(body.len, (void *)(uintptr_t)body.p, MHD_RESPMEM_MUST_COPY);
+	struct MHD_Response *response = MHD_create_response_from_buffer(
+	    body.len, (void *)(uintptr_t)body.p, MHD_RESPMEM_MUST_COPY);
 	enum MHD_Result rc;
 
 	MHD_add_response_header(response, "Content-Type", type);
@@ -163,10 +166,14 @@ handle(void *ctx, struct MHD_Connection *connection, const char *url, const char
 		return reply(connection, MHD_HTTP_MOVED_PERMANENTLY, STR(""), "text/html");
 	if (!path_is_under(path, STR(PREFIX)))
 		return reply(connection, MHD_HTTP_NOT_FOUND, STR("404 Not Found\n"), "text/plain");
+	/* What is left names a metric or all that lie under a path; its last slash says nothing. */
+	path = str_sub(path, strlen(PREFIX), path.len);
+	if (str_ends(path, STR("/")))
+		path.len--;
 	batch_init(&batch, BATCH_BYTES);
 	buf_init(&body, 0);
 	collect(&batch);
-	tricorder_encode(&batch, str_sub(path, strlen(PREFIX "/"), path.len), &body);
+	tricorder_encode(&batch, path, &body);
 	rc = reply(connection, MHD_HTTP_OK, buf_view(&body), "application/json");
 	buf_fini(&body);
 	batch_fini(&batch);
@@ -196,7 +203,8 @@ main(int argc, char **argv)
 	daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, (uint16_t)port, NULL, NULL, handle,
 	    NULL, MHD_OPTION_SOCK_ADDR, &addr, MHD_OPTION_END);
 	if (daemon == NULL) {
-		fprintf(stderr, "tricorder_demo: port %d is taken\n", (int)port);
+		fprintf(stderr, "tricorder_demo: listen on 127.0.0.1:%d: %s\n", (int)port,
+		    strerror(errno));
 		return 1;
 	}
 	sigwait(&signals, &sig);

@@ -375,9 +375,10 @@ machines_forget(struct fleet *fleet)
 static struct app_state *
 find_app(struct machine_state *state, struct str name)
 {
-	for (struct app_state *app = state->apps; app != NULL; app = app->next)
+	for (struct app_state *app = state->apps; app != NULL; app = app->next) {
 		if (str_eq(app->name, name))
 			return app;
+	}
 	return NULL;
 }
 

@@ -168,9 +168,9 @@ static void
 end_polling(struct fleet *fleet, struct member *member)
 {
 	endpoint_status(member->endpoint, &member->last);
+	/* As the endpoint's own, now that its poll is abandoned. */
 	if (ep_state_is_busy(member->last.state))
-		member->last.state =
-		    EP_EMPTY; /* as the endpoint's own, now that the poll is abandoned */
+		member->last.state = EP_EMPTY;
 	endpoint_remove(member->endpoint);
 	member->endpoint = NULL;
 	gone_add(fleet, member);

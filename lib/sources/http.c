@@ -1,6 +1,5 @@
 #include "sources/http.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
@@ -8,14 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 
 /*
- * Removing a transfer walks over all connections of its multi, so many small multis are cheaper than
- * one large (docs/design.md). More connections than targets only while some are being replaced.
+ * Removing a transfer walks over all connections of its multi, so many small multis are cheaper
+ * than one large (docs/design.md). More connections than targets only while some are replaced.
  */
 #define TARGETS_PER_MULTI     200
 #define CONNECTIONS_PER_MULTI 250
@@ -74,7 +74,7 @@ struct http_target {
 	struct buf url, accept_header; /* ended by NUL */
 	struct curl_slist headers;
 	uint16_t port;
-	bool verify;
+	bool tls, verify;
 	bool deny_loopback, deny_link_local;
 	bool numeric;           /* name is an address: nothing to resolve */
 	struct net_addr addr;   /* of the last request; AF_UNSPEC: none yet */
@@ -894,6 +894,7 @@ static int
 copy_conf(struct http_target *target, const struct http_target_conf *conf)
 {
 	target->port = conf->port;
+	target->tls = conf->tls;
 	target->verify = conf->verify;
 	target->deny_loopback = conf->deny_loopback;
 	target->deny_link_local = conf->deny_link_local;
@@ -1072,7 +1073,7 @@ transfer_aim(struct http_transfer *t, struct http_request *req, const struct net
 	       curl_easy_setopt(c, CURLOPT_HTTPHEADER, &target->headers) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_CLOSESOCKETDATA, target->multi) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_MAXFILESIZE_LARGE, most) == CURLE_OK &&
-	       transfer_aim_tls(c, target);
+	       (!target->tls || transfer_aim_tls(c, target));
 }
 
 /* Requests. */
@@ -1095,8 +1096,8 @@ check_guard(const struct http_target *target, const struct net_addr *addr, struc
 }
 
 /*
- * The guard comes first: libcurl may have a connection to that address which another target, allowed
- * to, has opened.
+ * The guard comes first: libcurl may have a connection to that address which another target, one
+ * that is allowed to, has opened.
  */
 static void
 begin(struct http_request *req, const struct net_addr *addr)

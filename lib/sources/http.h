@@ -30,50 +30,50 @@ struct http_transfer;
 int http_global_init(struct err *);
 
 /* resolver outlives the client. keep_alive_s: how long an unused connection is kept. */
-struct http_client *http_client_new(struct loop *, struct resolver *, unsigned keep_alive_s,
-    struct err *);
+struct http_client *http_client_new(
+    struct loop *, struct resolver *, unsigned keep_alive_s, struct err *);
 /* All its targets must be freed. NULL is fine. */
 void http_client_free(struct http_client *);
 
 /* Where requests go: prepared once per endpoint. */
 struct http_target_conf {
-	struct str name;	/* the address as configured: also for Host and certificate checks */
+	struct str name; /* the address as configured: also for Host and certificate checks */
 	uint16_t port;
-	struct str path;	/* starts with '/'; may hold a query */
+	struct str path; /* starts with '/'; may hold a query */
 	bool tls;
-	bool verify;		/* TLS: check chain and name */
-	struct str ca_file;	/* TLS: empty = the system's */
-	struct str accept;	/* empty = no Accept header */
+	bool verify;        /* TLS: check chain and name */
+	struct str ca_file; /* TLS: empty = the system's */
+	struct str accept;  /* empty = no Accept header */
 	/* The guard: addresses refused after resolution, whatever the name says. */
 	bool deny_loopback, deny_link_local;
 };
 
 struct http_target;
 /* Text copied. NULL with ERR_CONFIG, ERR_NOMEM. */
-struct http_target *http_target_new(struct http_client *, const struct http_target_conf *,
-    struct err *);
-void http_target_free(struct http_target *);	/* no request under way; NULL is fine */
+struct http_target *http_target_new(
+    struct http_client *, const struct http_target_conf *, struct err *);
+void http_target_free(struct http_target *); /* no request under way; NULL is fine */
 
 /* One GET, embedded in its owner. At most one at a time per request struct. */
 struct http_request {
 	/* Set by the owner. */
-	void (*on_connected)(struct http_request *);	/* before the request is sent; may be NULL */
-	void (*on_done)(struct http_request *, const struct err *);	/* NULL = 200 answered whole */
-	size_t max_bytes;	/* body after decompression; more is ERR_LIMIT */
+	void (*on_connected)(struct http_request *); /* the request goes out; may be NULL */
+	void (*on_done)(struct http_request *, const struct err *); /* NULL = 200 answered whole */
+	size_t max_bytes; /* body after decompression; more is ERR_LIMIT */
 	/*
 	 * The answer, when on_done comes without an err; valid until the owner's next http_get or
 	 * http_release.
 	 */
-	char *body;		/* writable (parsers unescape in place), NUL beyond its end */
+	char *body; /* writable (parsers unescape in place), NUL beyond its end */
 	size_t body_len;
 	/* the client's own from here on; zero before the first http_get */
 	struct http_target *target;
-	struct http_transfer *transfer;	/* while libcurl works on it */
+	struct http_transfer *transfer; /* while libcurl works on it */
 	struct resolver_ask ask;
-	struct loop_task tell_task;	/* calls the owner */
+	struct loop_task tell_task; /* calls the owner */
 	size_t body_cap;
 	bool active, connected, told, settled;
-	struct err why;			/* when settled; ERR_NONE = success */
+	struct err why; /* when settled; ERR_NONE = success */
 };
 
 /*

@@ -4,12 +4,14 @@
  * getaddrinfo blocks for as long as name servers like, so a few threads of the resolver's own call
  * it and post the answer to the asker's loop. Answers are cached: for `lifetime` they are given at
  * once; after it the old answer is still given at once and a new lookup runs behind it, so a name
- * server that dies changes nothing for names known already (the last good address stays). A failed first lookup is
- * reported and tried again at the next ask, not before a short while.
+ * server that dies changes nothing for names known already (the last good address stays). A failed
+ * first lookup is reported and tried again at the next ask, not before a short while. First lookups
+ * go before such refreshes. Both times count from when the lookup was asked for, by the asker's loop.
  *
  * Numeric addresses never come here: resolver_numeric tells.
  *
- * Threads: resolver_new/free main; ask and cancel from any loop's thread. Locks taken: resolver, loop.
+ * Threads: resolver_new/free main; ask and cancel from any loop's thread. Locks taken: resolver,
+ * loop, log.
  */
 #ifndef SCOTTY_SOURCES_RESOLVER_H
 #define SCOTTY_SOURCES_RESOLVER_H
@@ -24,16 +26,16 @@
 
 struct resolver;
 
-struct net_addr {			/* IPv4 or IPv6 address without a port */
-	sa_family_t family;		/* AF_INET or AF_INET6 */
+struct net_addr {           /* IPv4 or IPv6 address without a port */
+	sa_family_t family; /* AF_INET or AF_INET6 */
 	uint8_t bytes[16];
 };
 
 struct resolver_conf {
-	unsigned threads;		/* lookups at once; 0 = 8 */
-	int64_t lifetime_ns;		/* 0 = 60 s */
-	int64_t retry_ns;		/* after a failure; 0 = 5 s */
-	size_t max_names;		/* names kept; least recently asked go first. 0 = 100,000 */
+	unsigned threads;    /* lookups at once; 0 = 8 */
+	int64_t lifetime_ns; /* 0 = 60 s */
+	int64_t retry_ns;    /* after a failure; 0 = 5 s */
+	size_t max_names;    /* names kept; least recently asked go first. 0 = 100,000 */
 	/*
 	 * The lookup itself, called on a resolver thread; NULL = getaddrinfo. 0, or -1 with err.
 	 * *out comes with the last good address (family AF_UNSPEC: none yet), which stays the answer
@@ -53,7 +55,7 @@ void resolver_free(struct resolver *);
 /* Embedded in the asker; fn is called exactly once, in a later turn of loop, unless cancelled. */
 struct resolver_ask {
 	void (*fn)(struct resolver_ask *, const struct net_addr *, const struct err *);
-	struct loop *loop;	/* set by the asker, as fn */
+	struct loop *loop; /* set by the asker, as fn */
 	/* the resolver's own from here on */
 	struct loop_task task;
 	struct resolver_ask *next;
@@ -78,6 +80,6 @@ void net_addr_text(const struct net_addr *, char *out);
 bool net_addr_equal(const struct net_addr *, const struct net_addr *);
 /* 127/8, ::1, mapped too; 0.0.0.0 and ::, which connect to loopback as well. */
 bool net_addr_is_loopback(const struct net_addr *);
-bool net_addr_is_link_local(const struct net_addr *);	/* 169.254/16, fe80::/10, mapped too */
+bool net_addr_is_link_local(const struct net_addr *); /* 169.254/16, fe80::/10, mapped too */
 
 #endif

@@ -162,8 +162,9 @@ guess_key(struct scan *s, const struct str *keys, size_t n, size_t *guess, size_
 }
 
 /*
- * Walks the object that s stands at and puts the value of keys[i] to values[i]; the last of equal
- * keys wins, as in json-c. values[n] takes those of other keys. -1: not JSON.
+ * Walks the object that s stands at and puts the value of keys[i] to values[i], all of which are
+ * SCAN_NOTHING before; the last of equal keys wins, as in json-c. values[n] takes those of other
+ * keys. -1: not JSON.
  */
 static int
 read_object(struct scan *s, const struct str *keys, size_t n, struct scan_token *values)
@@ -172,7 +173,6 @@ read_object(struct scan *s, const struct str *keys, size_t n, struct scan_token 
 	size_t guess = 0;
 	int step;
 
-	memset(values, 0, n * sizeof(*values));
 	scan_enter(&in, s);
 	while ((step = scan_next(&in)) > 0) {
 		size_t at;
@@ -478,7 +478,7 @@ read_ranges(
 	*total = 0;
 	scan_enter(&in, &in);
 	for (size_t i = 0; i < t->count; i++) {
-		struct scan_token range[RANGE_KEYS + 1];
+		struct scan_token range[RANGE_KEYS + 1] = { { .type = SCAN_NOTHING } };
 
 		if (scan_next(&in) != 1)
 			return not_json(p);
@@ -520,7 +520,7 @@ absent_or_bool(const struct scan_token *t, bool *out)
 	return *out || t->type == SCAN_FALSE || is_absent(t);
 }
 
-/* All of a distribution but its ranges; what is absent is zero. NULL, or the key that is no good. */
+/* All of a distribution but its ranges; what is absent is zero. Gives the bad key, or NULL. */
 static const char *
 read_summary(const struct scan_token *values, struct dist *dist, bool *not_cumulative)
 {
@@ -552,7 +552,7 @@ read_summary(const struct scan_token *values, struct dist *dist, bool *not_cumul
 static enum outcome
 read_dist(struct parser *p, const struct scan_token *t, struct metric_desc *desc, struct value *out)
 {
-	struct scan_token values[DIST_KEYS + 1];
+	struct scan_token values[DIST_KEYS + 1] = { { .type = SCAN_NOTHING } };
 	const struct scan_token *ranges = &values[RANGES];
 	struct scan at = scan_at(p, t);
 	struct dist *dist;
@@ -767,7 +767,7 @@ take_metric(struct parser *p, struct scan_token *values)
 static enum outcome
 read_metric(struct parser *p)
 {
-	struct scan_token values[METRIC_KEYS + 1];
+	struct scan_token values[METRIC_KEYS + 1] = { { .type = SCAN_NOTHING } };
 
 	if (*p->list.p == '{') {
 		if (read_object(&p->list, metric_keys, METRIC_KEYS, values) != 0)

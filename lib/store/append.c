@@ -19,29 +19,29 @@
 #define TS_MOST (INT64_MAX - 365 * 86400 * NS_PER_S)
 
 enum fate {
-	FATE_STALE,	/* its group's time does not advance */
+	FATE_STALE, /* its group's time does not advance */
 	FATE_SAME,
-	FATE_ADD,	/* another value */
-	FATE_NEW,	/* first value of a new series */
+	FATE_ADD, /* another value */
+	FATE_NEW, /* first value of a new series */
 };
 
 /* What becomes of one metric. */
 struct item {
 	enum fate fate;
-	struct series *series;	/* FATE_NEW: the append's own until it is filled in */
+	struct series *series; /* FATE_NEW: the append's own until it is filled in */
 	struct group *group;
-	uint64_t bits;		/* ADD, NEW: likewise, if it is a blob */
-	uint64_t rollovers;	/* KIND_DIST */
+	uint64_t bits;      /* ADD, NEW: likewise, if it is a blob */
+	uint64_t rollovers; /* KIND_DIST */
 };
 
 struct append {
 	struct series_set *set;
-	const struct batch *batch;	/* NULL: nothing is there any more */
-	struct item *items;		/* one per metric */
+	const struct batch *batch; /* NULL: nothing is there any more */
+	struct item *items;        /* one per metric */
 	size_t new_count, stale_count;
-	size_t seen_count;		/* active series the batch has */
-	size_t absent_count;		/* active series that get a marker */
-	struct index *index;		/* the set's next; NULL: no new series */
+	size_t seen_count;   /* active series the batch has */
+	size_t absent_count; /* active series that get a marker */
+	struct index *index; /* the set's next; NULL: no new series */
 	struct page_list pages;
 };
 
@@ -95,7 +95,7 @@ same_limits(const struct metric_desc *a, const struct metric_desc *b)
 {
 	return a->limit_count == b->limit_count &&
 	       (a->limit_count == 0 ||
-		memcmp(a->limits, b->limits, a->limit_count * sizeof(*a->limits)) == 0);
+	           memcmp(a->limits, b->limits, a->limit_count * sizeof(*a->limits)) == 0);
 }
 
 /* The count with this value: one more if the source began anew. */
@@ -184,7 +184,7 @@ plan_metric(struct append *a, size_t i, struct err *err)
 	} else if (holds_already(series, value, item->rollovers)) {
 		item->fate = FATE_SAME;
 	} else if (value_to_bits(a->set->store, &series->meta->desc, value, item->rollovers,
-	    &item->bits, err) == 0) {
+	               &item->bits, err) == 0) {
 		item->fate = FATE_ADD;
 	} else {
 		return -1;
@@ -255,8 +255,8 @@ reserve_order(struct append *a, struct err *err)
 
 	if (n <= set->order_cap)
 		return 0;
-	order = memory_grow(set->store, set->order, set->order_cap * sizeof(*order),
-	    n * sizeof(*order), err);
+	order = memory_grow(
+	    set->store, set->order, set->order_cap * sizeof(*order), n * sizeof(*order), err);
 	if (order == NULL)
 		return -1;
 	set->order = order;
@@ -368,8 +368,8 @@ fill_new(struct append *a, struct item *item)
 	series->poll = set->poll;
 	set->series[set->len++] = series;
 	lookup_add(&set->by_desc, series->meta->hash, series->ordinal);
-	chain_add(&series->values, (struct point){ item->group->next_ns, item->bits }, true,
-	    &a->pages);
+	chain_add(
+	    &series->values, (struct point){ item->group->next_ns, item->bits }, true, &a->pages);
 	count_active(series, true);
 }
 
@@ -383,8 +383,8 @@ fill_known(struct append *a, struct item *item)
 		move_to_group(series, item->group);
 	if (item->fate != FATE_ADD)
 		return;
-	chain_add(&series->values, (struct point){ item->group->next_ns, item->bits }, true,
-	    &a->pages);
+	chain_add(
+	    &series->values, (struct point){ item->group->next_ns, item->bits }, true, &a->pages);
 	if (!was_active)
 		count_active(series, true);
 }
@@ -451,8 +451,8 @@ fill_absent(struct append *a)
 
 		if (!is_absent(set, series))
 			continue;
-		chain_add(&series->values, (struct point){ marker_ns(series), 0 }, false,
-		    &a->pages);
+		chain_add(
+		    &series->values, (struct point){ marker_ns(series), 0 }, false, &a->pages);
 		count_active(series, false);
 	}
 	return a->absent_count;
@@ -467,8 +467,8 @@ fill_times(struct append *a)
 		struct group *group = set->groups[i];
 
 		if (group->poll == set->poll && group->advances)
-			chain_add(&group->times, (struct point){ group->next_ns, 0 }, true,
-			    &a->pages);
+			chain_add(
+			    &group->times, (struct point){ group->next_ns, 0 }, true, &a->pages);
 	}
 }
 
@@ -519,8 +519,8 @@ undo(struct append *a)
 }
 
 int
-store_append(struct series_set *set, const struct batch *batch, struct append_stats *stats,
-    struct err *err)
+store_append(
+    struct series_set *set, const struct batch *batch, struct append_stats *stats, struct err *err)
 {
 	struct append a = { .set = set, .batch = batch };
 	int rc = -1;

@@ -154,8 +154,8 @@ bits_to_value(uint64_t bits, const struct metric_desc *desc, bool active)
 }
 
 bool
-bits_hold_value(uint64_t bits, const struct metric_desc *desc, const struct value *value,
-    uint64_t rollovers)
+bits_hold_value(
+    uint64_t bits, const struct metric_desc *desc, const struct value *value, uint64_t rollovers)
 {
 	struct value held;
 	struct dist dist;

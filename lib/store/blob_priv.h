@@ -23,7 +23,7 @@ struct blob {
 		struct list list;
 		struct dist dist;
 	};
-	uint64_t data[];	/* what they lead to */
+	uint64_t data[]; /* what they lead to */
 };
 
 bool kind_has_blob(enum kind);
@@ -35,13 +35,13 @@ bool kind_has_blob(enum kind);
 int value_to_bits(struct store *, const struct metric_desc *, const struct value *,
     uint64_t rollovers, uint64_t *bits, struct err *);
 /* True if a point with these bits holds this value. */
-bool bits_hold_value(uint64_t bits, const struct metric_desc *, const struct value *,
-    uint64_t rollovers);
+bool bits_hold_value(
+    uint64_t bits, const struct metric_desc *, const struct value *, uint64_t rollovers);
 /* The value; what it leads to lives as long as a reference to its blob is held. */
 struct value bits_to_value(uint64_t bits, const struct metric_desc *, bool active);
 
 struct blob *blob_of_bits(uint64_t bits);
-void blob_unref(struct blob *);	/* NULL is fine */
+void blob_unref(struct blob *); /* NULL is fine */
 
 /* The blobs a reader was given records of, until its next call. */
 #define BLOB_HOLD 64

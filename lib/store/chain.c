@@ -80,7 +80,7 @@ account_loss(struct chain *chain, uint32_t count, int64_t newest_ns, int64_t upt
 	}
 	chain->lost_count++;
 	while (!chain->idle && oldest_ns < newest_ns &&
-	    !atomic_compare_exchange_weak(&store->oldest_ts_ns, &oldest_ns, newest_ns))
+	       !atomic_compare_exchange_weak(&store->oldest_ts_ns, &oldest_ns, newest_ns))
 		continue;
 }
 
@@ -116,9 +116,8 @@ chain_needs_page(const struct chain *chain)
 static void
 attach_page(struct chain *chain, struct page *page)
 {
-	*page = (struct page){
-		.older = chain->newest, .chain = chain, .number = chain->lost_count
-	};
+	*page =
+	    (struct page){ .older = chain->newest, .chain = chain, .number = chain->lost_count };
 	if (chain->newest != NULL) {
 		page->number = chain->newest->number + 1;
 		chain->newest->newer = page;

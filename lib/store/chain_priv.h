@@ -12,19 +12,19 @@
 #include "store/pages_priv.h"
 
 enum chain_kind {
-	CHAIN_NUMBERS,	/* bits are the value */
-	CHAIN_BLOBS,	/* bits are a struct blob *, or 0 for empty ones and inactive markers */
-	CHAIN_TIMES,	/* of a group: bits unused */
+	CHAIN_NUMBERS, /* bits are the value */
+	CHAIN_BLOBS,   /* bits are a struct blob *, or 0 for empty ones and inactive markers */
+	CHAIN_TIMES,   /* of a group: bits unused */
 };
 
 struct chain {
 	struct series_set *set;
 	struct page *oldest, *newest;
-	struct point last;	/* ts_ns TS_NONE: no point yet */
-	uint32_t lost_count;	/* pages given up so far; so the number of the oldest */
+	struct point last;   /* ts_ns TS_NONE: no point yet */
+	uint32_t lost_count; /* pages given up so far; so the number of the oldest */
 	bool last_active;
-	bool idle;		/* its pages are reclaimed first */
-	uint8_t kind;		/* enum chain_kind */
+	bool idle;    /* its pages are reclaimed first */
+	uint8_t kind; /* enum chain_kind */
 };
 
 void chain_init(struct chain *, struct series_set *, enum chain_kind);

@@ -28,7 +28,7 @@ struct cursor_record {
  * positions: 16 bytes a series).
  */
 struct cursor *cursor_new(struct store *, const char *name, enum cursor_mode, struct err *);
-void cursor_free(struct cursor *);	/* NULL is fine */
+void cursor_free(struct cursor *); /* NULL is fine */
 
 /*
  * Copies at most max records to out[0..max) and returns how many (at most 64 of them strings, lists
@@ -36,8 +36,8 @@ void cursor_free(struct cursor *);	/* NULL is fine */
  * stay valid until the next cursor call; host, app and desc until the next commit or rewind.
  */
 size_t cursor_read(struct cursor *, struct cursor_record *out, size_t max);
-void cursor_commit(struct cursor *);	/* done with what was read */
-void cursor_rewind(struct cursor *);	/* read it again from the last commit */
+void cursor_commit(struct cursor *); /* done with what was read */
+void cursor_rewind(struct cursor *); /* read it again from the last commit */
 uint64_t cursor_missed_count(const struct cursor *);
 
 #endif

@@ -9,8 +9,23 @@
 #ifndef SCOTTY_STORE_CURSOR_PRIV_H
 #define SCOTTY_STORE_CURSOR_PRIV_H
 
+#include "store/blob_priv.h"
 #include "store/cursor.h"
 #include "store/set_priv.h"
+
+struct cursor {
+	struct store *store;
+	enum cursor_mode mode;
+	char *name;
+	struct cursor *next;  /* the store's lock */
+	struct place *places; /* the store's lock, as the next two */
+	struct place *at;     /* to visit next; NULL: the first */
+	size_t place_count;
+	struct place *held;
+	uint64_t read_count; /* records since the last commit */
+	struct blob_hold hold;
+	_Atomic uint64_t missed_count;
+};
 
 /* Of one series: time of the newest record done with, and of the newest read. */
 struct position {
@@ -20,21 +35,33 @@ struct position {
 struct place {
 	struct cursor *cursor;
 	struct series_set *set;
-	struct place *next, *prev;	/* of the cursor; the store's lock */
-	struct place *next_in_set;	/* the set's lock, and to change it the store's too */
+	struct place *next, *prev; /* of the cursor; the store's lock */
+	struct place *next_in_set; /* the set's lock, and to change it the store's too */
 
 	/* The set's lock. */
-	struct position *positions;	/* by the series' ordinals */
+	struct position *positions; /* by the series' ordinals */
 	size_t cap;
-	uint64_t at_risk_count;		/* read, not committed, and not there to be read again */
-	bool gone;			/* the set was forgotten; to change it the store's lock too */
+	uint64_t at_risk_count; /* read, not committed, and not there to be read again */
+	bool gone;              /* the set was forgotten; to change it the store's lock too */
 
 	/* The cursor's thread. */
-	bool held;			/* with a reference to the set; the store's lock too */
+	bool held; /* with a reference to the set; the store's lock too */
 	struct place *next_held;
-	size_t next_series;		/* where the next round over the series begins */
-	uint64_t done_count;		/* the set's append_count when all of it was read */
+	size_t next_series;  /* where the next round over the series begins */
+	uint64_t done_count; /* the set's append_count when all of it was read */
 };
+
+/* A place for the cursor in the set. REQUIRES the store's lock. -1 with ERR_NOMEM, ERR_LIMIT. */
+int place_open(struct cursor *, struct series_set *, struct err *);
+/* One that is not held. REQUIRES the store's lock. */
+void place_close(struct place *);
+/* One that is in no set and no cursor. */
+void place_free(struct store *, struct place *);
+
+/* What was read is done with. Locks taken: series. */
+void place_commit(struct place *);
+/* What was read is read again, save what was lost meanwhile: that is missed. Locks taken: series. */
+void place_rewind(struct place *);
 
 /* Places in a new set for all cursors. REQUIRES the store's lock. -1 with ERR_NOMEM, ERR_LIMIT. */
 int places_open(struct series_set *, struct err *);

@@ -16,7 +16,7 @@
 struct feed {
 	const struct series *series;
 	struct walk values;
-	const struct group *group;	/* CURSOR_EVERY: whose times are being walked; else NULL */
+	const struct group *group; /* CURSOR_EVERY: whose times are being walked; else NULL */
 	struct walk times;
 };
 
@@ -24,7 +24,7 @@ struct feed_record {
 	int64_t ts_ns;
 	uint64_t bits;
 	bool active;
-	const struct group *group;	/* whose time ts_ns is */
+	const struct group *group; /* whose time ts_ns is */
 };
 
 /* Begins with the first record later than after_ns. */

@@ -14,13 +14,13 @@ enum range_state { RANGE_NONE, RANGE_FIRST, RANGE_MORE };
 
 struct iter {
 	struct series_set *set;
-	struct index *index;	/* NULL: the set is empty */
-	size_t next;		/* in index, of the series after the current one */
-	struct series *series;	/* NULL before the first */
+	struct index *index;   /* NULL: the set is empty */
+	size_t next;           /* in index, of the series after the current one */
+	struct series *series; /* NULL before the first */
 	enum iter_match match;
 
 	enum range_state range;
-	int64_t start_ns, before_ns;	/* what is still to be read lies before before_ns */
+	int64_t start_ns, before_ns; /* what is still to be read lies before before_ns */
 	struct walk walk;
 
 	struct blob_hold hold;

@@ -13,9 +13,9 @@
 
 /* One value of one series. */
 struct record {
-	const struct metric_desc *desc;	/* lives as long as the iterator that gave it */
+	const struct metric_desc *desc; /* lives as long as the iterator that gave it */
 	int64_t ts_ns;
-	struct value value;	/* inactive: value_zero of the kind */
+	struct value value; /* inactive: value_zero of the kind */
 	bool active;
 };
 
@@ -27,8 +27,8 @@ int sets_snapshot(struct store *, struct series_set ***out, size_t *n, struct er
 void sets_free(struct series_set **, size_t n);
 
 enum iter_match {
-	ITER_UNDER,	/* path equal to or under the prefix; an empty prefix holds all */
-	ITER_EXACT,	/* path equal to the prefix */
+	ITER_UNDER, /* path equal to or under the prefix; an empty prefix holds all */
+	ITER_EXACT, /* path equal to the prefix */
 };
 
 /*

@@ -17,12 +17,12 @@ struct store;
 
 struct lookup_slot {
 	uint32_t hash;
-	uint32_t place;		/* ordinal + 1; 0 = free */
+	uint32_t place; /* ordinal + 1; 0 = free */
 };
 
-struct lookup {			/* all zero: empty */
+struct lookup { /* all zero: empty */
 	struct lookup_slot *slots;
-	size_t cap;		/* 0 or a power of two */
+	size_t cap; /* 0 or a power of two */
 };
 
 /* Makes room for len ordinals in all. -1 with ERR_NOMEM, ERR_LIMIT. */

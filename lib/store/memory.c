@@ -78,9 +78,9 @@ full_err(const struct store *store, struct err *err)
 	uint64_t unit = store->limit_bytes >= 10 * mib ? mib : kib;
 	uint64_t used = atomic_load(&store->used_bytes);
 
-	err_set(err, ERR_LIMIT, "store is full: %" PRIu64 " %s of %" PRIu64
-	    " %s used; raise store.memory", used / unit, unit == mib ? "MiB" : "KiB",
-	    store->limit_bytes / unit, unit == mib ? "MiB" : "KiB");
+	err_set(err, ERR_LIMIT,
+	    "store is full: %" PRIu64 " %s of %" PRIu64 " %s used; raise store.memory", used / unit,
+	    unit == mib ? "MiB" : "KiB", store->limit_bytes / unit, unit == mib ? "MiB" : "KiB");
 }
 
 int

@@ -69,8 +69,8 @@ static size_t
 meta_bytes(const struct metric_desc *desc)
 {
 	size_t bytes = sizeof(struct meta) + desc->limit_count * sizeof(*desc->limits) +
-		       desc->tag_count * sizeof(*desc->tags) + desc->path.len +
-		       desc->description.len + desc->unit.len;
+	               desc->tag_count * sizeof(*desc->tags) + desc->path.len +
+	               desc->description.len + desc->unit.len;
 
 	for (size_t i = 0; i < desc->tag_count; i++)
 		bytes += desc->tags[i].key.len + desc->tags[i].value.len;
@@ -134,8 +134,8 @@ discard(struct store *store, struct meta *meta)
 
 /* The one in the table, which may be fresh itself, with a reference; NULL if there is none. */
 static struct meta *
-find_or_add(struct meta_table *table, const struct metric_desc *desc, uint64_t hash,
-    struct meta *fresh)
+find_or_add(
+    struct meta_table *table, const struct metric_desc *desc, uint64_t hash, struct meta *fresh)
 {
 	struct meta **at, *meta;
 

@@ -14,27 +14,27 @@
 struct store;
 
 struct meta {
-	struct metric_desc desc;	/* leads into this block */
-	uint64_t hash;			/* desc_hash */
+	struct metric_desc desc; /* leads into this block */
+	uint64_t hash;           /* desc_hash */
 	size_t bytes;
-	struct meta *next;		/* the table's lock */
-	uint64_t refs;			/* the table's lock */
+	struct meta *next; /* the table's lock */
+	uint64_t refs;     /* the table's lock */
 };
 
 struct meta_table {
 	struct lock lock;
 	struct meta **buckets;
-	size_t cap, len;		/* cap: a power of two */
+	size_t cap, len; /* cap: a power of two */
 };
 
 int meta_table_init(struct meta_table *, struct err *);
-void meta_table_fini(struct meta_table *);	/* also after a failed init */
+void meta_table_fini(struct meta_table *); /* also after a failed init */
 
 /*
  * The one description equal to desc, with a reference; hash is desc_hash(desc). NULL with
  * ERR_NOMEM, ERR_LIMIT. May reclaim pages: see memory_alloc.
  */
 struct meta *meta_intern(struct store *, const struct metric_desc *, uint64_t hash, struct err *);
-void meta_unref(struct store *, struct meta *);	/* NULL is fine */
+void meta_unref(struct store *, struct meta *); /* NULL is fine */
 
 #endif

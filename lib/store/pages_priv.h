@@ -32,13 +32,13 @@ struct page {
 	struct page *older, *newer;
 	struct chain *chain;
 	/* The pool's lock: a pairing heap, the smallest age on top. */
-	struct page *child, *next, *prev;	/* prev: parent of a first child */
+	struct page *child, *next, *prev; /* prev: parent of a first child */
 	uint64_t age;
 	/* The owning set's lock. */
 	uint64_t inactive;
-	uint32_t number;			/* in the chain, from 0 and without gaps */
+	uint32_t number; /* in the chain, from 0 and without gaps */
 	uint16_t len;
-	uint16_t heap;				/* enum page_heap; the pool's lock */
+	uint16_t heap; /* enum page_heap; the pool's lock */
 	struct point points[PAGE_POINTS];
 };
 
@@ -53,8 +53,8 @@ struct page_list {
 struct page_pool {
 	struct lock lock;
 	struct page *tops[HEAP_NONE];
-	uint64_t filled;			/* pages so far, with those begun */
-	_Atomic uint64_t lens[HEAP_NONE];	/* changed with the lock held */
+	uint64_t filled;                  /* pages so far, with those begun */
+	_Atomic uint64_t lens[HEAP_NONE]; /* changed with the lock held */
 };
 
 void pages_init(struct page_pool *);

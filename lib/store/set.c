@@ -220,8 +220,8 @@ reserve_group(struct series_set *set, struct err *err)
 		return -1;
 	if (set->group_len < set->group_cap)
 		return 0;
-	groups = memory_grow(set->store, set->groups, set->group_cap * sizeof(*groups),
-	    cap * sizeof(*groups), err);
+	groups = memory_grow(
+	    set->store, set->groups, set->group_cap * sizeof(*groups), cap * sizeof(*groups), err);
 	if (groups == NULL)
 		return -1;
 	set->groups = groups;
@@ -259,8 +259,8 @@ rollover_for(struct series_set *set, const struct metric_desc *desc, struct err 
 	struct rollover *rollover;
 
 	for (size_t i = index == NULL ? 0 : index_find(index, desc);
-	    index != NULL && i < index->len && desc_cmp(&index->series[i]->meta->desc, desc) == 0;
-	    i++) {
+	     index != NULL && i < index->len && desc_cmp(&index->series[i]->meta->desc, desc) == 0;
+	     i++) {
 		if (index->series[i]->rollover != NULL)
 			return index->series[i]->rollover;
 	}

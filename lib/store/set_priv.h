@@ -18,37 +18,37 @@ struct place;
 
 /* Metrics that share their times. */
 struct group {
-	struct chain times;		/* lock */
-	int64_t lost_ns;		/* lock; newest time given up; TS_NONE: none */
+	struct chain times; /* lock */
+	int64_t lost_ns;    /* lock; newest time given up; TS_NONE: none */
 	int64_t id;
-	size_t active_count;		/* lock; series */
+	size_t active_count; /* lock; series */
 	/* Of the append under way; appender. */
-	uint32_t poll;			/* the last that had, or made, a time for it */
-	bool advances;			/* in that poll: next_ns is later than the last time */
+	uint32_t poll; /* the last that had, or made, a time for it */
+	bool advances; /* in that poll: next_ns is later than the last time */
 	int64_t next_ns;
 };
 
 /* Resets of a distribution: shared by the series of one path and tags, whatever their limits. */
 struct rollover {
 	struct rollover *next;
-	uint64_t count;			/* 0: no value yet */
+	uint64_t count; /* 0: no value yet */
 	uint64_t generation;
-	const struct meta *meta;	/* of the last value: its limits */
+	const struct meta *meta; /* of the last value: its limits */
 };
 
 struct series {
-	struct chain values;		/* lock */
+	struct chain values; /* lock */
 	struct meta *meta;
-	struct group *group;		/* lock */
+	struct group *group; /* lock */
 	/*
 	 * Its times are those of group later than joined_ns, and before that those of old_group up
 	 * to left_ns. TS_NONE, and NULL: it was in no other group. Lock.
 	 */
 	struct group *old_group;
 	int64_t left_ns, joined_ns;
-	struct rollover *rollover;	/* KIND_DIST; appender */
+	struct rollover *rollover; /* KIND_DIST; appender */
 	uint32_t ordinal;
-	uint32_t poll;			/* the last that had it; appender */
+	uint32_t poll; /* the last that had it; appender */
 };
 
 /* Series sorted by path and tags, then age. Never changes: a reader keeps a reference. */
@@ -62,24 +62,25 @@ struct index {
 struct series_set {
 	struct store *store;
 	_Atomic uint32_t refs;
-	struct str host, app;		/* in key */
-	_Atomic size_t active_count;	/* changed with the lock held */
-	_Atomic uint64_t append_count;	/* so that cursors know of news; changed with the lock held */
+	struct str host, app;        /* in key */
+	_Atomic size_t active_count; /* changed with the lock held */
+	_Atomic uint64_t
+	    append_count; /* so that cursors know of news; changed with the lock held */
 
 	/* Appender. */
 	struct lookup by_desc, by_group;
 	struct group **groups;
 	size_t group_len, group_cap;
-	uint32_t *order;		/* ordinals of the last batch's metrics */
+	uint32_t *order; /* ordinals of the last batch's metrics */
 	size_t order_len, order_cap;
 	struct rollover *rollovers;
-	uint32_t poll;			/* appends tried */
+	uint32_t poll; /* appends tried */
 
 	struct lock lock;
-	struct series **series;		/* lock; by ordinal */
-	size_t len, cap;		/* lock; each place has room for cap positions */
-	struct index *index;		/* lock; NULL without series */
-	struct place *places;		/* lock, and to change it the store's too */
+	struct series **series; /* lock; by ordinal */
+	size_t len, cap;        /* lock; each place has room for cap positions */
+	struct index *index;    /* lock; NULL without series */
+	struct place *places;   /* lock, and to change it the store's too */
 
 	size_t key_len;
 	char key[];
@@ -112,9 +113,9 @@ void series_free(struct series *);
 /*
  * The index with n more series, sorted here. NULL with ERR_NOMEM, ERR_LIMIT. The appender's.
  */
-struct index *index_with(const struct index *, struct series **more, size_t n, struct series_set *,
-    struct err *);
-void index_unref(struct index *);	/* NULL is fine */
+struct index *index_with(
+    const struct index *, struct series **more, size_t n, struct series_set *, struct err *);
+void index_unref(struct index *); /* NULL is fine */
 /* The first whose path and tags are not before desc's. */
 size_t index_find(const struct index *, const struct metric_desc *desc);
 

@@ -21,10 +21,10 @@
 #include "messages/own.h"
 
 struct store;
-struct series_set;	/* one endpoint's series */
+struct series_set; /* one endpoint's series */
 
 struct store_conf {
-	uint64_t memory_bytes;	/* bounds pages, values and series together */
+	uint64_t memory_bytes; /* bounds pages, values and series together */
 };
 
 /* own may be NULL: then no /store/... metrics. */
@@ -40,20 +40,20 @@ struct series_set *store_set(struct store *, struct str host, struct str app, st
 /* The same if it exists, with a reference; else NULL. */
 struct series_set *store_find(struct store *, struct str host, struct str app);
 struct series_set *series_set_ref(struct series_set *);
-void series_set_unref(struct series_set *);	/* NULL is fine */
+void series_set_unref(struct series_set *); /* NULL is fine */
 /*
  * Takes the set out of the store with all its history; its memory goes when the last reference
  * does. Cursors count what they had not read as missed.
  */
 void store_forget(struct store *, struct series_set *);
 
-struct str series_set_host(const struct series_set *);	/* live as long as the set */
+struct str series_set_host(const struct series_set *); /* live as long as the set */
 struct str series_set_app(const struct series_set *);
 
 /* What store_append did. */
 struct append_stats {
-	size_t added;	/* new series + values added + series made inactive, as upstream counts */
-	size_t stale;	/* metrics left out as their group's time did not advance */
+	size_t added; /* new series + values added + series made inactive, as upstream counts */
+	size_t stale; /* metrics left out as their group's time did not advance */
 };
 
 /*
@@ -77,11 +77,11 @@ size_t series_set_active_count(const struct series_set *);
 /* Sums over the whole store; what /store/... shows. */
 struct store_stats {
 	uint64_t sets, series, active_series;
-	uint64_t values;		/* held in memory */
+	uint64_t values; /* held in memory */
 	uint64_t pages_total, pages_free;
-	uint64_t pages_reclaimed;	/* taken from their owner while they held values */
+	uint64_t pages_reclaimed; /* taken from their owner while they held values */
 	uint64_t bytes_used, bytes_limit;
-	int64_t oldest_ts_ns;		/* latest time given up of an active series; TS_NONE before any */
+	int64_t oldest_ts_ns; /* latest time given up of an active series; TS_NONE before any */
 };
 void store_get_stats(struct store *, struct store_stats *);
 

@@ -57,16 +57,16 @@ struct store {
 	uint64_t limit_bytes;
 	struct page_pool pool;
 	struct meta_table metas;
-	struct own *own;	/* NULL: no own metrics */
-	int64_t opened_ns;	/* wall clock */
+	struct own *own;   /* NULL: no own metrics */
+	int64_t opened_ns; /* wall clock */
 
 	struct lock lock;
-	struct map sets;	/* lock; by set_key */
+	struct map sets;        /* lock; by set_key */
 	struct cursor *cursors; /* lock */
 
 	/* Sums for store_get_stats. */
 	_Atomic uint64_t set_count, series_count, active_count, value_count, reclaimed_count;
-	_Atomic uint64_t page_count[2];	/* of series, of groups */
+	_Atomic uint64_t page_count[2]; /* of series, of groups */
 	_Atomic int64_t oldest_ts_ns;
 };
 

@@ -964,6 +964,27 @@ too_many_inactive_ones_go_sooner(void **state)
 }
 
 static void
+members_may_be_forgotten_before_their_poller_knows(void **state)
+{
+	struct fixture *f = *state;
+
+	write_machines(f, 10005);
+	start(f);
+	turn(f);
+	temp_write(&f->dir, "mdb", "[]");
+	/* The fleet's loop only. */
+	for (int i = 0; i < 3; i++) {
+		loop_turn(f->fleet->loop, 0);
+		f->mono_ns += 10 * NS_PER_S;
+		set_clock(f);
+	}
+	assert_int_equal(f->fleet->members.len, 10000);
+	assert_int_equal(f->pollers->endpoint_count, 10005);
+	turn(f);
+	assert_int_equal(f->pollers->endpoint_count, 0);
+}
+
+static void
 twenty_thousand_machines_start_within_a_second(void **state)
 {
 	struct fixture *f = *state;
@@ -1071,6 +1092,32 @@ a_full_store_refuses_registrations(void **state)
 
 static void
 starting_without_memory_fails_cleanly(void **state)
+{
+	struct fixture *f = *state;
+	struct err err;
+	bool done = false;
+
+	configure(f, "- {host: a, app: a, port: 1}\n- {host: a, app: b, source: self}\n");
+	f->conf.state_dir = f->conf.mdb_file = NULL;
+	for (unsigned nth = 1; !done; nth++) {
+		f->pollers = pollers_make(&pollers_conf, f->store, f->resolver, f->own, &err);
+		assert_non_null(f->pollers);
+		f->fleet = fleet_new(f->pollers, f->store, f->own, &err);
+		assert_non_null(f->fleet);
+		fault_malloc(nth);
+		done = fleet_begin(f->fleet, &f->conf, &err) == 0;
+		assert_int_equal(done, !fault_happened());
+		fault_malloc(0);
+		if (done)
+			assert_members(f, "a/a a:1 tricorder config\na/b a:0 self config\n");
+		stop(f);
+		f->own = own_new(&err);
+		assert_non_null(f->own);
+	}
+}
+
+static void
+making_a_fleet_without_memory_fails_cleanly(void **state)
 {
 	struct fixture *f = *state;
 	struct fleet *fleet = NULL;
@@ -1327,10 +1374,12 @@ main(void)
 		TEST(inactive_members_are_forgotten_after_an_hour),
 		TEST(one_that_comes_back_in_time_is_not_forgotten),
 		TEST(too_many_inactive_ones_go_sooner),
+		TEST(members_may_be_forgotten_before_their_poller_knows),
 		TEST(twenty_thousand_machines_start_within_a_second),
 		TEST(own_metrics_tell_of_the_fleet),
 		TEST(long_names_fit_into_a_view),
 		TEST(a_full_store_refuses_registrations),
+		TEST(making_a_fleet_without_memory_fails_cleanly),
 		TEST(starting_without_memory_fails_cleanly),
 		TEST(registering_without_memory_fails_cleanly),
 		TEST(a_list_read_without_memory_is_read_again),

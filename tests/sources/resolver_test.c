@@ -1,4 +1,3 @@
-#include <arpa/inet.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>

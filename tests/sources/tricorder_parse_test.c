@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "fault.h"
+#include "messages/tricorder.h"
 #include "sources/tricorder_parse_priv.h"
 
 #define NS_PER_S INT64_C(1000000000)
@@ -116,9 +117,10 @@ only_path_kind_and_value_are_needed(void **state)
 	struct fixture *f = *state;
 	static const char *const docs[] = {
 		"[{\"path\":\"/a\",\"kind\":\"bool\",\"value\":true}]",
-		"[{\"path\":\"/a\",\"kind\":\"bool\",\"value\":true,\"unit\":null,\"tags\":null}]",
-		"[{\"path\":\"/"
-		"a\",\"kind\":\"bool\",\"value\":true,\"groupId\":null,\"subType\":null}]",
+		"[{\"path\":\"/a\",\"kind\":\"bool\",\"value\":true,\"unit\":null}]",
+		"[{\"path\":\"/a\",\"kind\":\"bool\",\"value\":true,\"tags\":null}]",
+		"[{\"path\":\"/a\",\"kind\":\"bool\",\"value\":true,\"groupId\":null}]",
+		"[{\"path\":\"/a\",\"kind\":\"bool\",\"value\":true,\"subType\":null}]",
 		"[{\"path\":\"/a\",\"kind\":\"bool\",\"value\":true,\"timestamp\":null}]",
 		"[{\"path\":\"/a\",\"kind\":\"bool\",\"value\":true,\"timestamp\":\"\"}]",
 	};
@@ -666,6 +668,44 @@ empty_lists_of_metrics_are_fine(void **state)
 	assert_int_equal(f->batch.len, 0);
 }
 
+/* One of each kind, and what may come with it. */
+static const char every_kind[] =
+    "[{\"path\":\"/a/bool\",\"kind\":\"bool\",\"value\":true,\"description\":\"<\\u0001\\ufffd>\"},"
+    "{\"path\":\"/a/"
+    "dist\",\"kind\":\"distribution\",\"value\":{\"min\":1,\"sum\":4.5,\"generation\":7,"
+    "\"isNotCumulative\":true,\"ranges\":[{\"upper\":2.5,\"count\":1},{\"lower\":2.5,\"count\":2}]}"
+    "},"
+    "{\"path\":\"/a/duration\",\"kind\":\"duration\",\"unit\":\"Milliseconds\",\"value\":\"-1.5\"},"
+    "{\"path\":\"/a/float32\",\"kind\":\"float32\",\"value\":0.1,\"groupId\":9},"
+    "{\"path\":\"/a/float64\",\"kind\":\"float64\",\"value\":-0},"
+    "{\"path\":\"/a/int8\",\"kind\":\"int8\",\"value\":-128,\"tags\":{\"k\":\"v\"}},"
+    "{\"path\":\"/a/list\",\"kind\":\"list\",\"subType\":\"string\",\"value\":[\"\",\"x\"]},"
+    "{\"path\":\"/a/list8\",\"kind\":\"list\",\"subType\":\"uint8\",\"value\":\"AQL/eg==\"},"
+    "{\"path\":\"/a/string\",\"kind\":\"string\",\"value\":\"\\ud83d\\ude00\"},"
+    "{\"path\":\"/a/time\",\"kind\":\"time\",\"value\":\"1468442100.453\",\"timestamp\":\"1.5\"},"
+    "{\"path\":\"/a/uint64\",\"kind\":\"uint64\",\"value\":18446744073709551615}]";
+
+static void
+what_the_encoder_writes_is_read_back(void **state)
+{
+	struct fixture *f = *state;
+	struct buf first, second;
+
+	buf_init(&first, 0);
+	buf_init(&second, 0);
+	assert_int_equal(parse(f, every_kind), 0);
+	assert_int_equal(f->batch.len, 11);
+	batch_end(&f->batch, 0);
+	tricorder_encode(&f->batch, STR_EMPTY, &first);
+	assert_int_equal(parse_bytes(f, first.p, first.len), 0);
+	assert_int_equal(f->batch.len, 11);
+	batch_end(&f->batch, 0);
+	tricorder_encode(&f->batch, STR_EMPTY, &second);
+	assert_true(str_eq(buf_view(&first), buf_view(&second)));
+	buf_fini(&first);
+	buf_fini(&second);
+}
+
 /* All that takes memory: each alone in its document, so that a limit can hit it. */
 static const char *const hungry[] = {
 	"[{\"path\":\"/\xFF\",\"kind\":\"bool\",\"value\":true}]",
@@ -764,6 +804,8 @@ main(void)
 		    every_beginning_of_a_document_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(nesting_ends_at_64, setup, teardown),
 		cmocka_unit_test_setup_teardown(empty_lists_of_metrics_are_fine, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    what_the_encoder_writes_is_read_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    out_of_memory_loses_the_poll_and_nothing_else, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_arenas_limit_holds, setup, teardown),

@@ -193,7 +193,7 @@ any_other_description_is_another_series(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
 		put_desc(f, &others[i], (struct value){ .u = 1 }, 0, 1000 * (int64_t)(i + 1));
 		append(f);
-		assert_int_equal(f->stats.added, 2);	/* the new one, and a marker for the old */
+		assert_int_equal(f->stats.added, 2); /* the new one, and a marker for the old */
 		store_get_stats(f->store, &stats);
 		assert_int_equal(stats.series, i + 2);
 		assert_int_equal(stats.active_series, 1);
@@ -273,17 +273,19 @@ strings_and_lists_are_kept_whole(void **state)
 		{ .s = { "long one", 8 } } };
 	static const struct list int_list = { ints, 2 }, text_list = { texts, 3 };
 	static const struct list empty = { NULL, 0 };
-	const struct metric_desc int_desc = { .path = STR("/ints"), .kind = KIND_LIST,
-		.sub_kind = KIND_INT8 };
-	const struct metric_desc text_desc = { .path = STR("/texts"), .kind = KIND_LIST,
-		.sub_kind = KIND_STRING };
+	const struct metric_desc int_desc = {
+		.path = STR("/ints"), .kind = KIND_LIST, .sub_kind = KIND_INT8
+	};
+	const struct metric_desc text_desc = {
+		.path = STR("/texts"), .kind = KIND_LIST, .sub_kind = KIND_STRING
+	};
 	const char *const strings[] = { "one", "one", "", "", "two" };
 
 	for (int64_t i = 0; i < 5; i++) {
 		put_text(f, "/s", strings[i], 0, i);
 		put_desc(f, &int_desc, (struct value){ .list = i < 2 ? &int_list : &empty }, 0, i);
-		put_desc(f, &text_desc, (struct value){ .list = i < 3 ? &text_list : &empty }, 0,
-		    i);
+		put_desc(
+		    f, &text_desc, (struct value){ .list = i < 3 ? &text_list : &empty }, 0, i);
 		append(f);
 	}
 	append(f);
@@ -310,8 +312,8 @@ numbers_come_back_bit_for_bit(void **state)
 	append(f);
 	assert_string_equal(history(f, "/bool"), "2:falsei 1:false 0:true");
 	assert_string_equal(history(f, "/uint"), "2:0i 0:18446744073709551615");
-	assert_string_equal(history(f, "/int"),
-	    "2:0i 1:9223372036854775807 0:-9223372036854775808");
+	assert_string_equal(
+	    history(f, "/int"), "2:0i 1:9223372036854775807 0:-9223372036854775808");
 	assert_string_equal(history(f, "/float"), "2:0i 1:-0 0:0");
 }
 
@@ -323,17 +325,17 @@ distributions_count_rollovers(void **state)
 
 	put_dist(f, "/d", some, 5, 0);
 	append(f);
-	put_dist(f, "/d", some, 6, 1);		/* a newer generation, the same counts */
+	put_dist(f, "/d", some, 6, 1); /* a newer generation, the same counts */
 	append(f);
 	assert_int_equal(f->stats.added, 0);
 	put_dist(f, "/d", more, 7, 2);
 	append(f);
-	put_dist(f, "/d", more, 1, 3);		/* started anew, though it looks the same */
+	put_dist(f, "/d", more, 1, 3); /* started anew, though it looks the same */
 	append(f);
 	assert_int_equal(f->stats.added, 1);
 	append(f);
-	assert_string_equal(history(f, "/d"),
-	    "4:nulli 3:60/6/2(1,2,3) 2:60/6/1(1,2,3) 0:30/3/1(1,2,0)");
+	assert_string_equal(
+	    history(f, "/d"), "4:nulli 3:60/6/2(1,2,3) 2:60/6/1(1,2,3) 0:30/3/1(1,2,0)");
 }
 
 static void
@@ -342,10 +344,12 @@ other_limits_are_another_series_and_a_rollover(void **state)
 	struct fixture *f = *state;
 	static const double limits[] = { 10, 20, 30 };
 	static const uint64_t counts[3] = { 1, 2, 0 }, four[4] = { 1, 0, 0, 0 };
-	static const struct dist dist = { .counts = four, .len = 4, .sum = 4, .count = 1,
-		.generation = 9 };
-	const struct metric_desc desc = { .path = STR("/d"), .kind = KIND_DIST, .limits = limits,
-		.limit_count = 3 };
+	static const struct dist dist = {
+		.counts = four, .len = 4, .sum = 4, .count = 1, .generation = 9
+	};
+	const struct metric_desc desc = {
+		.path = STR("/d"), .kind = KIND_DIST, .limits = limits, .limit_count = 3
+	};
 
 	put_dist(f, "/d", counts, 5, 0);
 	append(f);
@@ -354,8 +358,8 @@ other_limits_are_another_series_and_a_rollover(void **state)
 	assert_string_equal(history(f, "/d"), "1:nulli 0:30/3/1(1,2,0) 1:4/1/2(1,0,0,0)");
 	put_dist(f, "/d", counts, 10, 2);
 	append(f);
-	assert_string_equal(history(f, "/d"),
-	    "2:30/3/3(1,2,0) 1:nulli 0:30/3/1(1,2,0) 2:nulli 1:4/1/2(1,0,0,0)");
+	assert_string_equal(
+	    history(f, "/d"), "2:30/3/3(1,2,0) 1:nulli 0:30/3/1(1,2,0) 2:nulli 1:4/1/2(1,0,0,0)");
 }
 
 static void
@@ -393,7 +397,8 @@ pages_hold_what_came_before(void **state)
 	store_get_stats(f->store, &stats);
 	assert_int_equal(stats.values, 1001);
 	assert_int_equal(stats.pages_total - stats.pages_free, 2 * ((999 + 58) / 59));
-	assert_string_equal(range_text(f, "/changing", AT(500), AT(503)), "502:502 501:501 500:500");
+	assert_string_equal(
+	    range_text(f, "/changing", AT(500), AT(503)), "502:502 501:501 500:500");
 	assert_string_equal(history(f, "/constant"), "0:1");
 }
 
@@ -424,8 +429,10 @@ append_is_whole_or_nothing_without_memory(void **state)
 	while (failed) {
 		struct fixture *f = fixture_new(BIG_BYTES);
 		struct store_stats before, after;
+		struct cursor *cursor = cursor_new(f->store, "w", CURSOR_EVERY, &err);
 		int rc;
 
+		assert_non_null(cursor);
 		put_all(f, 0);
 		append(f);
 		put_all(f, 1);
@@ -454,6 +461,8 @@ append_is_whole_or_nothing_without_memory(void **state)
 		assert_string_equal(history(f, "/dist"), "1:150/15/1(4,5,6) 0:60/6/1(1,2,3)");
 		assert_string_equal(history(f, "/x"), "1:0i 0:1");
 		assert_string_equal(history(f, "/y"), "1:1");
+		assert_non_null(strstr(cursor_text(f, cursor, 10), "/ys=1:'text'"));
+		cursor_free(cursor);
 		fixture_free(f);
 	}
 	assert_true(nth > 20);

@@ -215,8 +215,8 @@ more_strings_than_can_be_held_take_more_calls(void **state)
 	append(f);
 	while ((n = cursor_read(cursor, records, ARRAY_LEN(records))) > 0) {
 		for (size_t i = 0; i < n; i++)
-			assert_true(str_eq(records[i].record.value.s,
-			    records[i].record.desc->path));
+			assert_true(
+			    str_eq(records[i].record.value.s, records[i].record.desc->path));
 		sum += n;
 	}
 	assert_int_equal(sum, 200);
@@ -320,7 +320,7 @@ a_cursor_needs_memory_only_to_begin(void **state)
 		fault_malloc(0);
 		assert_true(cursor != NULL || err.code == ERR_NOMEM);
 	}
-	assert_int_equal(nth, 5);	/* the cursor, its name, a place, positions */
+	assert_int_equal(nth, 5); /* the cursor, its name, a place, positions */
 	fault_malloc(1);
 	assert_int_equal(cursor_read(cursor, records, 3), 1);
 	cursor_commit(cursor);

@@ -34,8 +34,7 @@ series_come_in_byte_order_of_their_paths(void **state)
 			put_i64(f, paths[j], 1, 0, (int64_t)i);
 		append(f);
 	}
-	assert_string_equal(paths_text(f, "", ITER_UNDER),
-	    "/a /a-b /a/b/c /a/z /ab /b /b/c");
+	assert_string_equal(paths_text(f, "", ITER_UNDER), "/a /a-b /a/b/c /a/z /ab /b /b/c");
 	assert_string_equal(paths_text(f, "/", ITER_UNDER), "/a /a-b /a/b/c /a/z /ab /b /b/c");
 	assert_string_equal(paths_text(f, "/a", ITER_UNDER), "/a /a/b/c /a/z");
 	assert_string_equal(paths_text(f, "/a/b", ITER_UNDER), "/a/b/c");
@@ -93,7 +92,8 @@ a_range_goes_back_to_the_value_at_its_start(void **state)
 	assert_string_equal(range_text(f, "/a", AT(9000), INT64_MAX), "500:5");
 	assert_string_equal(range_text(f, "/a", AT(300), AT(300)), "");
 	assert_string_equal(range_text(f, "/a", AT(400), AT(300)), "");
-	assert_string_equal(range_text(f, "/a", TS_NONE, INT64_MAX), "500:5 400:4 300:3 200:2 100:1");
+	assert_string_equal(
+	    range_text(f, "/a", TS_NONE, INT64_MAX), "500:5 400:4 300:3 200:2 100:1");
 }
 
 static void
@@ -101,7 +101,9 @@ the_sample_of_the_hosts_call(void **state)
 {
 	struct fixture *f = *state;
 	const struct metric_desc desc = { .path = STR("/queue/depth"),
-		.description = STR("Jobs waiting"), .unit = STR("None"), .kind = KIND_INT32 };
+		.description = STR("Jobs waiting"),
+		.unit = STR("None"),
+		.kind = KIND_INT32 };
 
 	put_desc(f, &desc, (struct value){ .i = -7 }, 0, 0);
 	put_i64(f, "/other", 1, 0, 0);
@@ -151,7 +153,7 @@ latest_many_gives_all_however_many(void **state)
 		put_text(f, paths[i], "text", 0, 0);
 	}
 	append(f);
-	for (size_t i = 0; i < 300; i += i < 150 ? 150 : 1)	/* 150 in a row are gone */
+	for (size_t i = 0; i < 300; i += i < 150 ? 150 : 1) /* 150 in a row are gone */
 		put_text(f, paths[i], "text", 0, 1);
 	append(f);
 	it = iter_new(f->set, STR_EMPTY, ITER_UNDER, &err);

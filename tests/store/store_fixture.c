@@ -76,8 +76,8 @@ put_text(struct fixture *f, const char *path, const char *value, int64_t group, 
 }
 
 void
-put_dist(struct fixture *f, const char *path, const uint64_t counts[3], uint64_t generation,
-    int64_t ms)
+put_dist(
+    struct fixture *f, const char *path, const uint64_t counts[3], uint64_t generation, int64_t ms)
 {
 	static const double limits[] = { 10, 20 };
 	struct metric_desc desc = {
@@ -199,7 +199,7 @@ end_text(struct fixture *f)
 const char *
 range_text(struct fixture *f, const char *path, int64_t start_ns, int64_t end_ns)
 {
-	struct record records[7];	/* few, so that reads have to go on */
+	struct record records[7]; /* few, so that reads have to go on */
 	const struct metric_desc *desc;
 	struct err err;
 	struct iter *it = iter_new(f->set, str_of(path), ITER_EXACT, &err);

@@ -19,15 +19,15 @@
 #include "store/iter.h"
 #include "store/store.h"
 
-#define BASE_NS	  (1500000000 * NS_PER_S)
-#define AT(ms)	  (BASE_NS + (ms) * NS_PER_MS)
+#define BASE_NS   (1500000000 * NS_PER_S)
+#define AT(ms)    (BASE_NS + (ms)*NS_PER_MS)
 #define BIG_BYTES (64 * 1024 * 1024)
 
 struct fixture {
 	struct store *store;
-	struct series_set *set;		/* web1/app */
+	struct series_set *set; /* web1/app */
 	struct batch batch;
-	struct append_stats stats;	/* of the last append */
+	struct append_stats stats; /* of the last append */
 	struct buf text;
 };
 
@@ -40,13 +40,13 @@ int fixture_teardown(void **state);
 
 /* Adds one metric to the batch, described by its kind and path only. */
 void put(struct fixture *, const char *path, enum kind, struct value, int64_t group, int64_t ms);
-void put_desc(struct fixture *, const struct metric_desc *, struct value, int64_t group,
-    int64_t ms);
+void put_desc(
+    struct fixture *, const struct metric_desc *, struct value, int64_t group, int64_t ms);
 void put_i64(struct fixture *, const char *path, int64_t value, int64_t group, int64_t ms);
 void put_text(struct fixture *, const char *path, const char *value, int64_t group, int64_t ms);
 /* Buckets up to 10, up to 20, above. */
-void put_dist(struct fixture *, const char *path, const uint64_t counts[3], uint64_t generation,
-    int64_t ms);
+void put_dist(
+    struct fixture *, const char *path, const uint64_t counts[3], uint64_t generation, int64_t ms);
 /* Appends the batch to the set, which must work, and empties it. */
 void append(struct fixture *);
 int append_to(struct fixture *, struct series_set *, struct err *);

@@ -8,24 +8,24 @@
 
 #include "store_fixture.h"
 
-#define SETS	  2
-#define PATHS	  8
-#define VARIANTS  2	/* descriptions (limits, for distributions) of one path */
-#define SERIES	  (PATHS * VARIANTS)
-#define GROUPS	  4
-#define CURSORS	  2
+#define SETS      2
+#define PATHS     8
+#define VARIANTS  2 /* descriptions (limits, for distributions) of one path */
+#define SERIES    (PATHS * VARIANTS)
+#define GROUPS    4
+#define CURSORS   2
 #define MOST_READ 50
 
 struct model_point {
 	int64_t ts_ns;
-	int64_t value;	/* see value_key */
+	int64_t value; /* see value_key */
 	bool active;
 };
 
 struct model_series {
 	struct model_point *points;
 	size_t len, cap;
-	int group, old_group;	/* old_group -1: none */
+	int group, old_group; /* old_group -1: none */
 	int64_t left_ns, joined_ns;
 };
 
@@ -51,7 +51,7 @@ struct model_cursor {
 	enum cursor_mode mode;
 	int64_t read_ns[SETS][SERIES], committed_ns[SETS][SERIES];
 	uint64_t skipped, skipped_committed;
-	uint64_t forgotten;	/* of the skipped */
+	uint64_t forgotten; /* of the skipped */
 };
 
 struct world {
@@ -93,8 +93,8 @@ make_descs(struct world *w)
 		struct metric_desc *desc = &w->descs[i];
 
 		snprintf(w->paths[path], sizeof(w->paths[path]), "/path/%zu", path);
-		*desc = (struct metric_desc){ .path = str_of(w->paths[path]),
-			.kind = kind_of(path) };
+		*desc =
+		    (struct metric_desc){ .path = str_of(w->paths[path]), .kind = kind_of(path) };
 		if (desc->kind == KIND_LIST)
 			desc->sub_kind = KIND_INT64;
 		if (desc->kind == KIND_DIST) {
@@ -121,8 +121,11 @@ make_value(struct world *w, enum kind kind, int64_t n, uint64_t generation)
 	case KIND_DIST:
 		counts[0] = (uint64_t)n;
 		counts[1] = 7;
-		*dist = (struct dist){ .counts = counts, .len = 2, .count = (uint64_t)n + 7,
-			.sum = (double)n, .generation = generation };
+		*dist = (struct dist){ .counts = counts,
+			.len = 2,
+			.count = (uint64_t)n + 7,
+			.sum = (double)n,
+			.generation = generation };
 		return (struct value){ .dist = dist };
 	case KIND_LIST:
 		memset(values, 0, 4 * sizeof(*values));
@@ -239,7 +242,7 @@ struct poll {
 	int64_t n[SERIES];
 	uint64_t generation[SERIES];
 	int group[SERIES];
-	int64_t ts_ns[GROUPS];	/* TS_NONE: the group is absent */
+	int64_t ts_ns[GROUPS]; /* TS_NONE: the group is absent */
 };
 
 static int64_t
@@ -362,7 +365,8 @@ do_append(struct world *w, struct model_set *m)
 			continue;
 		value = make_value(w, w->descs[i].kind, poll.n[i], poll.generation[i]);
 		assert_int_equal(batch_add(&w->batch, &w->descs[i], &value, poll.group[i],
-		    poll.ts_ns[poll.group[i]], &err), 0);
+		                     poll.ts_ns[poll.group[i]], &err),
+		    0);
 	}
 	assert_int_equal(w->batch.bad_count, 0);
 	batch_end(&w->batch, 0);
@@ -384,15 +388,14 @@ do_deactivate(struct model_set *m)
 
 		if (!is_active(s))
 			continue;
-		add_marker(m, s, latest_of(m->now_ns,
-		    last_time(&m->groups[s->group]) + NS_PER_MS));
+		add_marker(m, s, latest_of(m->now_ns, last_time(&m->groups[s->group]) + NS_PER_MS));
 		touched[s->group] = true;
 		marked++;
 	}
 	for (int g = 0; g < GROUPS; g++) {
 		if (touched[g])
-			add_time(&m->groups[g], latest_of(m->now_ns,
-			    last_time(&m->groups[g]) + NS_PER_MS));
+			add_time(&m->groups[g],
+			    latest_of(m->now_ns, last_time(&m->groups[g]) + NS_PER_MS));
 	}
 	assert_int_equal(store_deactivate(m->set, m->now_ns), marked);
 	assert_int_equal(series_set_active_count(m->set), 0);

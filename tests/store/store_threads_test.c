@@ -11,9 +11,9 @@
 #include "store_fixture.h"
 
 #define APPENDERS   3
-#define READERS	    2
-#define METRICS	    20	/* fewer than a reader copies at once */
-#define POLLS	    3000
+#define READERS     2
+#define METRICS     20 /* fewer than a reader copies at once */
+#define POLLS       3000
 #define SMALL_BYTES (160 * 1024)
 
 struct shared {
@@ -136,7 +136,7 @@ read_ranges(struct series_set *set)
 				assert(records[i].ts_ns < before_ns);
 				before_ns = records[i].ts_ns;
 				assert(!records[i].active ||
-				    records[i].ts_ns == AT(number_of(&records[i])));
+				       records[i].ts_ns == AT(number_of(&records[i])));
 			}
 		}
 		iter_earliest(it);
@@ -182,7 +182,8 @@ cursor_thread(void *arg)
 		last = shared->appenders_left == 0;
 		while ((n = cursor_read(reader->cursor, records, ARRAY_LEN(records))) > 0) {
 			for (size_t i = 0; i < n; i++)
-				assert(!records[i].record.active ||
+				assert(
+				    !records[i].record.active ||
 				    records[i].record.ts_ns == AT(number_of(&records[i].record)));
 			if (++rounds % 7 == 0) {
 				cursor_rewind(reader->cursor);
@@ -220,8 +221,8 @@ threads_share_a_store_that_is_too_small(void **state)
 		readers[i].cursor = cursor_new(shared.store, i == 0 ? "every" : "changes",
 		    i == 0 ? CURSOR_EVERY : CURSOR_CHANGES, &err);
 		assert_non_null(readers[i].cursor);
-		assert_int_equal(pthread_create(&threads[n++], NULL, cursor_thread, &readers[i]),
-		    0);
+		assert_int_equal(
+		    pthread_create(&threads[n++], NULL, cursor_thread, &readers[i]), 0);
 	}
 	for (size_t i = 0; i < APPENDERS; i++) {
 		appenders[i] = (struct appender){ &shared, hosts[i] };
