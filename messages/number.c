@@ -602,6 +602,25 @@ exact_text(const struct scan *n, char out[EXACT_BYTES])
 	snprintf(out + len, EXACT_BYTES - len, "e%" PRId64, exp);
 }
 
+/* The slow and sure way. Not inlined, as its text is cleared at each entry of whoever holds it. */
+__attribute__((noinline)) static double
+exact_f64(const struct scan *n)
+{
+	char text[EXACT_BYTES];
+
+	exact_text(n, text);
+	return strtod(text, NULL);
+}
+
+__attribute__((noinline)) static float
+exact_f32(const struct scan *n)
+{
+	char text[EXACT_BYTES];
+
+	exact_text(n, text);
+	return strtof(text, NULL);
+}
+
 /*
  * By multiplication with a 128-bit power of ten (Daniel Lemire, "Number parsing at a gigabyte per
  * second", 2021). False when the error of that could change the rounding, or beyond the normal
@@ -642,7 +661,6 @@ scan_to_f64(const struct scan *n)
 {
 	static const double pow10[] = { 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10,
 		1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
-	char text[EXACT_BYTES];
 	double value;
 
 	if (n->mantissa == 0)
@@ -656,8 +674,7 @@ scan_to_f64(const struct scan *n)
 	if (!n->cut && n->exp >= POW10_MIN && n->exp <= DBL_MAX_10_EXP &&
 	    to_f64_by_product(n->mantissa, (int)n->exp, &value))
 		return value;
-	exact_text(n, text);
-	return strtod(text, NULL);
+	return exact_f64(n);
 }
 
 bool
@@ -690,7 +707,6 @@ rounds_once(double magnitude)
 bool
 number_parse_f32(struct str s, float *out)
 {
-	char text[EXACT_BYTES];
 	struct scan n;
 	double wide;
 	float magnitude;
@@ -698,12 +714,7 @@ number_parse_f32(struct str s, float *out)
 	if (!scan_number(s, &n))
 		return false;
 	wide = scan_to_f64(&n);
-	if (rounds_once(wide)) {
-		magnitude = (float)wide;
-	} else {
-		exact_text(&n, text);
-		magnitude = strtof(text, NULL);
-	}
+	magnitude = rounds_once(wide) ? (float)wide : exact_f32(&n);
 	*out = n.negative ? -magnitude : magnitude;
 	return true;
 }

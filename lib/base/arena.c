@@ -74,7 +74,10 @@ arena_reset(struct arena *a)
 static size_t
 left_bytes(const struct arena *a)
 {
-	return a->limit_bytes == 0 ? SIZE_MAX - a->used_bytes : a->limit_bytes - a->used_bytes;
+	size_t limit = a->limit_bytes == 0 ? SIZE_MAX : a->limit_bytes;
+
+	/* The limit may have been set below what was used already. */
+	return limit > a->used_bytes ? limit - a->used_bytes : 0;
 }
 
 static struct arena_chunk *
