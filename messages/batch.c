@@ -82,7 +82,7 @@ batch_alloc_err(const struct batch *b, size_t size, struct err *err)
 	const struct arena *a = &b->arena;
 	size_t overhead = 32; /* of a chunk, and for alignment; at least */
 
-	if (a->limit_bytes == 0 || a->limit_bytes - a->used_bytes >= size + overhead)
+	if (a->limit_bytes == 0 || a->limit_bytes >= a->used_bytes + size + overhead)
 		err_nomem(err);
 	else
 		err_set(err, ERR_LIMIT, "metrics need more than %zu bytes", a->limit_bytes);

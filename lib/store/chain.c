@@ -241,8 +241,7 @@ walk_to(struct walk *w, const struct chain *chain, int64_t ts_ns)
 bool
 walk_resume(struct walk *w, int64_t ts_ns)
 {
-	if (w->where != WALK_PAGE)
-		return walk_to(w, w->chain, ts_ns);
+	assert(w->where == WALK_PAGE);
 	/* As a difference, for numbers that wrapped round. */
 	if ((int32_t)(w->page_number - w->chain->lost_count) < 0)
 		return false;
@@ -286,8 +285,7 @@ walk_prev(struct walk *w)
 {
 	const struct page *prev;
 
-	if (w->where == WALK_BEFORE)
-		return false;
+	assert(w->where != WALK_BEFORE);
 	if (w->where == WALK_PAGE && w->at > 0) {
 		w->at--;
 		return true;

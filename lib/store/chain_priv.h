@@ -64,12 +64,13 @@ struct walk {
 /* To the newest point at or before ts_ns; before all points if there is none (then false). */
 bool walk_to(struct walk *, const struct chain *, int64_t ts_ns);
 /*
- * As walk_to, beginning where the walk was when the lock was dropped: for a ts_ns before that
- * point's time. False also if its page was reclaimed meanwhile.
+ * As walk_to, beginning at the page where the walk was when the lock was dropped, for a ts_ns not
+ * after that point. False also if the page was reclaimed meanwhile.
  */
 bool walk_resume(struct walk *, int64_t ts_ns);
-/* One point on or back; false, not moved, if there is none. */
+/* One point on; false, not moved, if there is none. */
 bool walk_next(struct walk *);
+/* One point back, from a point; false, not moved, if there is none. */
 bool walk_prev(struct walk *);
 /* The point; not before all points. */
 struct point walk_point(const struct walk *);

@@ -182,7 +182,7 @@ static const struct own_metric rows[] = {
 };
 
 int
-self_add(struct store *store, struct own *own, struct err *err)
+store_self_add(struct store *store, struct own *own, struct err *err)
 {
 	if (own_add(own, rows, ARRAY_LEN(rows), store, err) != 0)
 		return -1;
@@ -191,7 +191,7 @@ self_add(struct store *store, struct own *own, struct err *err)
 }
 
 void
-self_remove(struct store *store)
+store_self_remove(struct store *store)
 {
 	if (store->own != NULL)
 		own_remove(store->own, rows, store);

@@ -26,7 +26,7 @@ store_new(const struct store_conf *conf, struct own *own, struct err *err)
 	pages_init(&store->pool);
 	if (meta_table_init(&store->metas, err) != 0)
 		goto fail;
-	if (own != NULL && self_add(store, own, err) != 0)
+	if (own != NULL && store_self_add(store, own, err) != 0)
 		goto fail;
 	return store;
 fail:
@@ -43,7 +43,7 @@ store_free(struct store *store)
 	if (store == NULL)
 		return;
 	assert(store->cursors == NULL);
-	self_remove(store);
+	store_self_remove(store);
 	while ((entry = map_next(&store->sets, &pos)) != NULL) {
 		struct series_set *set = entry->value;
 

@@ -91,7 +91,7 @@ void memory_free(struct store *, void *p, size_t bytes); /* bytes: as allocated;
 void memory_free_pages(struct store *, struct page_list *);
 
 /* self.c: the own metrics below /store. */
-int self_add(struct store *, struct own *, struct err *);
-void self_remove(struct store *);
+int store_self_add(struct store *, struct own *, struct err *);
+void store_self_remove(struct store *);
 
 #endif

@@ -11,6 +11,7 @@ METRICS, PERIOD = 200, 10
 SECONDS = 35
 CPU_MAX = 0.30  # of one core
 LATE_MS = 100
+STOP_SECONDS = 2
 BAD = {"hang": 5, "drip": 3, "refuse": 4, "500": 4, "cut": 2, "garbage": 2}  # of 200
 
 
@@ -36,7 +37,11 @@ class Load(unittest.TestCase):
             share = (scottyd.cpu_seconds() - cpu) / (time.monotonic() - begin)
             endpoints = scottyd.endpoints()
             errors = scottyd.get_json("/api/errors/")
-            print(f"CPU {share:.1%} of a core, RSS {scottyd.status_kib('VmRSS')} KiB")
+            rss = scottyd.status_kib("VmRSS")
+            code, stop_seconds = scottyd.stop()
+            self.assertEqual(code, 0)
+            self.assertLess(stop_seconds, STOP_SECONDS * sp.SLOW)
+            print(f"CPU {share:.1%} of a core, RSS {rss} KiB, stopped in {stop_seconds:.2f} s")
             stats = sim.stop()
         print(f"good endpoints: {stats['all', 'good']}")
         return stats, endpoints, errors, share

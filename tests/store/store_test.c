@@ -390,6 +390,7 @@ constructors_report_lack_of_memory(void **state)
 	struct store_conf conf = { .memory_bytes = 1 << 20 };
 	struct series_set *set = NULL;
 	struct store *store = NULL;
+	struct cursor *cursor;
 	struct err err;
 	struct own *own = own_new(&err);
 	unsigned nth = 0;
@@ -402,14 +403,17 @@ constructors_report_lack_of_memory(void **state)
 		assert_true(store != NULL || err.code == ERR_NOMEM);
 	}
 	assert_true(nth > 2);
+	cursor = cursor_new(store, "w", CURSOR_EVERY, &err);
+	assert_non_null(cursor);
 	for (nth = 0; set == NULL;) {
 		fault_malloc(++nth);
 		set = store_set(store, STR("h"), STR("a"), &err);
 		fault_malloc(0);
 		assert_true(set != NULL || err.code == ERR_NOMEM);
 	}
-	assert_true(nth > 2);
+	assert_true(nth > 3);
 	series_set_unref(set);
+	cursor_free(cursor);
 	store_free(store);
 	own_free(own);
 }
