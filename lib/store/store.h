@@ -61,7 +61,8 @@ struct append_stats {
  * the group's last adds nothing of it, save for new series. A series that is absent gets an
  * inactive marker: at the group's time if the group is in the batch, else at the group's last time + 1 ms.
  * A distribution with other limits or a smaller generation counts a rollover.
- * -1 with ERR_NOMEM, ERR_LIMIT (no room for new series within memory_bytes): nothing was changed.
+ * -1 with ERR_NOMEM, ERR_LIMIT (no room for a new series, or for a string, list or distribution,
+ * within memory_bytes): nothing was changed.
  */
 int store_append(struct series_set *, const struct batch *, struct append_stats *, struct err *);
 
