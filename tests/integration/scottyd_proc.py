@@ -244,9 +244,8 @@ class Scottyd(Process):
 class FleetSim(Process):
     """A running fleet_sim; statistics by name once it was stopped."""
 
-    def __init__(self, *flags, cpus=None):
-        pin = [] if cpus is None else ["taskset", "-c", cpus]
-        super().__init__([*pin, "sh", "-c", 'exec "$0" "$@" >&2', FLEET_SIM, *flags])
+    def __init__(self, *flags):
+        super().__init__(["sh", "-c", 'exec "$0" "$@" >&2', FLEET_SIM, *flags])
         try:
             eventually(lambda: "ready" in self.lines or self.child.poll() is not None, "fleet_sim")
             if self.child.poll() is not None:
