@@ -1,4 +1,4 @@
-"""Endpoints that misbehave in ways fleet_sim does not know: a function per way, a thread per connection."""
+"""Endpoints that misbehave in ways fleet_sim does not know: a function each, run by threads."""
 import contextlib
 import gzip
 import socket

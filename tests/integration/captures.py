@@ -41,7 +41,7 @@ def shift(text, by):
 
 
 def exact_markers(text):
-    """Upstream's inactive markers are 1 ms after the last value, save for the noise of its float times."""
+    """Inactive markers are 1 ms after the last value, save for the noise of upstream's times."""
     newest = {}
     metrics = load(text)
     groups = {m["path"]: m["groupId"] for m in load(sp.data("tricorder_metricsapi_vec.json"))}

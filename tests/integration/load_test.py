@@ -17,7 +17,7 @@ BAD = {"hang": 5, "drip": 3, "refuse": 4, "500": 4, "cut": 2, "garbage": 2}  # o
 
 class Load(unittest.TestCase):
     def run_fleet(self, bad):
-        """Polls a fleet for SECONDS; returns its statistics, all endpoints, the share of a core used."""
+        """Polls a fleet for SECONDS; returns statistics, endpoints, errors, share of a core."""
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # children inherit it
         addresses = ["-addresses", "-base", str(sp.free_port())]
         flags = [flag for way, count in bad.items() for flag in (f"-{way}", str(count))]

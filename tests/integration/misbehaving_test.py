@@ -1,5 +1,4 @@
-"""60 good endpoints keep their period next to bad ones of every kind, and only the bad ones are errors."""
-import re
+"""Good endpoints keep their period next to bad ones of every kind, and only those are errors."""
 import time
 import unittest
 

@@ -1,8 +1,8 @@
 """Registering endpoints over the API: what comes and goes, what is refused and why, what is kept."""
 import json
 import os
-import tempfile
 import socket
+import tempfile
 import unittest
 
 import scottyd_proc as sp
@@ -91,7 +91,8 @@ class Registry(unittest.TestCase):
                 ('{"port": "x"}', "port"),
                 ('{"port": 65536}', "port"),
                 ('{"address": "127.0.0.1"}', "'port' is missing"),
-                ('{"port": 1, "source": "gopher"}', "no source 'gopher' in this build; there are: .*tricorder"),
+                ('{"port": 1, "source": "gopher"}',
+                 "no source 'gopher' in this build; there are: .*tricorder"),
                 ('{"port": 1, "interval": "1ms"}', "interval"),
                 ('{"port": 1, "host": "host2"}', "'host' is 'host2' here and 'host1' in the URL"),
                 ('{"port": 1, "options": {"nonsense": 1}}', "nonsense"),
