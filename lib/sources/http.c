@@ -432,6 +432,10 @@ on_body(char *p, size_t one, size_t n, void *ctx)
 	(void)one;
 	if (info_long(t, CURLINFO_RESPONSE_CODE) != 200)
 		return skip_unwanted(t, n);
+	if (req->hold) {
+		req->paused = true;
+		return CURL_WRITEFUNC_PAUSE;
+	}
 	if (n > req->max_bytes - req->body_len) {
 		err_too_large(&err, "answer", req->max_bytes);
 		settle(req, &err);
@@ -628,8 +632,9 @@ on_fd(struct loop_fd *fd, unsigned events)
 		curl_events |= CURL_CSELECT_IN;
 	if ((events & LOOP_WRITE) != 0)
 		curl_events |= CURL_CSELECT_OUT;
+	/* Not CURL_CSELECT_ERR, which hides the cause: the call that then fails tells it. */
 	if ((events & LOOP_ERROR) != 0)
-		curl_events |= CURL_CSELECT_ERR;
+		curl_events |= CURL_CSELECT_IN | CURL_CSELECT_OUT;
 	drive(w->multi, fd->fd, curl_events); /* may free w */
 }
 
@@ -1153,12 +1158,23 @@ http_get(struct http_request *req, struct http_target *target)
 	req->ask.loop = client->loop;
 	req->body_len = 0;
 	req->active = true;
-	req->connected = req->told = req->settled = false;
+	req->connected = req->told = req->settled = req->paused = false;
 	target->request_count++;
 	if (target->numeric)
 		begin(req, &target->addr);
 	else if (resolver_get(client->resolver, str_of(target->name), &req->ask, &addr))
 		begin(req, &addr);
+}
+
+void
+http_proceed(struct http_request *req)
+{
+	req->hold = false;
+	if (!req->paused)
+		return;
+	req->paused = false;
+	if (req->transfer != NULL)
+		curl_easy_pause(req->transfer->curl, CURLPAUSE_CONT);
 }
 
 void

@@ -60,6 +60,7 @@ struct http_request {
 	void (*on_connected)(struct http_request *); /* the request goes out; may be NULL */
 	void (*on_done)(struct http_request *, const struct err *); /* NULL = 200 answered whole */
 	size_t max_bytes; /* body after decompression; more is ERR_LIMIT */
+	bool hold;        /* the body is not taken in before http_proceed */
 	/*
 	 * The answer, when on_done comes without an err; valid until the owner's next http_get or
 	 * http_release.
@@ -72,7 +73,7 @@ struct http_request {
 	struct resolver_ask ask;
 	struct loop_task tell_task; /* calls the owner */
 	size_t body_cap;
-	bool active, connected, told, settled;
+	bool active, connected, told, settled, paused;
 	struct err why; /* when settled; ERR_NONE = success */
 };
 
@@ -83,6 +84,8 @@ struct http_request {
  * 1000 bytes", "answered 301 to http://x/; redirects are not followed".
  */
 void http_get(struct http_request *, struct http_target *);
+/* Takes in the body of a request that was started with hold. Clears hold; may be called early. */
+void http_proceed(struct http_request *);
 /* No callback once it has returned; the connection is closed, as an answer may still be coming. */
 void http_cancel(struct http_request *);
 /* Gives the body's memory back. */

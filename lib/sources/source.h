@@ -61,8 +61,7 @@ struct source_ops {
 	const char *help;		/* one line for -generate */
 	const struct conf_opt *opts;	/* of the endpoint's `options`, ended by a NULL name */
 	/*
-	 * NULL with ERR_CONFIG, ERR_NOMEM, ... The target is copied by whoever needs it longer than the
-	 * call; env outlives the source.
+	 * NULL with ERR_CONFIG, ERR_NOMEM, ... env and the target's text outlive the source.
 	 */
 	struct source *(*open)(struct source_env *, const struct source_target *, struct err *);
 	/* Never while a poll is under way. */
@@ -71,11 +70,6 @@ struct source_ops {
 	void (*cancel)(struct source *);
 	/* No poll is under way. NULL is not passed. */
 	void (*close)(struct source *);
-	/*
-	 * The target has another address now (name resolution aside); next poll uses it. NULL if
-	 * addresses mean nothing to the source. -1 with ERR_NOMEM: the old one stays.
-	 */
-	int (*move)(struct source *, struct str address, uint16_t port, struct err *);
 	/*
 	 * For sources that can hold an answer back: after CONNECTED they take it in only once this was
 	 * called (collection.polls bounds how many do so at once). NULL: the source does not wait.

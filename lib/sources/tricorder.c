@@ -34,13 +34,12 @@ static const struct conf_opt tricorder_opts[] = {
 
 extern const struct source_ops source_tricorder;
 
-/* The errors of the transfer name the address themselves; those of its content don't. */
 static void
 wrap_with_url(const struct tricorder *t, struct err *err)
 {
 	bool bare_ipv6 = strchr(t->address, ':') != NULL && t->address[0] != '[';
 
-	err_wrap(err, "answer of %s://%s%s%s:%u%s", t->where.tls ? "https" : "http",
+	err_wrap(err, "%s://%s%s%s:%u%s", t->where.tls ? "https" : "http",
 	    bare_ipv6 ? "[" : "", t->address, bare_ipv6 ? "]" : "", (unsigned)t->where.port,
 	    t->path);
 }
@@ -75,16 +74,17 @@ on_done(struct http_request *request, const struct err *failure)
 
 	t->job = NULL;
 	if (failure != NULL) {
-		job->report(job, POLL_FAILED, failure);
-		return;
+		err = *failure;
+		goto failed;
 	}
 	bound_batch(t, &job->batch->arena);
-	if (tricorder_parse(request->body, request->body_len, job->batch, &err) != 0) {
-		wrap_with_url(t, &err);
-		job->report(job, POLL_FAILED, &err);
-		return;
-	}
+	if (tricorder_parse(request->body, request->body_len, job->batch, &err) != 0)
+		goto failed;
 	job->report(job, POLL_DONE, NULL);
+	return;
+failed:
+	wrap_with_url(t, &err);
+	job->report(job, POLL_FAILED, &err);
 }
 
 /* Copies where to poll. -1: out of memory. */
@@ -141,7 +141,6 @@ tricorder_open(struct source_env *env, const struct source_target *target, struc
 	t->env = env;
 	t->request.on_connected = on_connected;
 	t->request.on_done = on_done;
-	t->request.max_bytes = env->max_response < SIZE_MAX ? (size_t)env->max_response : SIZE_MAX;
 	return &t->source;
 failed:
 	tricorder_free(t);
@@ -155,6 +154,8 @@ tricorder_start(struct source *source, struct poll_job *job)
 
 	assert(t->job == NULL);
 	t->job = job;
+	t->request.max_bytes = t->env->max_response;
+	t->request.hold = true;
 	http_get(&t->request, t->target);
 }
 
@@ -173,31 +174,10 @@ tricorder_close(struct source *source)
 	tricorder_free(CONTAINER_OF(source, struct tricorder, source));
 }
 
-static int
-tricorder_move(struct source *source, struct str address, uint16_t port, struct err *err)
+static void
+tricorder_proceed(struct source *source)
 {
-	struct tricorder *t = CONTAINER_OF(source, struct tricorder, source);
-	struct http_target_conf where = t->where;
-	struct http_target *target;
-	char *copy = str_dup(address);
-
-	if (copy == NULL) {
-		err_nomem(err);
-		return -1;
-	}
-	where.name = str_of(copy);
-	where.port = port;
-	target = http_target_new(t->env->http, &where, err);
-	if (target == NULL) {
-		free(copy);
-		return -1;
-	}
-	http_target_free(t->target);
-	free(t->address);
-	t->target = target;
-	t->address = copy;
-	t->where = where;
-	return 0;
+	http_proceed(&CONTAINER_OF(source, struct tricorder, source)->request);
 }
 
 const struct source_ops source_tricorder = {
@@ -208,5 +188,5 @@ const struct source_ops source_tricorder = {
 	.start = tricorder_start,
 	.cancel = tricorder_cancel,
 	.close = tricorder_close,
-	.move = tricorder_move,
+	.proceed = tricorder_proceed,
 };

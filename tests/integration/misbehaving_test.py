@@ -13,19 +13,20 @@ MAX_RESPONSE_MIB = 4
 
 # What is said of each.
 ADDRESS = r"127\.0\.0\.1:\d+"
+URL = rf"^http://{ADDRESS}/metricsapi/: "
 TEXTS = {
     "hang": rf"poll of {ADDRESS}: timed out after 1 s",
     "drip": rf"poll of {ADDRESS}: timed out after 1 s",
-    "refuse": rf"connect to {ADDRESS}: Connection refused",
-    "500": "answered 500 Internal Server Error",
-    "cut": r"answer cut off after \d+ of \d+ bytes",
-    "garbage": rf"answer of http://{ADDRESS}/metricsapi/: not a list of metrics at byte 0",
-    "huge": f"answer larger than {MAX_RESPONSE_MIB} MiB",
+    "refuse": rf"{URL}connect to {ADDRESS}: Connection refused",
+    "500": rf"{URL}answered 500 Internal Server Error",
+    "cut": rf"{URL}answer cut off after \d+ of \d+ bytes",
+    "garbage": rf"{URL}not a list of metrics at byte 0",
+    "huge": rf"{URL}answer larger than {MAX_RESPONSE_MIB} MiB",
     "black hole": rf"connect to {ADDRESS}: timed out after 1 s",
-    "reset": r"connection reset after \d+ bytes",
-    "redirect": rf"answered 302 to http://{ADDRESS}/metricsapi/; redirects are not followed",
-    "truncated": rf"answer of http://{ADDRESS}/metricsapi/: not JSON at byte \d+",
-    "bomb": f"answer larger than {MAX_RESPONSE_MIB} MiB",
+    "reset": rf"{URL}connection reset after \d+ bytes",
+    "redirect": rf"{URL}answered 302 to http://{ADDRESS}/metricsapi/; redirects are not followed",
+    "truncated": rf"{URL}not JSON at byte \d+",
+    "bomb": rf"{URL}answer larger than {MAX_RESPONSE_MIB} MiB",
     "no http": rf"answer from {ADDRESS}: .*HTTP",
     "endless head": r"headers of the answer larger than \d+ KiB",
 }

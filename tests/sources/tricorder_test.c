@@ -20,12 +20,13 @@
 struct fixture {
 	struct source_env env;
 	struct resolver *resolver;
-	struct bad_server *server, *other;
+	struct bad_server *server;
 	struct conf_doc *options;
 	struct source *source;
 	struct batch batch;
 	struct poll_job job;
 	unsigned connected, done, failed;
+	bool held; /* a poll is not told to proceed */
 	struct err err;
 	int fds_before;
 };
@@ -38,6 +39,8 @@ report(struct poll_job *job, enum poll_event event, const struct err *err)
 	assert_int_equal(f->done + f->failed, 0);
 	assert_int_equal(err != NULL, event == POLL_FAILED);
 	f->connected += event == POLL_CONNECTED;
+	if (event == POLL_CONNECTED && !f->held)
+		f->source->ops->proceed(f->source);
 	f->done += event == POLL_DONE;
 	f->failed += event == POLL_FAILED;
 	if (err != NULL)
@@ -84,7 +87,6 @@ teardown(void **state)
 	fault_malloc(0);
 	close_source(f);
 	bad_server_stop(f->server);
-	bad_server_stop(f->other);
 	http_client_free(f->env.http);
 	resolver_free(f->resolver);
 	loop_free(f->env.loop);
@@ -254,7 +256,7 @@ what_is_no_list_of_metrics_fails_with_its_url(void **state)
 
 	open_source(f, BAD_OK, "path: /html");
 	snprintf(text, sizeof(text),
-	    "answer of http://127.0.0.1:%u/html: not a list of metrics at byte 0",
+	    "http://127.0.0.1:%u/html: not a list of metrics at byte 0",
 	    (unsigned)bad_server_port(f->server));
 	poll_badly(f, ERR_PROTO, text);
 	assert_string_equal(f->err.text, text);
@@ -329,34 +331,41 @@ a_cancelled_poll_reports_nothing_more(void **state)
 }
 
 static void
-a_moved_source_polls_the_new_address(void **state)
+an_answer_waits_until_it_may_proceed(void **state)
 {
 	struct fixture *f = *state;
-	struct bad_server_conf conf = { .content = put_content };
-	char url[64];
-	struct err err;
+	const enum bad_mode modes[] = { BAD_OK, BAD_CHUNKED, BAD_GZIP };
 
-	open_source(f, BAD_OK, "path: /html");
-	poll_badly(f, ERR_PROTO, "http://127.0.0.1:");
-	conf.address = "127.0.0.2";
-	f->other = bad_server_start(BAD_OK, &conf);
-	assert_int_equal(
-	    f->source->ops->move(f->source, STR("127.0.0.2"), bad_server_port(f->other), &err), 0);
-	snprintf(url, sizeof(url), "http://127.0.0.2:%u/html", (unsigned)bad_server_port(f->other));
-	poll_badly(f, ERR_PROTO, url);
-	assert_int_equal(bad_server_request_count(f->server), 1);
-	assert_int_equal(bad_server_request_count(f->other), 1);
+	for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+		open_source(f, modes[i], NULL);
+		f->held = true;
+		start_poll(f);
+		turn_until(f, is_connected);
+		for (int turn = 0; turn < 20; turn++)
+			loop_turn(f->env.loop, NS_PER_MS);
+		assert_false(is_over(f));
+		f->source->ops->proceed(f->source);
+		turn_until(f, is_over);
+		assert_int_equal(f->done, 1);
+		assert_int_equal(f->batch.len, 1);
+		f->held = false;
+		poll_well(f);
+	}
 }
 
 static void
-a_source_that_cannot_move_stays(void **state)
+a_held_answer_can_be_cancelled(void **state)
 {
 	struct fixture *f = *state;
-	struct err err;
 
 	open_source(f, BAD_OK, NULL);
-	assert_int_equal(f->source->ops->move(f->source, STR("no host"), 80, &err), -1);
-	assert_int_equal(err.code, ERR_CONFIG);
+	f->held = true;
+	start_poll(f);
+	turn_until(f, is_connected);
+	for (int turn = 0; turn < 5; turn++)
+		loop_turn(f->env.loop, NS_PER_MS);
+	f->source->ops->cancel(f->source);
+	f->held = false;
 	poll_well(f);
 }
 
@@ -397,7 +406,7 @@ denied_addresses_are_not_polled(void **state)
 }
 
 static void
-open_and_move_fail_whole_without_memory(void **state)
+open_fails_whole_without_memory(void **state)
 {
 	struct fixture *f = *state;
 	struct source_target target = target_at(f, 80);
@@ -415,21 +424,6 @@ open_and_move_fail_whole_without_memory(void **state)
 	fault_malloc(0);
 	assert_non_null(f->source);
 	close_source(f);
-
-	open_source(f, BAD_OK, NULL);
-	for (unsigned nth = 1;; nth++) {
-		int rc;
-
-		fault_malloc(nth);
-		rc = f->source->ops->move(f->source, STR("127.0.0.2"), 80, &err);
-		if (!fault_happened())
-			break;
-		fault_malloc(0);
-		assert_int_equal(rc, -1);
-		assert_int_equal(err.code, ERR_NOMEM);
-		poll_well(f); /* still at the old one */
-	}
-	fault_malloc(0);
 }
 
 int
@@ -438,6 +432,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 		    a_poll_connects_and_yields_the_metrics, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_answer_waits_until_it_may_proceed, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_held_answer_can_be_cancelled, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    compressed_and_chunked_answers_are_taken, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_path_is_an_option, setup, teardown),
@@ -450,13 +446,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    a_cancelled_poll_reports_nothing_more, setup, teardown),
 		cmocka_unit_test_setup_teardown(
-		    a_moved_source_polls_the_new_address, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_source_that_cannot_move_stays, setup, teardown),
-		cmocka_unit_test_setup_teardown(
 		    options_that_make_no_request_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(denied_addresses_are_not_polled, setup, teardown),
 		cmocka_unit_test_setup_teardown(
-		    open_and_move_fail_whole_without_memory, setup, teardown),
+		    open_fails_whole_without_memory, setup, teardown),
 	};
 	struct err err;
 
