@@ -47,11 +47,15 @@ struct batch_index {
 /* Of all that grows with the metrics. */
 #define METRIC_BYTES (ARRAYS_BYTES + 4 * sizeof(struct seen))
 
+/* One large answer must not hold its memory for ever; as much as an arena keeps. */
+#define TEXT_KEPT_BYTES (1024 * 1024)
+
 void
 batch_init(struct batch *b, size_t limit_bytes)
 {
 	*b = (struct batch){ .len = 0 };
 	arena_init(&b->arena, limit_bytes);
+	buf_init(&b->text, 0);
 }
 
 void
@@ -60,6 +64,7 @@ batch_fini(struct batch *b)
 	size_t limit = b->arena.limit_bytes;
 
 	arena_fini(&b->arena);
+	buf_fini(&b->text);
 	batch_init(b, limit);
 }
 
@@ -67,7 +72,10 @@ void
 batch_reset(struct batch *b)
 {
 	arena_reset(&b->arena);
-	*b = (struct batch){ .arena = b->arena, .last_len = b->len };
+	if (b->text.cap > TEXT_KEPT_BYTES)
+		buf_fini(&b->text);
+	buf_clear(&b->text);
+	*b = (struct batch){ .arena = b->arena, .text = b->text, .last_len = b->len };
 }
 
 void

@@ -17,11 +17,13 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "messages/metric.h"
 
 struct batch {
 	struct arena arena; /* sources allocate what their metrics point to from it */
+	struct buf text;    /* the answer polled, where a source's metrics point into that */
 	size_t len;
 	const struct metric_desc *desc;
 	const struct value *value;

@@ -106,7 +106,10 @@ daemon_new(const struct config *config, int argc, char **argv, struct err *err)
 	api_set_ready(daemon->api);
 	return daemon;
 fail:
-	daemon_free(daemon);
+	daemon_stop(daemon);
+	store_free(daemon->store);
+	own_free(daemon->own);
+	free(daemon);
 	return NULL;
 }
 
@@ -124,16 +127,15 @@ daemon_reload(struct daemon *daemon, const struct config *config, struct err *er
 }
 
 void
-daemon_free(struct daemon *daemon)
+daemon_stop(struct daemon *daemon)
 {
-	if (daemon == NULL)
-		return;
 	api_free(daemon->api);
 	fleet_stop(daemon->fleet);
 	pollers_free(daemon->pollers);
 	fleet_free(daemon->fleet);
 	resolver_free(daemon->resolver);
-	store_free(daemon->store);
-	own_free(daemon->own);
-	free(daemon);
+	daemon->api = NULL;
+	daemon->fleet = NULL;
+	daemon->pollers = NULL;
+	daemon->resolver = NULL;
 }

@@ -17,7 +17,10 @@ struct daemon;
 struct daemon *daemon_new(const struct config *, int argc, char **argv, struct err *);
 /* Another configuration: what can't change while running is logged. The old one stays on error. */
 int daemon_reload(struct daemon *, const struct config *, struct err *);
-/* Stops within 2 s. NULL and half-started are fine. */
-void daemon_free(struct daemon *);
+/*
+ * Ends all threads and connections, closes all files; at most 2 s. The memory of the store is left to the
+ * system, as giving back millions of series one by one would take longer than all the rest.
+ */
+void daemon_stop(struct daemon *);
 
 #endif

@@ -77,8 +77,8 @@ serve(struct daemon *daemon, const struct flags *flags, const sigset_t *signals)
 static int
 run(const struct flags *flags, int argc, char **argv)
 {
+	static struct daemon *daemon; /* still reachable at the exit */
 	struct config config;
-	struct daemon *daemon;
 	struct err err;
 	sigset_t signals;
 
@@ -103,7 +103,7 @@ run(const struct flags *flags, int argc, char **argv)
 		return err.code == ERR_CONFIG ? EXIT_USAGE : EXIT_RUNTIME;
 	}
 	if (write_pid(flags->pid_file) != 0) {
-		daemon_free(daemon);
+		daemon_stop(daemon);
 		config_fini(&config);
 		return EXIT_RUNTIME;
 	}
@@ -115,7 +115,7 @@ run(const struct flags *flags, int argc, char **argv)
 	log_info("scottyd", "answering: url=http://%s/ version=%s", config.listen, SCOTTY_VERSION);
 	config_fini(&config);
 	serve(daemon, flags, &signals);
-	daemon_free(daemon);
+	daemon_stop(daemon);
 	if (flags->pid_file != NULL)
 		unlink(flags->pid_file);
 	return EXIT_OK;

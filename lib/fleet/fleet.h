@@ -62,7 +62,10 @@ struct fleet *fleet_new(struct pollers *, struct store *, struct own *, struct e
  * that can't be had is logged; then PUT and DELETE fail. -1 with err.
  */
 int fleet_start(struct fleet *, const struct fleet_conf *, struct err *);
-/* Ends its thread and all polling; members can still be read. NULL is fine. */
+/*
+ * Ends its thread and lets go of its endpoints, which end when the pollers stop. Members can still be
+ * read. NULL is fine.
+ */
 void fleet_stop(struct fleet *);
 /* After fleet_stop and once the pollers, which call fleet_polled, are gone. NULL is fine. */
 void fleet_free(struct fleet *);

@@ -105,7 +105,7 @@ struct member *member_find(struct fleet *, struct str host, struct str app);
 void members_drop_old_config(struct fleet *);
 /* Shows a member that the API has deleted no more, unless it is still polled for another origin. */
 void member_hide(struct fleet *, struct member *);
-/* Ends all polling. */
+/* Lets go of all endpoints, which the pollers end when they stop; their series stay active. */
 void members_stop(struct fleet *);
 /* Forgets members gone for long, or too many; now is the loop's time. */
 void members_forget(struct fleet *, int64_t now_ns);

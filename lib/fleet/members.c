@@ -297,8 +297,11 @@ members_stop(struct fleet *fleet)
 	while ((entry = map_next(&fleet->members, &pos)) != NULL) {
 		struct member *member = entry->value;
 
-		if (member->endpoint != NULL)
-			end_polling(fleet, member);
+		if (member->endpoint == NULL)
+			continue;
+		endpoint_status(member->endpoint, &member->last);
+		endpoint_unref(member->endpoint);
+		member->endpoint = NULL;
 	}
 	lock_drop(&fleet->fleet_lock);
 }

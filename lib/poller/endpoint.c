@@ -613,10 +613,9 @@ static void
 on_removed(struct loop_task *task)
 {
 	struct endpoint *ep = CONTAINER_OF(task, struct endpoint, remove_task);
-	int64_t ts_ns = loop_real_ns(ep->poller->loop);
 
 	end(ep);
-	store_deactivate(ep->series, ts_ns);
+	store_deactivate(ep->series, TS_NONE); /* its values ended with the last poll, as upstream */
 	endpoint_unref(ep);
 }
 

@@ -40,8 +40,9 @@ struct pollers_conf {
 struct pollers *pollers_new(
     const struct pollers_conf *, struct store *, struct resolver *, struct own *, struct err *);
 /*
- * Stops all threads; polls under way are abandoned. All endpoints must have been handed back
- * by endpoint_remove; those not yet gone are freed here.
+ * Stops all threads; polls under way are abandoned. No more calls for
+ * endpoints but endpoint_status and endpoint_unref: those not removed end here, and their series stay
+ * active.
  */
 void pollers_free(struct pollers *);
 /* New limits and deadlines, from the next poll on (threads stay as they are). */

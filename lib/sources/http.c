@@ -23,9 +23,6 @@
 /* An idle easy handle takes about 8 kB. */
 #define IDLE_TRANSFERS_MAX 256
 
-#define FIRST_BODY_BYTES 4096
-/* A body's memory is given back above this size when an answer needs less than a quarter of it. */
-#define KEPT_BODY_BYTES  (64 * 1024)
 #define HEADER_BYTES_MAX (64 * 1024)
 /* Of an answer that is not 200 as much is read, so that its connection can be kept. */
 #define UNWANTED_BYTES_MAX  (64 * 1024)
@@ -221,7 +218,7 @@ err_of_cut_off(const struct http_transfer *t, struct err *err)
 static void
 err_of_transport(const struct http_transfer *t, CURLcode rc, struct err *err)
 {
-	size_t got = t->request->body_len;
+	size_t got = t->request->body->len;
 	int errnum = (int)info_long(t, CURLINFO_OS_ERRNO);
 	char text[CURL_ERROR_SIZE];
 
@@ -343,14 +340,6 @@ detach(struct http_request *req)
 	req->transfer = NULL;
 }
 
-/* One bad answer must not hold its memory until the next good one. */
-static void
-drop_large_body(struct http_request *req)
-{
-	if (req->body_cap > KEPT_BODY_BYTES)
-		http_release(req);
-}
-
 static void
 tell(struct loop_task *task)
 {
@@ -374,38 +363,22 @@ tell(struct loop_task *task)
 		req->on_done(req, NULL);
 		return;
 	}
-	drop_large_body(req);
 	why = req->why; /* the owner may start anew in the call */
 	req->on_done(req, &why);
 }
 
 /* The body. */
 
-/* Makes room for n more bytes and a NUL. n more bytes must be allowed. */
+/* Makes room for n more bytes, at first for as many as the last answer had. */
 static bool
 body_reserve(struct http_request *req, size_t n)
 {
-	size_t limit = req->max_bytes < SIZE_MAX ? req->max_bytes + 1 : SIZE_MAX;
-	size_t needed = req->body_len + n + 1;
-	size_t cap = req->body_cap;
-	char *p;
+	struct buf *body = req->body;
+	size_t expected = req->target->last_body_bytes;
 
-	if (needed <= cap)
-		return true;
-	if (cap == 0)
-		cap = req->target->last_body_bytes + 1;
-	if (cap < FIRST_BODY_BYTES)
-		cap = FIRST_BODY_BYTES;
-	while (cap < needed)
-		cap *= 2;
-	if (cap > limit)
-		cap = limit;
-	p = realloc(req->body, cap);
-	if (p == NULL)
-		return false;
-	req->body = p;
-	req->body_cap = cap;
-	return true;
+	if (body->cap == 0 && expected > n && expected <= req->max_bytes)
+		n = expected;
+	return buf_reserve(body, n);
 }
 
 static size_t
@@ -436,7 +409,7 @@ on_body(char *p, size_t one, size_t n, void *ctx)
 		req->paused = true;
 		return CURL_WRITEFUNC_PAUSE;
 	}
-	if (n > req->max_bytes - req->body_len) {
+	if (n > req->max_bytes - req->body->len) {
 		err_too_large(&err, "answer", req->max_bytes);
 		settle(req, &err);
 		return CURL_WRITEFUNC_ERROR;
@@ -446,8 +419,7 @@ on_body(char *p, size_t one, size_t n, void *ctx)
 		settle(req, &err);
 		return CURL_WRITEFUNC_ERROR;
 	}
-	memcpy(req->body + req->body_len, p, n);
-	req->body_len += n;
+	buf_add(req->body, p, n);
 	return n;
 }
 
@@ -586,9 +558,10 @@ complete(struct http_transfer *t, CURLcode rc)
 	struct err err;
 
 	if (rc == CURLE_OK && info_long(t, CURLINFO_RESPONSE_CODE) == 200) {
-		if (body_reserve(req, 0)) {
-			req->body[req->body_len] = '\0';
-			req->target->last_body_bytes = req->body_len;
+		/* A buf has one byte more than it says, but none at all if it is empty. */
+		if (buf_reserve(req->body, req->body->p == NULL)) {
+			req->body->p[req->body->len] = '\0';
+			req->target->last_body_bytes = req->body->len;
 			settle(req, NULL);
 		} else {
 			err_nomem(&err);
@@ -1149,14 +1122,13 @@ http_get(struct http_request *req, struct http_target *target)
 	struct http_client *client = target->multi->client;
 	struct net_addr addr;
 
-	assert(!req->active && req->on_done != NULL);
-	if (req->body_cap > KEPT_BODY_BYTES && req->body_cap / 4 > req->body_len)
-		http_release(req);
+	assert(!req->active && req->on_done != NULL && req->body != NULL);
 	req->target = target;
 	req->tell_task.fn = tell;
 	req->ask.fn = on_resolved;
 	req->ask.loop = client->loop;
-	req->body_len = 0;
+	req->body->limit = req->max_bytes;
+	buf_clear(req->body);
 	req->active = true;
 	req->connected = req->told = req->settled = req->paused = false;
 	target->request_count++;
@@ -1188,16 +1160,6 @@ http_cancel(struct http_request *req)
 	resolver_cancel(client->resolver, &req->ask);
 	detach(req);
 	loop_defer_cancel(client->loop, &req->tell_task);
-	drop_large_body(req);
 	req->active = false;
 	req->target->request_count--;
-}
-
-void
-http_release(struct http_request *req)
-{
-	assert(!req->active || req->transfer == NULL);
-	free(req->body);
-	req->body = NULL;
-	req->body_len = req->body_cap = 0;
 }

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/loop.h"
 #include "base/str.h"
@@ -62,17 +63,15 @@ struct http_request {
 	size_t max_bytes; /* body after decompression; more is ERR_LIMIT */
 	bool hold;        /* the body is not taken in before http_proceed */
 	/*
-	 * The answer, when on_done comes without an err; valid until the owner's next http_get or
-	 * http_release.
+	 * Lent by the owner from http_get until he is done with the answer: it is emptied, then gets the
+	 * body, which is whole when on_done comes without an err. A NUL stands beyond its end.
 	 */
-	char *body; /* writable (parsers unescape in place), NUL beyond its end */
-	size_t body_len;
+	struct buf *body;
 	/* the client's own from here on; zero before the first http_get */
 	struct http_target *target;
 	struct http_transfer *transfer; /* while libcurl works on it */
 	struct resolver_ask ask;
 	struct loop_task tell_task; /* calls the owner */
-	size_t body_cap;
 	bool active, connected, told, settled, paused;
 	struct err why; /* when settled; ERR_NONE = success */
 };
@@ -88,7 +87,5 @@ void http_get(struct http_request *, struct http_target *);
 void http_proceed(struct http_request *);
 /* No callback once it has returned; the connection is closed, as an answer may still be coming. */
 void http_cancel(struct http_request *);
-/* Gives the body's memory back. */
-void http_release(struct http_request *);
 
 #endif

@@ -51,7 +51,7 @@ wrap_with_url(const struct tricorder *t, struct err *err)
 static void
 bound_batch(const struct tricorder *t, struct arena *arena)
 {
-	size_t taken = t->request.body_cap, most = t->request.max_bytes + EXTRA_BYTES;
+	size_t taken = t->request.body->cap, most = t->request.max_bytes + EXTRA_BYTES;
 	size_t left = taken < most ? most - taken : 0;
 
 	arena->limit_bytes = left > arena->used_bytes ? left : arena->used_bytes;
@@ -78,7 +78,7 @@ on_done(struct http_request *request, const struct err *failure)
 		goto failed;
 	}
 	bound_batch(t, &job->batch->arena);
-	if (tricorder_parse(request->body, request->body_len, job->batch, &err) != 0)
+	if (tricorder_parse(request->body->p, request->body->len, job->batch, &err) != 0)
 		goto failed;
 	job->report(job, POLL_DONE, NULL);
 	return;
@@ -117,7 +117,6 @@ tricorder_free(struct tricorder *t)
 {
 	if (t == NULL)
 		return;
-	http_release(&t->request);
 	http_target_free(t->target);
 	free(t->address);
 	free(t->path);
@@ -156,6 +155,7 @@ tricorder_start(struct source *source, struct poll_job *job)
 	t->job = job;
 	t->request.max_bytes = t->env->max_response;
 	t->request.hold = true;
+	t->request.body = &job->batch->text;
 	http_get(&t->request, t->target);
 }
 

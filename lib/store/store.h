@@ -67,7 +67,8 @@ struct append_stats {
 int store_append(struct series_set *, const struct batch *, struct append_stats *, struct err *);
 
 /*
- * Marks every active series inactive at ts_ns, or 1 ms after its last value if that is later.
+ * Marks every active series inactive at ts_ns, or 1 ms after its group's last time if that is later (so TS_NONE
+ * means the latter).
  * The next append makes those it holds active again. Returns how many were marked; cannot fail.
  */
 size_t store_deactivate(struct series_set *, int64_t ts_ns);

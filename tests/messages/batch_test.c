@@ -470,6 +470,26 @@ a_small_poll_after_a_big_one_is_small(void **state)
 	batch_fini(&b);
 }
 
+static void
+text_is_kept_between_polls_unless_it_is_large(void **state)
+{
+	struct batch b;
+	const char *p;
+
+	(void)state;
+	batch_init(&b, 0);
+	buf_reserve(&b.text, 1000);
+	buf_puts(&b.text, "answer");
+	p = b.text.p;
+	batch_reset(&b);
+	assert_int_equal(b.text.len, 0);
+	assert_ptr_equal(b.text.p, p);
+	buf_reserve(&b.text, 2 * 1024 * 1024);
+	batch_reset(&b);
+	assert_null(b.text.p);
+	batch_fini(&b);
+}
+
 int
 main(void)
 {
@@ -497,6 +517,7 @@ main(void)
 		cmocka_unit_test(beyond_the_limit_an_add_fails),
 		cmocka_unit_test(polls_of_the_same_size_end_up_without_the_heap),
 		cmocka_unit_test(a_small_poll_after_a_big_one_is_small),
+		cmocka_unit_test(text_is_kept_between_polls_unless_it_is_large),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
