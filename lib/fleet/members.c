@@ -302,6 +302,7 @@ members_stop(struct fleet *fleet)
 		endpoint_status(member->endpoint, &member->last);
 		endpoint_unref(member->endpoint);
 		member->endpoint = NULL;
+		fleet->active_count--;
 	}
 	lock_drop(&fleet->fleet_lock);
 }

@@ -202,7 +202,6 @@ stop(struct loop_task *task)
 {
 	struct poller *poller = CONTAINER_OF(task, struct poller, stop_task);
 
-	endpoints_end(poller);
 	loop_stop(poller->loop);
 }
 
@@ -237,7 +236,7 @@ poller_init(struct poller *poller, struct pollers *pool, struct resolver *resolv
 static void
 poller_fini(struct poller *poller)
 {
-	assert(poller->endpoints == NULL);
+	endpoints_end(poller); /* its thread is gone */
 	while (poller->rest != NULL) {
 		struct poll *poll = poller->rest;
 

@@ -1333,11 +1333,15 @@ churn_leaves_nothing_active(void **state)
 	temp_replace(&f->dir, "mdb", "[{\"Hostname\": \"m\"}, {\"Hostname\": \"n\"}]");
 	wait_for_machines(f, 2);
 	look(f);
+	configure(f, "[]\n");
+	assert_int_equal(fleet_reload(f->fleet, &f->conf, &err), 0);
+	temp_replace(&f->dir, "mdb", "[]");
+	wait_for_machines(f, 0);
+	assert_int_equal(f->fleet->active_count, 0);
 	fleet_stop(f->fleet);
 	pollers_free(f->pollers);
 	store_get_stats(f->store, &stats);
 	assert_int_equal(stats.active_series, 0);
-	assert_int_equal(f->fleet->active_count, 0);
 	look(f); /* members can still be read */
 	fleet_free(f->fleet);
 	f->fleet = NULL;
