@@ -20,9 +20,11 @@
 #define RESERVED_FDS 50
 
 static const struct conf_opt top_opts[] = {
-	{ "listen", CONF_TEXT, "127.0.0.1:6980", "main port, HOST:PORT; :6980 = all addresses", 0, 0 },
+	{ "listen", CONF_TEXT, "127.0.0.1:6980", "main port, HOST:PORT; :6980 = all addresses", 0,
+	    0 },
 	{ "insecure", CONF_BOOL, "false",
-	    "true lets listen name an address that other machines reach: there is no TLS yet", 0, 0 },
+	    "true lets listen name an address that other machines reach: there is no TLS yet", 0,
+	    0 },
 	{ "tsdbListen", CONF_TEXT, NULL, NULL, 0, 0 },
 	{ "influxListen", CONF_TEXT, NULL, NULL, 0, 0 },
 	{ "stateDir", CONF_TEXT, "/var/lib/scotty",
@@ -65,13 +67,14 @@ static const struct conf_opt store_opts[] = {
 static bool
 is_loopback_only(struct str host)
 {
-	static const struct net_addr any_ipv4 = { .family = AF_INET }, any_ipv6 = { .family = AF_INET6 };
+	static const struct net_addr any_ipv4 = { .family = AF_INET },
+	                             any_ipv6 = { .family = AF_INET6 };
 	struct net_addr addr;
 
 	if (!resolver_numeric(host, &addr))
 		return str_eq(host, STR("localhost"));
-	return net_addr_is_loopback(&addr) &&
-	    memcmp(&addr, &any_ipv4, sizeof(addr)) != 0 && memcmp(&addr, &any_ipv6, sizeof(addr)) != 0;
+	return net_addr_is_loopback(&addr) && memcmp(&addr, &any_ipv4, sizeof(addr)) != 0 &&
+	       memcmp(&addr, &any_ipv6, sizeof(addr)) != 0;
 }
 
 static void
@@ -111,7 +114,8 @@ check_writers(const struct conf *list, struct conf_report *report)
 				continue;
 			named = true;
 			if (writer_find(key->key) == NULL)
-				conf_complain(report, key, "no writer '%.*s' in this build", STR_ARG(key->key));
+				conf_complain(report, key, "no writer '%.*s' in this build",
+				    STR_ARG(key->key));
 		}
 		if (!named)
 			conf_complain(report, element, "One writer field must be defined.");
@@ -153,7 +157,7 @@ with_port(const char *listen, int64_t port)
 	char *out;
 
 	if (asprintf(&out, "%.*s:%lld", (int)(colon == NULL ? 0 : colon - listen), listen,
-		(long long)port) < 0)
+	        (long long)port) < 0)
 		return NULL;
 	return out;
 }
@@ -189,25 +193,27 @@ fill(struct config *config, const struct flags *flags, const struct conf *root, 
 		err_nomem(err);
 		return -1;
 	}
-	config->frequency_ns = flags->frequency_ns >= 0 ?
-	    flags->frequency_ns :
-	    conf_duration_ns(collection, collection_opts, "frequency");
+	config->frequency_ns = flags->frequency_ns >= 0
+	                           ? flags->frequency_ns
+	                           : conf_duration_ns(collection, collection_opts, "frequency");
 	config->threads = (unsigned)conf_int(collection, collection_opts, "threads");
-	config->connections = (uint64_t)(flags->connections >= 0 ?
-		flags->connections :
-		conf_int(collection, collection_opts, "connections"));
+	config->connections =
+	    (uint64_t)(flags->connections >= 0
+	                   ? flags->connections
+	                   : conf_int(collection, collection_opts, "connections"));
 	if (config->connections == 0)
 		config->connections = files > RESERVED_FDS ? files - RESERVED_FDS : 1;
-	config->polls = (uint64_t)(flags->polls >= 0 ?
-		flags->polls :
-		conf_int(collection, collection_opts, "polls"));
-	config->connect_timeout_ns = conf_duration_ns(collection, collection_opts, "connectTimeout");
+	config->polls =
+	    (uint64_t)(flags->polls >= 0 ? flags->polls
+	                                 : conf_int(collection, collection_opts, "polls"));
+	config->connect_timeout_ns =
+	    conf_duration_ns(collection, collection_opts, "connectTimeout");
 	config->poll_timeout_ns = conf_duration_ns(collection, collection_opts, "pollTimeout");
 	config->max_response = conf_size(collection, collection_opts, "maxResponse");
 	config->stale_after_ns = conf_duration_ns(collection, collection_opts, "staleAfter");
-	config->store_bytes = flags->memory_percent >= 0 ?
-	    conf_memory_bytes() / 100 * (uint64_t)flags->memory_percent :
-	    conf_size(store, store_opts, "memory");
+	config->store_bytes = flags->memory_percent >= 0
+	                          ? conf_memory_bytes() / 100 * (uint64_t)flags->memory_percent
+	                          : conf_size(store, store_opts, "memory");
 	config->endpoints = conf_child(root, "endpoints");
 	return conf_secret(root, "adminToken", &config->admin_token, err);
 }
@@ -221,7 +227,7 @@ find_file(const struct flags *flags)
 	if (flags->config != NULL)
 		return strdup(flags->config);
 	if (asprintf(&path, "%s/%s", flags->config_dir != NULL ? flags->config_dir : CONFIG_DIR,
-		CONFIG_NAME) < 0)
+	        CONFIG_NAME) < 0)
 		return NULL;
 	if (access(path, F_OK) == 0)
 		return path;
@@ -278,9 +284,9 @@ generate_rows(FILE *out, const struct conf_opt *opts, const char *indent)
 		if (opts->dflt != NULL)
 			fprintf(out, "%s%s: %s%*s# %s\n", indent, opts->name,
 			    opts->dflt[0] == '\0' ? "\"\"" : opts->dflt,
-			    (int)(strlen(opts->name) + strlen(opts->dflt) < 30 ?
-				    30 - strlen(opts->name) - strlen(opts->dflt) :
-				    1),
+			    (int)(strlen(opts->name) + strlen(opts->dflt) < 30
+			              ? 30 - strlen(opts->name) - strlen(opts->dflt)
+			              : 1),
 			    "", opts->help);
 }
 
@@ -291,8 +297,9 @@ config_generate(FILE *out)
 	      "# Sizes: 64MiB, 4GiB, 50% (of RAM). Times: 30s, 1h30m.\n\n",
 	    out);
 	generate_rows(out, top_opts, "");
-	fputs("# adminToken: {file: /etc/scotty/admin-token}   # lets PUT and DELETE in from afar\n\n"
-	      "collection:\n",
+	fputs(
+	    "# adminToken: {file: /etc/scotty/admin-token}   # lets PUT and DELETE in from afar\n\n"
+	    "collection:\n",
 	    out);
 	generate_rows(out, collection_opts, "  ");
 	fputs("\nstore:\n", out);
@@ -311,8 +318,9 @@ config_generate(FILE *out)
 		const struct source_ops *source = source_at(i);
 
 		fprintf(out, "#\n# source %s: %s\n", source->name, source->help);
-		for (const struct conf_opt *opt = source->opts; opt != NULL && opt->name != NULL; opt++)
-			fprintf(out, "#   %s: %s   # %s\n", opt->name, opt->dflt == NULL ? "" : opt->dflt,
-			    opt->help);
+		for (const struct conf_opt *opt = source->opts; opt != NULL && opt->name != NULL;
+		     opt++)
+			fprintf(out, "#   %s: %s   # %s\n", opt->name,
+			    opt->dflt == NULL ? "" : opt->dflt, opt->help);
 	}
 }

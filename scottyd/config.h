@@ -17,10 +17,10 @@
 struct flags {
 	const char *config, *config_dir;
 	const char *listen;
-	int64_t port;			/* -portNum */
+	int64_t port; /* -portNum */
 	const char *state_dir;
 	const char *mdb_file;
-	const char *name;		/* application name of scottyd itself */
+	const char *name; /* application name of scottyd itself */
 	int64_t frequency_ns, connections, polls, memory_percent;
 	const char *pid_file;
 	bool debug_log;
@@ -33,20 +33,20 @@ void flags_help(FILE *);
 
 /* Everything checked, defaults filled in. Text is owned by the struct or lent from doc. */
 struct config {
-	struct conf_doc *doc;		/* NULL when there is no file */
+	struct conf_doc *doc; /* NULL when there is no file */
 	char *listen;
-	bool listen_from_flag;		/* typed by the operator, so any address will do */
+	bool listen_from_flag; /* typed by the operator, so any address will do */
 	bool insecure;
-	bool open;			/* listen reaches beyond this machine */
+	bool open; /* listen reaches beyond this machine */
 	char *state_dir, *mdb_file, *own_app;
-	char *admin_token;		/* NULL = none */
+	char *admin_token; /* NULL = none */
 	int64_t frequency_ns;
 	unsigned threads;
 	uint64_t connections, polls;
 	int64_t connect_timeout_ns, poll_timeout_ns, stale_after_ns;
 	uint64_t max_response;
 	uint64_t store_bytes;
-	const struct conf *endpoints;	/* in doc; NULL = none */
+	const struct conf *endpoints; /* in doc; NULL = none */
 };
 
 /*

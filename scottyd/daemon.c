@@ -92,8 +92,8 @@ daemon_new(const struct config *config, int argc, char **argv, struct err *err)
 	    own_add_process(daemon->own, argc, argv, err) != 0 ||
 	    (daemon->store = store_new(&store_conf, daemon->own, err)) == NULL ||
 	    (daemon->resolver = resolver_new(&resolver_conf, err)) == NULL ||
-	    (daemon->pollers = pollers_new(&pollers_conf, daemon->store, daemon->resolver,
-		 daemon->own, err)) == NULL)
+	    (daemon->pollers = pollers_new(
+	         &pollers_conf, daemon->store, daemon->resolver, daemon->own, err)) == NULL)
 		goto fail;
 	daemon->fleet = fleet_new(daemon->pollers, daemon->store, daemon->own, err);
 	if (daemon->fleet == NULL)

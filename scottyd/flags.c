@@ -12,9 +12,9 @@ enum flag_type { FLAG_TEXT, FLAG_INT, FLAG_DURATION, FLAG_SWITCH, FLAG_WHAT, FLA
 struct flag {
 	const char *name;
 	enum flag_type type;
-	size_t offset;		/* of the field in struct flags */
-	const char *value;	/* how help shows it; NULL = a switch */
-	const char *help;	/* FLAG_ABSENT: why it is refused */
+	size_t offset;     /* of the field in struct flags */
+	const char *value; /* how help shows it; NULL = a switch */
+	const char *help;  /* FLAG_ABSENT: why it is refused */
 	int what;
 };
 
@@ -23,7 +23,8 @@ struct flag {
 static const struct flag table[] = {
 	{ "config", FLAG_TEXT, FIELD(config), "FILE",
 	    "configuration (CONFIGDIR/scottyd.yaml if present)", 0 },
-	{ "configDir", FLAG_TEXT, FIELD(config_dir), "DIR", "where it is looked for (/etc/scotty)", 0 },
+	{ "configDir", FLAG_TEXT, FIELD(config_dir), "DIR", "where it is looked for (/etc/scotty)",
+	    0 },
 	{ "listen", FLAG_TEXT, FIELD(listen), "HOST:PORT",
 	    "main port (127.0.0.1:6980); :6980 = all addresses", 0 },
 	{ "portNum", FLAG_INT, FIELD(port), "N", "changes only the port of that", 0 },
@@ -55,7 +56,8 @@ static const struct flag table[] = {
 	{ "mdbLoadTesting", FLAG_ABSENT, 0, NULL, "list the machines in -mdbFile", 0 },
 	{ "bytesPerPage", FLAG_ABSENT, 0, NULL, "the store sizes its pages itself", 0 },
 	{ "pageCount", FLAG_ABSENT, 0, NULL, "use store.memory", 0 },
-	{ "inactiveThreshhold", FLAG_ABSENT, 0, NULL, "pages of inactive series always go first", 0 },
+	{ "inactiveThreshhold", FLAG_ABSENT, 0, NULL, "pages of inactive series always go first",
+	    0 },
 	{ "degree", FLAG_ABSENT, 0, NULL, "the store has no B-tree", 0 },
 	{ "pstoreUpdateFrequency", FLAG_ABSENT, 0, NULL, "there are no writers yet", 0 },
 	{ "coordinator", FLAG_ABSENT, 0, NULL, "there is no coordination yet", 0 },
@@ -153,11 +155,13 @@ flags_parse(struct flags *flags, int argc, char **argv, struct err *err)
 		name = value == NULL ? rest : str_sub(rest, 0, (size_t)(value - rest.p));
 		flag = find(name);
 		if (flag == NULL) {
-			err_set(err, ERR_CONFIG, "flag -%.*s: not known; -help lists them", STR_ARG(name));
+			err_set(err, ERR_CONFIG, "flag -%.*s: not known; -help lists them",
+			    STR_ARG(name));
 			return -1;
 		}
 		if (flag->type == FLAG_ABSENT) {
-			err_set(err, ERR_CONFIG, "flag -%s: not supported: %s", flag->name, flag->help);
+			err_set(
+			    err, ERR_CONFIG, "flag -%s: not supported: %s", flag->name, flag->help);
 			return -1;
 		}
 		if (value != NULL) {
@@ -172,7 +176,8 @@ flags_parse(struct flags *flags, int argc, char **argv, struct err *err)
 		}
 		if (!set(flags, flag, value)) {
 			err_set(err, ERR_CONFIG, "flag -%s: '%s' is no good%s%s", flag->name, value,
-			    flag->value == NULL ? "" : ": wants ", flag->value == NULL ? "" : flag->value);
+			    flag->value == NULL ? "" : ": wants ",
+			    flag->value == NULL ? "" : flag->value);
 			return -1;
 		}
 	}

@@ -92,7 +92,7 @@ run(const struct flags *flags, int argc, char **argv)
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	if (config.admin_token != NULL)
-		prctl(PR_SET_DUMPABLE, 0);	/* a secret must not end in a core file */
+		prctl(PR_SET_DUMPABLE, 0); /* a secret must not end in a core file */
 	if (flags->debug_log)
 		log_set_level(LOG_DEBUG);
 

@@ -615,7 +615,8 @@ on_removed(struct loop_task *task)
 	struct endpoint *ep = CONTAINER_OF(task, struct endpoint, remove_task);
 
 	end(ep);
-	store_deactivate(ep->series, TS_NONE); /* its values ended with the last poll, as upstream */
+	store_deactivate(
+	    ep->series, TS_NONE); /* its values ended with the last poll, as upstream */
 	endpoint_unref(ep);
 }
 

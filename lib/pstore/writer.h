@@ -15,23 +15,23 @@
 #include "store/cursor.h"
 
 enum write_result {
-	WRITE_OK,	/* the cursor commits */
-	WRITE_RETRY,	/* the cursor rewinds; again after a while */
-	WRITE_DROP,	/* refused for good: counted, the cursor commits */
+	WRITE_OK,    /* the cursor commits */
+	WRITE_RETRY, /* the cursor rewinds; again after a while */
+	WRITE_DROP,  /* refused for good: counted, the cursor commits */
 };
 
 struct writer {
-	const struct writer_ops *ops;	/* first member of every writer */
+	const struct writer_ops *ops; /* first member of every writer */
 };
 
 struct writer_ops {
-	const char *name;		/* the configuration's word: "influx" */
+	const char *name; /* the configuration's word: "influx" */
 	const char *help;
 	const struct conf_opt *opts;
-	unsigned kinds;			/* bit set (1u << kind) of the value kinds it can hold */
+	unsigned kinds; /* bit set (1u << kind) of the value kinds it can hold */
 	struct writer *(*open)(const struct conf *, struct err *);
-	enum write_result (*write)(struct writer *, const struct cursor_record *, size_t n,
-	    struct err *);
+	enum write_result (*write)(
+	    struct writer *, const struct cursor_record *, size_t n, struct err *);
 	void (*close)(struct writer *);
 };
 

@@ -25,18 +25,18 @@ struct own;
 struct source_env {
 	struct loop *loop;
 	struct http_client *http;
-	struct own *own;	/* scottyd's own metrics */
-	uint64_t max_response;	/* bytes one poll may take: its answer and its batch */
+	struct own *own;       /* scottyd's own metrics */
+	uint64_t max_response; /* bytes one poll may take: its answer and its batch */
 };
 
 /* Whom to poll. Text is lent for the life of the source. */
 struct source_target {
 	struct str host, app;
-	struct str address;	/* name or numeric address */
+	struct str address; /* name or numeric address */
 	uint16_t port;
-	bool deny_loopback;	/* registered from afar: see http.h, "guard" */
+	bool deny_loopback; /* registered from afar: see http.h, "guard" */
 	bool deny_link_local;
-	const struct conf *options;	/* checked against opts; NULL = all defaults */
+	const struct conf *options; /* checked against opts; NULL = all defaults */
 };
 
 enum poll_event { POLL_CONNECTED, POLL_DONE, POLL_FAILED };
@@ -53,13 +53,13 @@ struct poll_job {
 };
 
 struct source {
-	const struct source_ops *ops;	/* first member of every source */
+	const struct source_ops *ops; /* first member of every source */
 };
 
 struct source_ops {
-	const char *name;		/* the configuration's word: "tricorder" */
-	const char *help;		/* one line for -generate */
-	const struct conf_opt *opts;	/* of the endpoint's `options`, ended by a NULL name */
+	const char *name;            /* the configuration's word: "tricorder" */
+	const char *help;            /* one line for -generate */
+	const struct conf_opt *opts; /* of the endpoint's `options`, ended by a NULL name */
 	/*
 	 * NULL with ERR_CONFIG, ERR_NOMEM, ... env and the target's text outlive the source.
 	 */
@@ -75,7 +75,7 @@ struct source_ops {
 	 * called (collection.polls bounds how many do so at once). NULL: the source does not wait.
 	 */
 	void (*proceed)(struct source *);
-	bool local;	/* polls nothing over a network: address and port mean nothing */
+	bool local; /* polls nothing over a network: address and port mean nothing */
 };
 
 /* By name; NULL if there is none. */

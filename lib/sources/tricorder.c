@@ -39,9 +39,8 @@ wrap_with_url(const struct tricorder *t, struct err *err)
 {
 	bool bare_ipv6 = strchr(t->address, ':') != NULL && t->address[0] != '[';
 
-	err_wrap(err, "%s://%s%s%s:%u%s", t->where.tls ? "https" : "http",
-	    bare_ipv6 ? "[" : "", t->address, bare_ipv6 ? "]" : "", (unsigned)t->where.port,
-	    t->path);
+	err_wrap(err, "%s://%s%s%s:%u%s", t->where.tls ? "https" : "http", bare_ipv6 ? "[" : "",
+	    t->address, bare_ipv6 ? "]" : "", (unsigned)t->where.port, t->path);
 }
 
 /*

@@ -113,7 +113,7 @@ flags_go_over_the_file(void **state)
 	f->flags.connections = 12;
 	f->flags.state_dir = "";
 	assert_int_equal(load(f, "listen: 127.0.0.2:6980\nstateDir: /x\n"
-				 "collection: {frequency: 5s, connections: 3}\n"),
+	                         "collection: {frequency: 5s, connections: 3}\n"),
 	    0);
 	assert_string_equal(f->config.listen, "127.0.0.2:7000");
 	assert_int_equal(f->config.connections, 12);
@@ -127,19 +127,19 @@ every_complaint_names_its_place(void **state)
 	struct fixture *f = *state;
 
 	assert_int_equal(load(f, "lisen: x\n"
-				 "collection:\n"
-				 "  frequency: often\n"
-				 "endpoints:\n"
-				 "  - {host: a, app: b, port: 1}\n"
-				 "  - {host: a, app: b, port: 2}\n"
-				 "  - {host: a, app: c}\n"
-				 "  - {host: a, app: d, port: 1, source: smtp}\n"),
+	                         "collection:\n"
+	                         "  frequency: often\n"
+	                         "endpoints:\n"
+	                         "  - {host: a, app: b, port: 1}\n"
+	                         "  - {host: a, app: b, port: 2}\n"
+	                         "  - {host: a, app: c}\n"
+	                         "  - {host: a, app: d, port: 1, source: smtp}\n"),
 	    -1);
 	assert_non_null(strstr(f->complaints, "scottyd.yaml:1:1: "));
 	assert_non_null(strstr(f->complaints, "did you mean 'listen'"));
 	assert_non_null(strstr(f->complaints, "scottyd.yaml:3:14: "));
-	assert_non_null(strstr(f->complaints,
-	    "scottyd.yaml:6:5: endpoint a/b is given twice, first in line 5\n"));
+	assert_non_null(strstr(
+	    f->complaints, "scottyd.yaml:6:5: endpoint a/b is given twice, first in line 5\n"));
 	assert_non_null(strstr(f->complaints, "scottyd.yaml:7:5: 'port' is missing\n"));
 	assert_non_null(strstr(f->complaints, "no source 'smtp' in this build; there are: "));
 }

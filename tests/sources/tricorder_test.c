@@ -255,8 +255,7 @@ what_is_no_list_of_metrics_fails_with_its_url(void **state)
 	char text[128];
 
 	open_source(f, BAD_OK, "path: /html");
-	snprintf(text, sizeof(text),
-	    "http://127.0.0.1:%u/html: not a list of metrics at byte 0",
+	snprintf(text, sizeof(text), "http://127.0.0.1:%u/html: not a list of metrics at byte 0",
 	    (unsigned)bad_server_port(f->server));
 	poll_badly(f, ERR_PROTO, text);
 	assert_string_equal(f->err.text, text);
@@ -432,7 +431,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 		    a_poll_connects_and_yields_the_metrics, setup, teardown),
-		cmocka_unit_test_setup_teardown(an_answer_waits_until_it_may_proceed, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    an_answer_waits_until_it_may_proceed, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_held_answer_can_be_cancelled, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    compressed_and_chunked_answers_are_taken, setup, teardown),
@@ -448,8 +448,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    options_that_make_no_request_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(denied_addresses_are_not_polled, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-		    open_fails_whole_without_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(open_fails_whole_without_memory, setup, teardown),
 	};
 	struct err err;
 

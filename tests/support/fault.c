@@ -32,14 +32,14 @@ fails(void)
 }
 
 /* The linker turns each call of f into __wrap_f, and __real_f into f. */
-#define WRAP(type, name, params, args)   \
-	type __real_##name params;       \
-	type __wrap_##name params;       \
-	type __wrap_##name params        \
-	{                                \
-		if (fails())             \
-			return NULL;     \
-		return __real_##name args; \
+#define WRAP(type, name, params, args)                                                             \
+	type __real_##name params;                                                                 \
+	type __wrap_##name params;                                                                 \
+	type __wrap_##name params                                                                  \
+	{                                                                                          \
+		if (fails())                                                                       \
+			return NULL;                                                               \
+		return __real_##name args;                                                         \
 	}
 
 #pragma GCC diagnostic push
