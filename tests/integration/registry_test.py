@@ -77,8 +77,9 @@ class Registry(unittest.TestCase):
             self.put(scottyd, PATH, self.body())
             self.check_value(scottyd, "my%20app", 1)
             self.assertEqual(self.delete(scottyd, PATH).status, 204)
-            values = scottyd.get_json("/api/hosts/host1/my%20app/a")[0]["values"]
-            self.assertEqual([v["active"] for v in values], [False, True])
+            values = lambda: scottyd.get_json("/api/hosts/host1/my%20app/a")[0]["values"]
+            sp.eventually(lambda: [v["active"] for v in values()] == [False, True],
+                          "its series ends")
             self.assertEqual(scottyd.get_json("/api/latest/"), [])
 
     def test_bad_bodies_are_refused_with_the_reason(self):
