@@ -203,8 +203,8 @@ machine_gone(struct fleet *fleet, const struct machine *machine)
 	if (state == NULL || !state->listed)
 		return;
 	state->listed = false;
-	fleet->machine_count--;
 	withdraw(fleet, state);
+	fleet->machine_count--;
 }
 
 /* A machine that is new or back, or has another address or region. -1 with err. */

@@ -247,7 +247,7 @@ answer_bomb(struct conn *c)
 static void
 answer_redirect(struct conn *c, const char *path, bool to_self)
 {
-	char location[256];
+	char location[512];
 	struct buf nothing;
 
 	buf_init(&nothing, 0);
