@@ -21,7 +21,10 @@
 #define PREFIX      "/metricsapi"
 #define BATCH_BYTES (1024 * 1024)
 
-/* Groups: metrics of one group have one time stamp. Lists and distributions have groups of their own. */
+/*
+ * Groups: metrics of one group have one time stamp. Lists and distributions have groups of their
+ * own.
+ */
 enum { GROUP_NOW = 3, GROUP_LIST = 10, GROUP_DIST = 20 };
 
 static int64_t start_ns;

@@ -640,7 +640,10 @@ to_f64_by_product(uint64_t mantissa, int exp, double *out)
 		product.lo <<= 1;
 		exp2--;
 	}
-	/* The true product lies within 2 of ours: near a carry into hi it could be on the other side. */
+	/*
+	 * The true product lies within 2 of ours: near a carry into hi it could be on the other
+	 * side.
+	 */
 	if (product.lo + 2 <= 4)
 		return false;
 	bits = ((product.hi >> 10) + 1) >> 1;

@@ -168,7 +168,10 @@ text_or(const char *flag, const struct conf *root, const char *name)
 	return flag != NULL ? strdup(flag) : str_dup(conf_text(root, top_opts, name));
 }
 
-/* Fills config from a file that was checked, and the flags. -1 when out of memory or a secret is not to be had. */
+/*
+ * Fills config from a file that was checked, and the flags. -1 when out of memory or a secret is
+ * not to be had.
+ */
 static int
 fill(struct config *config, const struct flags *flags, const struct conf *root, struct err *err)
 {

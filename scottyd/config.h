@@ -50,8 +50,9 @@ struct config {
 };
 
 /*
- * Reads the file that the flags name (or CONFIGDIR/scottyd.yaml if it is there), checks all of it, puts the
- * flags over it. -1 with the complaints in the report, a line each: the struct is then empty.
+ * Reads the file that the flags name (or CONFIGDIR/scottyd.yaml if it is there), checks all of it,
+ * puts the flags over it. -1 with the complaints in the report, a line each: the struct is then
+ * empty.
  */
 int config_load(struct config *, const struct flags *, struct conf_report *);
 void config_fini(struct config *);

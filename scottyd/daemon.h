@@ -18,8 +18,8 @@ struct daemon *daemon_new(const struct config *, int argc, char **argv, struct e
 /* Another configuration: what can't change while running is logged. The old one stays on error. */
 int daemon_reload(struct daemon *, const struct config *, struct err *);
 /*
- * Ends all threads and connections, closes all files; at most 2 s. The memory of the store is left to the
- * system, as giving back millions of series one by one would take longer than all the rest.
+ * Ends all threads and connections, closes all files; at most 2 s. The memory of the store is left
+ * to the system, as giving back millions of series one by one would take longer than all the rest.
  */
 void daemon_stop(struct daemon *);
 

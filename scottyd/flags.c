@@ -4,8 +4,8 @@
 #include "scottyd/config.h"
 
 /*
- * Flags are written as Go's: -x v, -x=v, --x v, --x=v; a switch is -x or -x=true. Names and meanings
- * are upstream Scotty's where it has them.
+ * Flags are written as Go's: -x v, -x=v, --x v, --x=v; a switch is -x or -x=true. Names and
+ * meanings are upstream Scotty's where it has them.
  */
 enum flag_type { FLAG_TEXT, FLAG_INT, FLAG_DURATION, FLAG_SWITCH, FLAG_WHAT, FLAG_ABSENT };
 

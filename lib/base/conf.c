@@ -254,9 +254,9 @@ is_after(struct conf_place a, struct conf_place b)
 }
 
 /*
- * libyaml does not take all of JSON: it refuses surrogate pairs and some tabs, and misreads a ':' on
- * the next line. So what looks like JSON is read as such, and as YAML if that fails; should that fail
- * too, the complaint that got further is the one about the form the author had in mind.
+ * libyaml does not take all of JSON: it refuses surrogate pairs and some tabs, and misreads a ':'
+ * on the next line. So what looks like JSON is read as such, and as YAML if that fails; should that
+ * fail too, the complaint that got further is the one about the form the author had in mind.
  */
 static int
 read_text(struct conf_build *b, struct str text)

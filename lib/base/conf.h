@@ -104,7 +104,8 @@ bool conf_check(const struct conf *map, const struct conf_opt *opts, struct conf
 /*
  * Values of a checked map; map may be NULL (all defaults). name must be a row of opts, of that
  * type. Text is lent from the tree or the table. What is absent without default is false, 0, or an
- * empty str with p == NULL; what can't be read, which conf_check complained about, counts as absent.
+ * empty str with p == NULL; what can't be read, which conf_check complained about, counts as
+ * absent.
  */
 bool conf_bool(const struct conf *map, const struct conf_opt *opts, const char *name);
 int64_t conf_int(const struct conf *map, const struct conf_opt *opts, const char *name);

@@ -8,7 +8,9 @@ struct candidate {
 	bool has_metrics;
 };
 
-/* Splits /health-checks/NAME/LEAF; false for any other path, or a NAME that can't be one of ours. */
+/*
+ * Splits /health-checks/NAME/LEAF; false for any other path, or a NAME that can't be one of ours.
+ */
 static bool
 split_path(struct str path, struct str *name, struct str *leaf)
 {

@@ -11,7 +11,10 @@
 
 #define TIDY_EVERY_NS (10 * NS_PER_S)
 
-/* Until a machine list is read again that seems to be written just now, or for which memory ran out. */
+/*
+ * Until a machine list is read again that seems to be written just now, or for which memory ran
+ * out.
+ */
 #define WRITING_RETRY_NS (300 * NS_PER_MS)
 #define NOMEM_RETRY_NS   (10 * NS_PER_S)
 
@@ -251,7 +254,9 @@ fleet_new(struct pollers *pollers, struct store *store, struct own *own, struct 
 	return fleet;
 }
 
-/* Takes over what conf says of machines; the old stays if memory runs out. REQUIRES(registry_lock) */
+/*
+ * Takes over what conf says of machines; the old stays if memory runs out. REQUIRES(registry_lock)
+ */
 static int
 set_conf(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
 {

@@ -1,8 +1,8 @@
 /*
  * fleet/fleet.h - which endpoints exist, and who says so.
  *
- * Endpoints come from the configuration, from the API (kept in SQLite under the state directory), from
- * the machine list (mdb) and from what each machine's health agent announces. The identity is
+ * Endpoints come from the configuration, from the API (kept in SQLite under the state directory),
+ * from the machine list (mdb) and from what each machine's health agent announces. The identity is
  * host + application; if several origins name the same one, the first in the order of enum origin
  * counts and the others take over when it ends.
  *
@@ -63,8 +63,8 @@ struct fleet *fleet_new(struct pollers *, struct store *, struct own *, struct e
  */
 int fleet_start(struct fleet *, const struct fleet_conf *, struct err *);
 /*
- * Ends its thread and lets go of its endpoints, which end when the pollers stop. Members can still be
- * read. NULL is fine.
+ * Ends its thread and lets go of its endpoints, which end when the pollers stop. Members can still
+ * be read. NULL is fine.
  */
 void fleet_stop(struct fleet *);
 /* After fleet_stop and once the pollers, which call fleet_polled, are gone. NULL is fine. */
@@ -92,7 +92,10 @@ int fleet_put(struct fleet *, struct str host, struct str app, struct str body, 
 /* -1 with ERR_NOTFOUND, ERR_DENIED (exists, but was not registered over the API), ERR_IO. */
 int fleet_delete(struct fleet *, struct str host, struct str app, struct err *);
 
-/* A member as readers see it. host and app live as long as the member's reference, the rest in the view. */
+/*
+ * A member as readers see it. host and app live as long as the member's reference, the rest in the
+ * view.
+ */
 struct member;
 struct member_view {
 	struct str host, app, address, region;

@@ -5,8 +5,8 @@
  *   members.c   who is in the fleet, for which origins, polled or gone
  *   machines.c  the machine list and the health agents' announcements, to members
  *
- * Changes are serialised by the lock `registry`, which may be held over SQLite; the lock `fleet` guards
- * what readers look at and is held for moments only.
+ * Changes are serialised by the lock `registry`, which may be held over SQLite; the lock `fleet`
+ * guards what readers look at and is held for moments only.
  */
 #ifndef SCOTTY_FLEET_FLEET_PRIV_H
 #define SCOTTY_FLEET_FLEET_PRIV_H

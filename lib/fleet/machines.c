@@ -116,7 +116,9 @@ want(struct fleet *fleet, const struct machine *machine, struct str app, enum or
 		.app = app,
 		.address = address_of(machine),
 		.port = port,
-		/* Our own port may be open to this host alone; our metrics are at hand without it. */
+		/*
+		 * Our own port may be open to this host alone; our metrics are at hand without it.
+		 */
 		.source = source_find(origin == ORIGIN_SELF ? STR("self") : STR("tricorder")),
 		.interval_ns = fleet->frequency_ns,
 		.region = machine->region,

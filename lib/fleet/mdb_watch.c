@@ -155,7 +155,9 @@ mdb_watch_again(struct mdb_watch *watch, int64_t delay_ns)
 {
 	int64_t at_ns = loop_now_ns(watch->loop) + delay_ns;
 
-	/* Not put off by each further event, or a busy writer could keep it from ever being read. */
+	/*
+	 * Not put off by each further event, or a busy writer could keep it from ever being read.
+	 */
 	if (!watch->settle.set || at_ns < watch->settle.at_ns)
 		loop_timer_set(watch->loop, &watch->settle, at_ns);
 }

@@ -1,8 +1,9 @@
 /*
- * fleet/registry_db_priv.h - endpoints registered over the API, in SQLite under the state directory.
+ * fleet/registry_db_priv.h - endpoints registered over the API, in SQLite under the state
+ * directory.
  *
- * STATE_DIR/registry.db, WAL, synchronous=FULL: what a PUT was told is kept is on disk. Mode 0600, as
- * options may hold secrets. A damaged file is renamed with a date and a new one begun.
+ * STATE_DIR/registry.db, WAL, synchronous=FULL: what a PUT was told is kept is on disk. Mode 0600,
+ * as options may hold secrets. A damaged file is renamed with a date and a new one begun.
  *
  * Threads: one at a time (lock `registry`).
  */
@@ -17,8 +18,8 @@
 struct registry_db;
 
 /*
- * Opens or makes the file. A damaged one is set aside, which is logged; NULL with ERR_IO if none can
- * be had (no directory, no permission, written by a newer scottyd).
+ * Opens or makes the file. A damaged one is set aside, which is logged; NULL with ERR_IO if none
+ * can be had (no directory, no permission, written by a newer scottyd).
  */
 struct registry_db *registry_db_open(const char *state_dir, struct err *);
 void registry_db_close(struct registry_db *); /* NULL is fine */

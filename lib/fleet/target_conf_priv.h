@@ -1,6 +1,6 @@
 /*
- * fleet/target_conf_priv.h - an `endpoints` element of the configuration, or the body of a PUT, to a
- * target.
+ * fleet/target_conf_priv.h - an `endpoints` element of the configuration, or the body of a PUT, to
+ * a target.
  */
 #ifndef SCOTTY_FLEET_TARGET_CONF_PRIV_H
 #define SCOTTY_FLEET_TARGET_CONF_PRIV_H

@@ -308,7 +308,10 @@ react(struct loop_task *task)
 		poll->connected = false;
 		step(ep, EV_CONNECTED, NULL);
 	}
-	/* May have been reported since. A poll that has ended is given back, so this is its last turn. */
+	/*
+	 * May have been reported since. A poll that has ended is given back, so this is its last
+	 * turn.
+	 */
 	if (poll->end != EV_TICK)
 		step(ep, poll->end, &poll->err);
 }

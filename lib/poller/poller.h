@@ -29,8 +29,8 @@ struct pollers_conf {
 	int64_t stale_after_ns; /* 0 = never */
 	uint64_t max_response;  /* bytes one poll may take; > 0 */
 	/*
-	 * After each good poll of an endpoint, on its poller's thread, before the batch is emptied. May
-	 * be NULL. Must not block.
+	 * After each good poll of an endpoint, on its poller's thread, before the batch is emptied.
+	 * May be NULL. Must not block.
 	 */
 	void (*polled)(void *ctx, struct endpoint *, const struct batch *);
 	void *ctx;
@@ -41,8 +41,8 @@ struct pollers *pollers_new(
     const struct pollers_conf *, struct store *, struct resolver *, struct own *, struct err *);
 /*
  * Stops all threads; polls under way are abandoned. No more calls for
- * endpoints but endpoint_status and endpoint_unref: those not removed end here, and their series stay
- * active.
+ * endpoints but endpoint_status and endpoint_unref: those not removed end here, and their series
+ * stay active.
  */
 void pollers_free(struct pollers *);
 /* New limits and deadlines, from the next poll on (threads stay as they are). */

@@ -1041,7 +1041,9 @@ transfer_aim(struct http_transfer *t, struct http_request *req, const struct net
 	t->addr = *addr;
 	t->header_bytes = t->unwanted_bytes = 0;
 	t->reason[0] = t->error[0] = '\0';
-	/* Any host and port of the URL stand for this address, so libcurl has nothing to resolve. */
+	/*
+	 * Any host and port of the URL stand for this address, so libcurl has nothing to resolve.
+	 */
 	where_text(addr, target->port, where);
 	snprintf(t->connect_to_text, sizeof(t->connect_to_text), "::%s", where);
 	t->connect_to.data = t->connect_to_text;

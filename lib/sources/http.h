@@ -63,8 +63,9 @@ struct http_request {
 	size_t max_bytes; /* body after decompression; more is ERR_LIMIT */
 	bool hold;        /* the body is not taken in before http_proceed */
 	/*
-	 * Lent by the owner from http_get until he is done with the answer: it is emptied, then gets the
-	 * body, which is whole when on_done comes without an err. A NUL stands beyond its end.
+	 * Lent by the owner from http_get until he is done with the answer: it is emptied, then
+	 * gets the body, which is whole when on_done comes without an err. A NUL stands beyond its
+	 * end.
 	 */
 	struct buf *body;
 	/* the client's own from here on; zero before the first http_get */

@@ -6,7 +6,8 @@
  * once; after it the old answer is still given at once and a new lookup runs behind it, so a name
  * server that dies changes nothing for names known already (the last good address stays). A failed
  * first lookup is reported and tried again at the next ask, not before a short while. First lookups
- * go before such refreshes. Both times count from when the lookup was asked for, by the asker's loop.
+ * go before such refreshes. Both times count from when the lookup was asked for, by the asker's
+ * loop.
  *
  * Numeric addresses never come here: resolver_numeric tells.
  *
@@ -38,8 +39,8 @@ struct resolver_conf {
 	size_t max_names;    /* names kept; least recently asked go first. 0 = 100,000 */
 	/*
 	 * The lookup itself, called on a resolver thread; NULL = getaddrinfo. 0, or -1 with err.
-	 * *out comes with the last good address (family AF_UNSPEC: none yet), which stays the answer
-	 * as long as it is one of several. Tests put their own here.
+	 * *out comes with the last good address (family AF_UNSPEC: none yet), which stays the
+	 * answer as long as it is one of several. Tests put their own here.
 	 */
 	int (*lookup)(void *ctx, const char *name, struct net_addr *out, struct err *);
 	void *ctx;

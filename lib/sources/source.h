@@ -44,8 +44,8 @@ enum poll_event { POLL_CONNECTED, POLL_DONE, POLL_FAILED };
 /*
  * One poll. The source fills the batch (empty at the start; it need not call batch_end), reports
  * CONNECTED when the target answers the phone (at most once, may be left out), then DONE or FAILED
- * exactly once; err is set with FAILED only. report may be called inside start: the endpoint acts on it in
- * the loop's next turn, so no source thinks about re-entry.
+ * exactly once; err is set with FAILED only. report may be called inside start: the endpoint acts
+ * on it in the loop's next turn, so no source thinks about re-entry.
  */
 struct poll_job {
 	struct batch *batch;
@@ -71,8 +71,9 @@ struct source_ops {
 	/* No poll is under way. NULL is not passed. */
 	void (*close)(struct source *);
 	/*
-	 * For sources that can hold an answer back: after CONNECTED they take it in only once this was
-	 * called (collection.polls bounds how many do so at once). NULL: the source does not wait.
+	 * For sources that can hold an answer back: after CONNECTED they take it in only once this
+	 * was called (collection.polls bounds how many do so at once). NULL: the source does not
+	 * wait.
 	 */
 	void (*proceed)(struct source *);
 	bool local; /* polls nothing over a network: address and port mean nothing */

@@ -28,7 +28,10 @@ struct chain {
 };
 
 void chain_init(struct chain *, struct series_set *, enum chain_kind);
-/* For a set that nobody refers to any more, without its lock: first all chains withdraw, then all end. */
+/*
+ * For a set that nobody refers to any more, without its lock: first all chains withdraw, then all
+ * end.
+ */
 void chain_withdraw(struct chain *);
 void chain_fini(struct chain *);
 

@@ -32,8 +32,9 @@ void cursor_free(struct cursor *); /* NULL is fine */
 
 /*
  * Copies at most max records to out[0..max) and returns how many (at most 64 of them strings, lists
- * or distributions); 0 means caught up. Cannot fail. Strings, lists and distributions in the records
- * stay valid until the next cursor call; host, app and desc until the next commit or rewind.
+ * or distributions); 0 means caught up. Cannot fail. Strings, lists and distributions in the
+ * records stay valid until the next cursor call; host, app and desc until the next commit or
+ * rewind.
  */
 size_t cursor_read(struct cursor *, struct cursor_record *out, size_t max);
 void cursor_commit(struct cursor *); /* done with what was read */

@@ -60,7 +60,9 @@ void place_free(struct store *, struct place *);
 
 /* What was read is done with. Locks taken: series. */
 void place_commit(struct place *);
-/* What was read is read again, save what was lost meanwhile: that is missed. Locks taken: series. */
+/*
+ * What was read is read again, save what was lost meanwhile: that is missed. Locks taken: series.
+ */
 void place_rewind(struct place *);
 
 /* Places in a new set for all cursors. REQUIRES the store's lock. -1 with ERR_NOMEM, ERR_LIMIT. */

@@ -2,7 +2,8 @@
  * store/iter.h - reads the store for queries: series in path order, values newest first.
  *
  * An iterator copies a piece at a time and holds no lock between calls, so a slow reader keeps
- * nobody waiting; values appended meanwhile may or may not be seen. It keeps a reference to its set.
+ * nobody waiting; values appended meanwhile may or may not be seen. It keeps a reference to its
+ * set.
  *
  * Threads: an iterator belongs to one thread. Locks taken: series, pages.
  */
@@ -32,8 +33,8 @@ enum iter_match {
 };
 
 /*
- * Series of one set whose path matches, sorted by path (plain byte order), then tags. prefix is copied. NULL with
- * ERR_NOMEM. No series is looked at yet: iter_next_series first.
+ * Series of one set whose path matches, sorted by path (plain byte order), then tags. prefix is
+ * copied. NULL with ERR_NOMEM. No series is looked at yet: iter_next_series first.
  */
 struct iter *iter_new(struct series_set *, struct str prefix, enum iter_match, struct err *);
 void iter_free(struct iter *);
@@ -47,14 +48,15 @@ bool iter_next_series(struct iter *, const struct metric_desc **desc);
  */
 bool iter_latest(struct iter *, struct record *out);
 /*
- * Many series at once: iter_next_series and iter_latest of the active ones, up to max. Returns how many; 0 at the end.
+ * Many series at once: iter_next_series and iter_latest of the active ones, up to max. Returns how
+ * many; 0 at the end.
  */
 size_t iter_latest_many(struct iter *, struct record *out, size_t max);
 
 /*
- * Values of the current series with start_ns < time < end_ns and the last one at or before start_ns (so the
- * value at the start is known), newest first, each at the time it changed. Call again for more;
- * 0 when done. start >= end gives none. Valid until the next iter_ call.
+ * Values of the current series with start_ns < time < end_ns and the last one at or before start_ns
+ * (so the value at the start is known), newest first, each at the time it changed. Call again for
+ * more; 0 when done. start >= end gives none. Valid until the next iter_ call.
  */
 void iter_range(struct iter *, int64_t start_ns, int64_t end_ns);
 size_t iter_read(struct iter *, struct record *out, size_t max);

@@ -157,7 +157,9 @@ pages_claim(struct page_pool *pool)
 		if (page == NULL)
 			break;
 		heap_del(pool, page);
-		/* A set on its way out frees its pages itself, and stays until they left the heap. */
+		/*
+		 * A set on its way out frees its pages itself, and stays until they left the heap.
+		 */
 		if (series_set_try_ref(page->chain->set))
 			chain = page->chain;
 	}

@@ -33,8 +33,8 @@ struct store *store_new(const struct store_conf *, struct own *, struct err *);
 void store_free(struct store *);
 
 /*
- * The set of the endpoint host/app (copied), made if need be, with one reference for the caller. An endpoint that
- * comes back finds its old series. NULL with ERR_NOMEM, ERR_LIMIT.
+ * The set of the endpoint host/app (copied), made if need be, with one reference for the caller. An
+ * endpoint that comes back finds its old series. NULL with ERR_NOMEM, ERR_LIMIT.
  */
 struct series_set *store_set(struct store *, struct str host, struct str app, struct err *);
 /* The same if it exists, with a reference; else NULL. */
@@ -59,17 +59,17 @@ struct append_stats {
 /*
  * Adds a whole poll or nothing; the batch was ended (batch_end). Per group: a time not later than
  * the group's last adds nothing of it, save for new series. A series that is absent gets an
- * inactive marker: at the group's time if the group is in the batch, else at the group's last time + 1 ms.
- * A distribution with other limits or a smaller generation counts a rollover.
- * -1 with ERR_NOMEM, ERR_LIMIT (no room for a new series, or for a string, list or distribution,
- * within memory_bytes): nothing was changed.
+ * inactive marker: at the group's time if the group is in the batch, else at the group's last time
+ * + 1 ms. A distribution with other limits or a smaller generation counts a rollover. -1 with
+ * ERR_NOMEM, ERR_LIMIT (no room for a new series, or for a string, list or distribution, within
+ * memory_bytes): nothing was changed.
  */
 int store_append(struct series_set *, const struct batch *, struct append_stats *, struct err *);
 
 /*
- * Marks every active series inactive at ts_ns, or 1 ms after its group's last time if that is later (so TS_NONE
- * means the latter).
- * The next append makes those it holds active again. Returns how many were marked; cannot fail.
+ * Marks every active series inactive at ts_ns, or 1 ms after its group's last time if that is later
+ * (so TS_NONE means the latter). The next append makes those it holds active again. Returns how
+ * many were marked; cannot fail.
  */
 size_t store_deactivate(struct series_set *, int64_t ts_ns);
 

@@ -1,5 +1,6 @@
 /*
- * json_echo - reads lines "KIND HEX JSON", writes KIND HEX and our JSON of the value that HEX holds.
+ * json_echo - reads lines "KIND HEX JSON", writes KIND HEX and our JSON of the value that HEX
+ * holds.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,9 @@ main(void)
 		char *kind = strtok(line, " "), *hex = strtok(NULL, " ");
 		struct json json;
 
-		/* The empty string: two blanks in a row, so the JSON stands where the hex should. */
+		/*
+		 * The empty string: two blanks in a row, so the JSON stands where the hex should.
+		 */
 		if (hex == NULL || hex[0] == '"')
 			hex = line + strlen(line);
 		buf_clear(&out);

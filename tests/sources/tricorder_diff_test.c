@@ -29,9 +29,10 @@ enum difference {
 	SINGLE_QUOTES,  /* json-c takes 'key' behind a comma */
 	EMPTY_TOO_DEEP, /* json-c does not count the innermost level when it is empty */
 	NOT_UTF8, /* json-c refuses what is not UTF-8, anywhere; we put U+FFFD into what we keep */
-	OVERLONG, /* json-c takes overlong UTF-8 that begins with F0; we: as all that is not UTF-8 */
-	ODD_PAIR,   /* json-c makes U+FFFD of a pair whose code point ends as a surrogate does */
-	CLAMPED,    /* json-c makes 2^64 and above 2^64-1, below -2^63 -2^63; we: does not fit */
+	OVERLONG, /* json-c takes overlong UTF-8 that begins with F0; we: as all that is not UTF-8
+	           */
+	ODD_PAIR, /* json-c makes U+FFFD of a pair whose code point ends as a surrogate does */
+	CLAMPED,  /* json-c makes 2^64 and above 2^64-1, below -2^63 -2^63; we: does not fit */
 	MINUS_ZERO, /* json-c reads -0 as the integer 0: no sign as a float, and fit for a uint */
 	NUL_IN_KEY, /* json-c cuts keys at \u0000 */
 	TAG_TWICE,  /* json-c keeps the last tag of equal keys; we: bad metric */
@@ -993,7 +994,9 @@ random_documents_read_as_json_c_reads_them(void **state)
 	    totals.taken, totals.metrics, totals.bad, totals.refused);
 	for (size_t i = NONE + 1; i < DIFFERENCES; i++) {
 		print_message("%6zu %s\n", totals.by[i], differences[i]);
-		/* Each is met, so that the list stays true; all are rare, so that it hides nothing. */
+		/*
+		 * Each is met, so that the list stays true; all are rare, so that it hides nothing.
+		 */
 		assert_in_range(totals.by[i], 10, DOCUMENTS / 40);
 	}
 	assert_true(totals.taken > DOCUMENTS / 2);

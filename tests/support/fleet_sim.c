@@ -1,10 +1,10 @@
 /*
  * fleet_sim - many endpoints in one process, for scottyd to poll: good ones and bad ones.
  *
- * Each listens on 127.0.0.1 at a port of its own, from -base on, or with -addresses on an address of its
- * own, from 127.1.0.0 on, at port -base. The good ones come first; the bad ones of each flag follow
- * in the order of the help text. It prints "ready", runs until SIGTERM or for -seconds, and then says
- * how well each was polled.
+ * Each listens on 127.0.0.1 at a port of its own, from -base on, or with -addresses on an address
+ * of its own, from 127.1.0.0 on, at port -base. The good ones come first; the bad ones of each flag
+ * follow in the order of the help text. It prints "ready", runs until SIGTERM or for -seconds, and
+ * then says how well each was polled.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -8,7 +8,9 @@
 
 #include <stdint.h>
 
-#define LATENESS_BUCKETS 104 /* up to 2^27 us, some two minutes; what is beyond goes to the last */
+#define LATENESS_BUCKETS                                                                           \
+	104 /* up to 2^27 us, some two minutes; what is beyond goes to the last                    \
+	     */
 
 struct lateness {
 	uint64_t count, max_us;

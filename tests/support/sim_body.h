@@ -1,9 +1,9 @@
 /*
  * sim_body.h - what the simulated endpoints answer: one text for all, patched per poll.
  *
- * All endpoints publish metrics of the same names. Whatever differs between endpoints and polls (values,
- * times) has a fixed width in the text and is written over in place, so an endpoint costs no memory
- * and a poll costs no allocation.
+ * All endpoints publish metrics of the same names. Whatever differs between endpoints and polls
+ * (values, times) has a fixed width in the text and is written over in place, so an endpoint costs
+ * no memory and a poll costs no allocation.
  *
  * Of 20 metrics, 12 are counters, 4 floats, 2 constants, 1 a time or a duration, 1 a distribution.
  * A value moves every third poll, so some 30% of all do in any one.
