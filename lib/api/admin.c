@@ -84,7 +84,7 @@ static bool
 is_loopback_name(struct str host)
 {
 	return str_eq_nocase(host, STR("localhost")) || str_eq(host, STR("127.0.0.1")) ||
-	    str_eq(host, STR("[::1]"));
+	       str_eq(host, STR("[::1]"));
 }
 
 /*

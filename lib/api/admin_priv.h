@@ -12,7 +12,9 @@
  */
 bool admin_allowed(struct request *);
 
-/* Equal, in a time that tells nothing about `secret` save whether it is empty: that is never equal. */
+/*
+ * Equal, in a time that tells nothing about `secret` save whether it is empty: that is never equal.
+ */
 bool token_eq(struct str given, struct str secret);
 
 #endif

@@ -5,9 +5,9 @@
 #include "api/server_priv.h"
 #include "base/clock.h"
 
-#define THREADS		   2
-#define CONNECTIONS	   1000
-#define HEAD_TIMEOUT_NS	   (10 * NS_PER_S)
+#define THREADS            2
+#define CONNECTIONS        1000
+#define HEAD_TIMEOUT_NS    (10 * NS_PER_S)
 #define REQUEST_TIMEOUT_NS (60 * NS_PER_S)
 
 struct api {

@@ -1,9 +1,10 @@
 /*
  * api/api.h - the main port: REST, XML-RPC, scottyd's own metrics.
  *
- * libmicrohttpd with epoll and a pool of threads. Answers are streamed a piece at a time, compressed when the client takes gzip; limits: size of
- * request head and body, time for the head and for the whole request, connections in all and per
- * address. A slow client is cut off and never holds a thread.
+ * libmicrohttpd with epoll and a pool of threads. Answers are streamed a piece at a time,
+ * compressed when the client takes gzip; limits: size of request head and body, time for the head
+ * and for the whole request, connections in all and per address. A slow client is cut off and never
+ * holds a thread.
  *
  * Threads: api_new/free main; handlers run on the pool's threads. Locks taken: connections, and
  * those of the modules asked.
@@ -18,13 +19,17 @@
 struct api;
 
 struct api_conf {
-	const char *listen;		/* "127.0.0.1:6980", "[::1]:6980", ":6980" = all addresses */
-	const char *admin_token;	/* NULL = PUT and DELETE from loopback only */
-	unsigned threads;		/* 0 = 2 */
-	unsigned connections;		/* 0 = 1000 */
-	unsigned connections_per_address;	/* 0 = no limit but the former */
-	int64_t head_timeout_ns;	/* 0 = 10 s */
-	int64_t request_timeout_ns;	/* 0 = 60 s: from its first byte to the answer's last */
+	const char *listen;      /* "127.0.0.1:6980", "[::1]:6980", ":6980" = all addresses */
+	const char *admin_token; /* NULL = PUT and DELETE from loopback only */
+	unsigned threads;        /* 0 = 2 */
+	unsigned connections;    /* 0 = 1000 */
+	unsigned connections_per_address; /* 0 = no limit but the former */
+	int64_t head_timeout_ns;          /* 0 = 10 s */
+	/*
+	 * 0 = 60 s: from its first byte to the answer's last. An answer that is taken at 64 KiB/s
+	 * or more may go on.
+	 */
+	int64_t request_timeout_ns;
 };
 
 /* What handlers read. All outlive the api. */

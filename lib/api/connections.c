@@ -16,32 +16,32 @@
 #define LOOK_EVERY_NS (10 * NS_PER_MS)
 
 enum phase {
-	PHASE_FRESH,	/* connected, nothing complete yet */
-	PHASE_RESTING,	/* between two requests */
+	PHASE_FRESH,   /* connected, nothing complete yet */
+	PHASE_RESTING, /* between two requests */
 	PHASE_HEAD,
 	PHASE_ANSWERING, /* the head is there: body, handler, answer */
 };
 
-struct peer {	/* all under the table's lock but sent_bytes */
+struct peer { /* all under the table's lock but sent_bytes */
 	struct peer *next, *prev;
 	int fd;
 	enum phase phase;
 	bool cut;
-	int64_t request_ns;		/* when the request began */
+	int64_t request_ns; /* when the request began */
 	int64_t deadline_ns;
-	_Atomic uint64_t sent_bytes;	/* of answers, given to the socket since it connected */
-	uint64_t taken_bytes;		/* of those, what the client had taken at seen_ns */
-	int64_t seen_ns;
+	_Atomic uint64_t sent_bytes; /* of answers, given to the socket since it connected */
+	uint64_t taken_bytes;        /* of those, what the client had taken at seen_ns */
+	int64_t seen_ns;             /* when its pace was last looked at; 0 = not yet */
 };
 
 struct connections {
 	struct connections_conf conf;
 	struct lock lock;
-	struct lock_cond wake;		/* the thread: an earlier deadline, or the end */
-	struct lock_cond gone;		/* connections_drain: somebody was cut or left */
+	struct lock_cond wake; /* the thread: an earlier deadline, or the end */
+	struct lock_cond gone; /* connections_drain: somebody was cut or left */
 	struct peer *first;
-	size_t uncut;			/* peers that were not cut */
-	int64_t wake_ns;		/* when the thread looks next */
+	size_t uncut;    /* peers that were not cut */
+	int64_t wake_ns; /* when the thread looks next */
 	bool draining, stopping;
 	bool started;
 	pthread_t thread;
@@ -103,19 +103,31 @@ taken_bytes(const struct peer *peer)
 	return sent > (unsigned)queued ? sent - (unsigned)queued : 0;
 }
 
-/* The time is up, but an answer on its way to a client that takes it fast enough may go on. */
+/* How long a client's pace is looked at: 15 s as a rule, as TCP opens closed windows in jumps. */
+static int64_t
+pace_ns(const struct connections *c)
+{
+	return c->conf.request_timeout_ns / 4;
+}
+
+/*
+ * Of a peer whose deadline is there: true if it has another one, as its pace was only to be noted
+ * for that, or as it takes its answer fast enough.
+ */
 static bool
 may_go_on(struct connections *c, struct peer *peer, int64_t now_ns)
 {
 	uint64_t taken = taken_bytes(peer);
 	double bytes = (double)taken - (double)peer->taken_bytes;
 	double span_s = (double)(now_ns - peer->seen_ns) / (double)NS_PER_S;
+	bool first = peer->seen_ns == 0;
 
-	if (peer->phase != PHASE_ANSWERING || bytes < span_s * ANSWER_BYTES_PER_S)
+	if (peer->phase != PHASE_ANSWERING || (!first && bytes < span_s * ANSWER_BYTES_PER_S))
 		return false;
 	peer->taken_bytes = taken;
 	peer->seen_ns = now_ns;
-	peer->deadline_ns = now_ns + c->conf.request_timeout_ns / 12;
+	peer->deadline_ns =
+	    first ? peer->request_ns + c->conf.request_timeout_ns : now_ns + pace_ns(c);
 	return true;
 }
 
@@ -258,13 +270,12 @@ peer_begins(struct connections *c, struct peer *peer, int64_t now_ns)
 }
 
 void
-peer_head_done(struct connections *c, struct peer *peer, int64_t now_ns)
+peer_head_done(struct connections *c, struct peer *peer)
 {
 	lock_take(&c->lock);
 	peer->phase = PHASE_ANSWERING;
-	peer->seen_ns = now_ns;
-	peer->taken_bytes = taken_bytes(peer);
-	set_deadline(c, peer, peer->request_ns + c->conf.request_timeout_ns);
+	peer->seen_ns = 0;
+	set_deadline(c, peer, peer->request_ns + c->conf.request_timeout_ns - pace_ns(c));
 	lock_drop(&c->lock);
 }
 

@@ -97,7 +97,7 @@ registration_put(struct request *req, struct response *resp)
 	}
 	if (named_endpoint(req, &host, &app, &err) != 0 ||
 	    fleet_put(req->service->env.fleet, host, app, req->body, req->from_loopback, &created,
-		&err) != 0) {
+	        &err) != 0) {
 		response_err(req, resp, &err);
 		return;
 	}

@@ -10,15 +10,15 @@
 #include "store/iter.h"
 
 #define DEFAULT_MINUTES 60
-#define NS_PER_MINUTE	(60 * NS_PER_S)
-#define RECORDS		64
+#define NS_PER_MINUTE   (60 * NS_PER_S)
+#define RECORDS         64
 
 struct host_array {
 	struct json_array array;
-	struct series_set *set;		/* a reference */
+	struct series_set *set; /* a reference */
 	struct iter *iter;
-	const struct metric_desc *desc;	/* the series to show; NULL = no more */
-	bool in_series;			/* its values are being written */
+	const struct metric_desc *desc; /* the series to show; NULL = no more */
+	bool in_series;                 /* its values are being written */
 	int64_t start_ns;
 };
 
@@ -104,8 +104,8 @@ request_history_start(struct request *req, int64_t minutes)
 }
 
 /*
- * Begins with the metric of exactly that path; if there is none, with those under it, unless it is to
- * be a single one. 0 or -1.
+ * Begins with the metric of exactly that path; if there is none, with those under it, unless it is
+ * to be a single one. 0 or -1.
  */
 static int
 find_first(struct host_array *a, struct str path, bool singleton, struct err *err)

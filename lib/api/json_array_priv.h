@@ -20,11 +20,11 @@ struct json_array {
 	 * when there are no more.
 	 */
 	enum stream_result (*next)(struct json_array *);
-	void (*free)(struct json_array *);	/* the whole object */
+	void (*free)(struct json_array *); /* the whole object */
 };
 
 /* Embedded in what next and free know. */
-void json_array_init(struct json_array *, bool indent, enum stream_result (*next)(struct json_array *),
-    void (*free)(struct json_array *));
+void json_array_init(struct json_array *, bool indent,
+    enum stream_result (*next)(struct json_array *), void (*free)(struct json_array *));
 
 #endif

@@ -16,11 +16,11 @@
 struct latest {
 	struct series_set **sets;
 	size_t set_count;
-	size_t set_index;	/* of the set being walked */
-	struct str prefix;	/* owned */
-	struct iter *iter;	/* of that set; NULL before the first and after the last */
+	size_t set_index;  /* of the set being walked */
+	struct str prefix; /* owned */
+	struct iter *iter; /* of that set; NULL before the first and after the last */
 	struct record records[LATEST_RECORDS];
-	size_t len, next;	/* of records */
+	size_t len, next; /* of records */
 };
 
 /* All metrics at or under prefix (copied; empty holds all). -1 with ERR_NOMEM. */
@@ -30,7 +30,7 @@ void latest_fini(struct latest *);
  * Moves on to the next metric: its set, and its newest value, valid until the next call. 1, or 0 at
  * the end, or -1 with ERR_NOMEM.
  */
-int latest_next(struct latest *, const struct series_set **set, const struct record **record,
-    struct err *);
+int latest_next(
+    struct latest *, const struct series_set **set, const struct record **record, struct err *);
 
 #endif

@@ -52,8 +52,8 @@ refill(struct latest *w, struct err *err)
 }
 
 int
-latest_next(struct latest *w, const struct series_set **set, const struct record **record,
-    struct err *err)
+latest_next(
+    struct latest *w, const struct series_set **set, const struct record **record, struct err *err)
 {
 	if (w->next == w->len && refill(w, err) != 0)
 		return -1;

@@ -40,8 +40,8 @@ api_parse_listen(struct str text, struct str *host, uint16_t *port, struct err *
 		goto bad;
 	if (str_starts(rest, STR("[")) && str_ends(rest, STR("]")) && rest.len > 2)
 		rest = str_sub(rest, 1, rest.len - 2);
-	else if (rest.len > 0 && (memchr(rest.p, ':', rest.len) != NULL ||
-				   memchr(rest.p, '[', rest.len) != NULL))
+	else if (rest.len > 0 &&
+	         (memchr(rest.p, ':', rest.len) != NULL || memchr(rest.p, '[', rest.len) != NULL))
 		goto bad;
 	if (rest.len > 0 && memchr(rest.p, '\0', rest.len) != NULL)
 		goto bad;
@@ -65,7 +65,7 @@ listen_at(const struct addrinfo *address, bool both_families)
 	/* A restart must not wait for connections of the process before to time out. */
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
 	    (address->ai_family != AF_INET6 ||
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6, sizeof(only_v6)) == 0) &&
+	        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6, sizeof(only_v6)) == 0) &&
 	    bind(fd, address->ai_addr, address->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
 		return fd;
 	saved = errno;
@@ -86,7 +86,9 @@ port_of(int fd)
 	return ntohs(((const struct sockaddr_in *)(const void *)&own)->sin_port);
 }
 
-/* host "" = all addresses of both families; .ai_next leads to IPv4 alone, for systems without IPv6. */
+/*
+ * host "" = all addresses of both families; .ai_next leads to IPv4 alone, for systems without IPv6.
+ */
 static struct addrinfo *
 look_up(const char *host, uint16_t port, struct err *err)
 {

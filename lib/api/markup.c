@@ -31,14 +31,14 @@ static bool
 is_noncharacter(struct str s, size_t at)
 {
 	return s.len - at >= 3 && memcmp(s.p + at, "\xEF\xBF", 2) == 0 &&
-	    ((unsigned char)s.p[at + 2] == 0xBE || (unsigned char)s.p[at + 2] == 0xBF);
+	       ((unsigned char)s.p[at + 2] == 0xBE || (unsigned char)s.p[at + 2] == 0xBF);
 }
 
 void
 markup_text(struct buf *out, struct str s)
 {
-	size_t done = 0;	/* appended so far */
-	size_t valid;		/* well-formed up to here */
+	size_t done = 0; /* appended so far */
+	size_t valid;    /* well-formed up to here */
 
 	if (s.len == 0)
 		return;

@@ -4,7 +4,7 @@
 
 struct member_array {
 	struct json_array array;
-	struct member **members;	/* with references */
+	struct member **members; /* with references */
 	size_t len, next;
 	void (*put)(struct json *, const struct member_view *);
 };

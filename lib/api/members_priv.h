@@ -9,7 +9,7 @@
 /*
  * Answers with what put writes for each member, by host and application: an element or nothing.
  */
-void members_answer(struct request *, struct response *,
-    void (*put)(struct json *, const struct member_view *));
+void members_answer(
+    struct request *, struct response *, void (*put)(struct json *, const struct member_view *));
 
 #endif

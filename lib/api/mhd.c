@@ -15,13 +15,12 @@
 #define CONNECTION_MEMORY_BYTES (32 * 1024)
 /* More of a body that is refused anyway is not worth reading: the connection breaks. */
 #define DISCARD_BYTES (1024 * 1024)
-#define STOP_NS	      (800 * NS_PER_MS)
+#define STOP_NS       (800 * NS_PER_MS)
 
 struct server {
 	struct service *service;
 	struct connections *connections;
 	struct MHD_Daemon *daemon;
-	int listen_fd;
 	_Atomic uint64_t requests, failed;
 };
 
@@ -29,10 +28,10 @@ struct server {
 struct exchange {
 	struct server *server;
 	struct MHD_Connection *connection;
-	struct peer *peer;	/* NULL if there was no memory for one: then it is being cut */
+	struct peer *peer; /* NULL if there was no memory for one: then it is being cut */
 	struct request request;
 	struct buf body;
-	uint64_t body_bytes;	/* received, kept or not */
+	uint64_t body_bytes; /* received, kept or not */
 	bool begun;
 };
 
@@ -41,7 +40,7 @@ struct answer {
 	struct stream *stream;
 	struct peer *peer;
 	struct buf piece;
-	size_t offset;		/* of what is still to send of piece */
+	size_t offset; /* of what is still to send of piece */
 	bool ended;
 };
 
@@ -58,8 +57,7 @@ static const struct header common_headers[] = {
 static struct str
 exchange_header(const struct request *req, const char *name)
 {
-	const struct exchange *x =
-	    CONTAINER_OF((struct request *)req, struct exchange, request);
+	const struct exchange *x = CONTAINER_OF((struct request *)req, struct exchange, request);
 
 	return str_of(MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name));
 }
@@ -117,9 +115,11 @@ is_loopback(const struct sockaddr *address)
 		return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
 	}
 	if (address->sa_family == AF_INET6) {
-		const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+		const struct in6_addr *v6 =
+		    &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
 
-		return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
+		return IN6_IS_ADDR_LOOPBACK(v6) ||
+		       (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
 	}
 	return false;
 }
@@ -144,7 +144,7 @@ is_from_loopback(struct exchange *x)
 	    MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 
 	return info != NULL && info->client_addr != NULL && is_loopback(info->client_addr) &&
-	    !comes_by_proxy(&x->request);
+	       !comes_by_proxy(&x->request);
 }
 
 struct framing {
@@ -195,7 +195,9 @@ read_answer(void *cls, uint64_t pos, char *out, size_t max)
 	size_t n;
 
 	(void)pos;
-	/* Returning 0 would make the library call again at once, so go on until there is something. */
+	/*
+	 * Returning 0 would make the library call again at once, so go on until there is something.
+	 */
 	while (a->offset == a->piece.len) {
 		enum stream_result result;
 
@@ -240,8 +242,8 @@ make_stream(struct exchange *x, struct response *resp)
 	a->stream = resp->stream;
 	a->peer = x->peer;
 	resp->stream = NULL;
-	made = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_PIECE_BYTES, read_answer, a,
-	    free_answer);
+	made = MHD_create_response_from_callback(
+	    MHD_SIZE_UNKNOWN, STREAM_PIECE_BYTES, read_answer, a, free_answer);
 	if (made == NULL)
 		free_answer(a);
 	return made;
@@ -275,9 +277,9 @@ add_all_headers(struct MHD_Response *made, const struct response *resp)
 	const struct header close_header = { "Connection", "close" };
 
 	return add_headers(made, common_headers, ARRAY_LEN(common_headers)) &&
-	    add_headers(made, resp->headers, resp->header_count) &&
-	    add_headers(made, &type, resp->content_type != NULL) &&
-	    add_headers(made, &close_header, resp->close);
+	       add_headers(made, resp->headers, resp->header_count) &&
+	       add_headers(made, &type, resp->content_type != NULL) &&
+	       add_headers(made, &close_header, resp->close);
 }
 
 /* Sends resp; if that can't be, the connection breaks. */
@@ -351,7 +353,7 @@ on_request(void *cls, struct MHD_Connection *connection, const char *url, const 
 	if (!x->begun) {
 		x->begun = true;
 		if (x->peer != NULL)
-			peer_head_done(x->server->connections, x->peer, clock_mono_ns());
+			peer_head_done(x->server->connections, x->peer);
 		x->request.method = method_parse(method);
 		x->request.refuse = check_head(x);
 		return x->request.refuse == 0 ? MHD_YES : answer(x);
@@ -415,18 +417,21 @@ on_log(void *cls, const char *fmt, va_list args)
 	log_debug("api", "%s", text);
 }
 
+/* Takes listen_fd, also on failure. */
 static struct MHD_Daemon *
-start_daemon(struct server *server, const struct server_conf *conf)
+start_daemon(struct server *server, const struct server_conf *conf, int listen_fd)
 {
 	/*
-	 * The library parts its limit among the threads and lets the rest wait unanswered. on_accept
-	 * keeps the real limit, so this one leaves each thread room for all.
+	 * The library parts its limit among the threads and lets the rest wait unanswered.
+	 * on_accept keeps the real limit, so this one leaves each thread room for all.
 	 */
 	size_t limit = (conf->connections.limit + 16) * conf->threads;
 	struct MHD_OptionItem options[] = {
-		{ MHD_OPTION_LISTEN_SOCKET, server->listen_fd, NULL },
-		{ MHD_OPTION_CONNECTION_LIMIT, (intptr_t)(limit < INT_MAX ? limit : INT_MAX), NULL },
-		{ MHD_OPTION_PER_IP_CONNECTION_LIMIT, (intptr_t)conf->connections_per_address, NULL },
+		{ MHD_OPTION_LISTEN_SOCKET, listen_fd, NULL },
+		{ MHD_OPTION_CONNECTION_LIMIT, (intptr_t)(limit < INT_MAX ? limit : INT_MAX),
+		    NULL },
+		{ MHD_OPTION_PER_IP_CONNECTION_LIMIT, (intptr_t)conf->connections_per_address,
+		    NULL },
 		{ MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES, NULL },
 		{ MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL },
 		/* The last: one thread is the library's default, and a pool of one an error. */
@@ -448,24 +453,36 @@ server_new(const struct server_conf *conf, int listen_fd, struct service *servic
 	struct server *server = calloc(1, sizeof(*server));
 
 	if (server == NULL) {
-		close(listen_fd);
 		err_nomem(err);
-		return NULL;
+		goto failed;
 	}
 	server->service = service;
-	server->listen_fd = listen_fd;
 	server->connections = connections_new(&conf->connections, err);
 	if (server->connections == NULL || connections_start(server->connections, err) != 0)
 		goto failed;
-	server->daemon = start_daemon(server, conf);
-	if (server->daemon == NULL) {
-		err_set(err, ERR_IO, "start the HTTP server: out of memory, threads or file descriptors");
-		goto failed;
-	}
-	return server;
+	server->daemon = start_daemon(server, conf, listen_fd);
+	if (server->daemon != NULL)
+		return server;
+	listen_fd = -1;
+	err_set(err, ERR_IO, "start the HTTP server: out of memory, threads or file descriptors");
 failed:
+	if (listen_fd >= 0)
+		close(listen_fd);
 	server_free(server);
 	return NULL;
+}
+
+/* Stops listening and answering; nothing of the library's runs any more when it returns. */
+static void
+stop_daemon(struct server *server)
+{
+	/* Once quiescent, the library leaves the socket to us, which it would close otherwise. */
+	int listen_fd = MHD_quiesce_daemon(server->daemon);
+
+	connections_drain(server->connections, clock_mono_ns() + STOP_NS);
+	MHD_stop_daemon(server->daemon);
+	if (listen_fd >= 0)
+		close(listen_fd);
 }
 
 void
@@ -473,12 +490,8 @@ server_free(struct server *server)
 {
 	if (server == NULL)
 		return;
-	if (server->daemon != NULL) {
-		MHD_quiesce_daemon(server->daemon);
-		connections_drain(server->connections, clock_mono_ns() + STOP_NS);
-		MHD_stop_daemon(server->daemon);
-	}
-	close(server->listen_fd);
+	if (server->daemon != NULL)
+		stop_daemon(server);
 	connections_free(server->connections);
 	free(server);
 }

@@ -15,7 +15,7 @@
 
 struct applications {
 	struct stream stream;
-	struct member **members;	/* with references */
+	struct member **members; /* with references */
 	size_t len, next;
 	struct fleet_counts counts;
 	bool up_only;
@@ -113,12 +113,12 @@ status_get(struct request *req, struct response *resp)
 	fleet_count(env->fleet, &counts);
 	resp->content_type = HTML;
 	buf_puts(out, "<!DOCTYPE html>\n<html>\n<head><title>Scotty status page</title></head>\n"
-		      "<body>\n<h1>Scotty status page</h1>\n<table border=\"1\">\n");
+	              "<body>\n<h1>Scotty status page</h1>\n<table border=\"1\">\n");
 	put_process(out, req);
 	put_store(out, env->store);
 	buf_puts(out, "</table>\n<p>Raw <a href=\"/metrics\">metrics</a><br>\n"
-		      "<a href=\"/showAllApps\">Applications</a><br>\n"
-		      "<a href=\"/api/errors/?format=text\">Errors</a></p>\n<p>");
+	              "<a href=\"/showAllApps\">Applications</a><br>\n"
+	              "<a href=\"/api/errors/?format=text\">Errors</a></p>\n<p>");
 	put_counts(out, &counts);
 	buf_puts(out, "</p>\n</body>\n</html>\n");
 }
@@ -190,10 +190,10 @@ put_head(struct buf *out, const struct fleet_counts *counts)
 		"Status", "Staleness", "Init Metric Count", "Avg. changing metrics", "Poll" };
 
 	buf_puts(out, "<!DOCTYPE html>\n<html>\n<head><title>Scotty applications</title></head>\n"
-		      "<body>\n<p>");
+	              "<body>\n<p>");
 	put_counts(out, counts);
 	buf_puts(out, "<a href=\"/showAllApps?up=true\">Up only</a> "
-		      "<a href=\"/showAllApps\">All</a></p>\n<table border=\"1\">\n<tr>\n");
+	              "<a href=\"/showAllApps\">All</a></p>\n<table border=\"1\">\n<tr>\n");
 	for (size_t i = 0; i < ARRAY_LEN(columns); i++)
 		buf_printf(out, "<th>%s</th>\n", columns[i]);
 	buf_puts(out, "</tr>\n");

@@ -27,9 +27,9 @@ struct service {
 	struct api_env env;
 	int64_t start_ts_ns;
 	_Atomic bool ready;
-	struct rpc *rpc;	/* the methods of XML-RPC; read-only */
+	struct rpc *rpc; /* the methods of XML-RPC; read-only */
 	struct lock token_lock;
-	char *token;		/* token_lock; NULL = administration from loopback only */
+	char *token; /* token_lock; NULL = administration from loopback only */
 };
 
 /* 0, or -1 with ERR_NOMEM. */
@@ -53,21 +53,23 @@ enum method method_parse(const char *name);
 
 struct request {
 	enum method method;
-	struct str target;	/* as it came: path and query */
+	struct str target; /* as it came: path and query */
 	struct str body;
-	bool from_loopback;	/* straight from this machine, by no proxy */
-	int64_t now_ns;		/* wall clock */
-	unsigned refuse;	/* 0, or the status to answer with, whatever is asked for */
+	bool from_loopback; /* straight from this machine, by no proxy */
+	int64_t now_ns;     /* wall clock */
+	unsigned refuse;    /* 0, or the status to answer with, whatever is asked for */
 	struct service *service;
-	/* The value of a header, empty if absent; name in any case. Valid as long as the request. */
+	/*
+	 * The value of a header, empty if absent; name in any case. Valid as long as the request.
+	 */
 	struct str (*header)(const struct request *, const char *name);
 
 	/* Filled by routes_dispatch. */
-	struct str path;	/* normalized, still with its %XX */
-	struct str query;	/* raw */
-	struct str rest;	/* of the path: what comes after the route's */
-	bool json_errors;	/* the route's errors are {"error":"..."} */
-	struct arena arena;	/* what handlers decode; freed with the request */
+	struct str path;    /* normalized, still with its %XX */
+	struct str query;   /* raw */
+	struct str rest;    /* of the path: what comes after the route's */
+	bool json_errors;   /* the route's errors are {"error":"..."} */
+	struct arena arena; /* what handlers decode; freed with the request */
 };
 
 void request_init(struct request *, struct service *);
@@ -77,11 +79,11 @@ struct str request_param(struct request *, const char *name);
 /* The metric's path or prefix that a part of req->rest stands for. -1 with ERR_NOMEM. */
 int request_metric_path(struct request *, struct str raw, struct str *path, struct err *);
 /*
- * Cuts HOST/APP off *rest, leaving what follows, and decodes both. -1 with ERR_NOTFOUND (one of them
- * is missing or empty), ERR_NOMEM.
+ * Cuts HOST/APP off *rest, leaving what follows, and decodes both. -1 with ERR_NOTFOUND (one of
+ * them is missing or empty), ERR_NOMEM.
  */
-int request_endpoint(struct request *, struct str *rest, struct str *host, struct str *app,
-    struct err *);
+int request_endpoint(
+    struct request *, struct str *rest, struct str *host, struct str *app, struct err *);
 /* True if the answer shall be indented (format=text). */
 bool request_wants_text(struct request *);
 
@@ -102,8 +104,8 @@ void stream_piece_clear(struct buf *);
 
 #define RESPONSE_HEADERS 4
 struct header {
-	const char *name;	/* lent: literals */
-	const char *value;	/* lent: literals, or from the request's arena */
+	const char *name;  /* lent: literals */
+	const char *value; /* lent: literals, or from the request's arena */
 };
 
 struct response {
@@ -111,12 +113,12 @@ struct response {
 	const char *content_type;
 	struct header headers[RESPONSE_HEADERS];
 	size_t header_count;
-	struct buf body;	/* the whole answer, or */
-	struct stream *stream;	/* its source */
-	bool close;		/* end the connection after this one */
+	struct buf body;       /* the whole answer, or */
+	struct stream *stream; /* its source */
+	bool close;            /* end the connection after this one */
 };
 
-void response_init(struct response *);	/* 200, application/json, empty */
+void response_init(struct response *); /* 200, application/json, empty */
 void response_fini(struct response *);
 void response_header(struct response *, const char *name, const char *value);
 /* Starts over with an answer of that text, of type text/plain. */

@@ -3,15 +3,17 @@
 #include "api/query_priv.h"
 #include "api/route_priv.h"
 
-enum {	/* methods of a row */
+/* Methods of a row. Upstream looks at none, and forms are posted to what reads. */
+enum {
 	GET = METHOD_GET | METHOD_HEAD,
-	READ = GET | METHOD_POST, /* upstream looks at no method: forms are posted to some of these */
+	READ = GET | METHOD_POST,
 	POST = METHOD_POST,
 	PUT = METHOD_PUT,
 	DELETE = METHOD_DELETE,
 };
 
-enum {	/* flags of a row */
+/* Flags of a row. */
+enum {
 	GZIP = 1,
 	JSON_ERRORS = 2,
 };
@@ -70,8 +72,8 @@ request_fini(struct request *req)
 static bool
 body_is_form(const struct request *req)
 {
-	return req->method == METHOD_POST &&
-	    str_starts(req->header(req, "Content-Type"), STR("application/x-www-form-urlencoded"));
+	return req->method == METHOD_POST && str_starts(req->header(req, "Content-Type"),
+	                                         STR("application/x-www-form-urlencoded"));
 }
 
 struct str
@@ -105,8 +107,8 @@ request_metric_path(struct request *req, struct str raw, struct str *path, struc
 }
 
 int
-request_endpoint(struct request *req, struct str *rest, struct str *host, struct str *app,
-    struct err *err)
+request_endpoint(
+    struct request *req, struct str *rest, struct str *host, struct str *app, struct err *err)
 {
 	struct str raw_host, raw_app;
 

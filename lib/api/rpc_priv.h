@@ -1,11 +1,11 @@
 /*
  * api/rpc_priv.h - XML-RPC (http://xmlrpc.com/spec.md): the text of values, and the methods.
  *
- * A metric is a struct with the keys of /api/latest. Its value is a boolean; an int or, where it does
- * not fit 32 bits, the widely known extension i8; a double; a string; an array; for a list of uint8
- * base64; for a distribution a struct with sum, count, counts, rollOverCount. As strings come times
- * and durations (as in JSON), unsigned values above the largest i8, and NaN and the infinities,
- * which have no place in a double.
+ * A metric is a struct with the keys of /api/latest. Its value is a boolean; an int or, where it
+ * does not fit 32 bits, the widely known extension i8; a double; a string; an array; for a list of
+ * uint8 base64; for a distribution a struct with sum, count, counts, rollOverCount. As strings come
+ * times and durations (as in JSON), unsigned values above the largest i8, and NaN and the
+ * infinities, which have no place in a double.
  *
  * Threads: pure functions, but for rpc_new and rpc_free.
  */
@@ -25,6 +25,6 @@ void rpc_metric(struct buf *, struct str host, struct str app, const struct reco
 
 /* The methods. NULL with ERR_NOMEM. Once made, any thread may serve requests from it. */
 struct rpc *rpc_new(struct err *);
-void rpc_free(struct rpc *);	/* NULL is fine */
+void rpc_free(struct rpc *); /* NULL is fine */
 
 #endif

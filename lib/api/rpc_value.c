@@ -78,7 +78,8 @@ put_double(struct buf *out, struct str text)
 	str_split(&exponent, 'e', &mantissa);
 	buf_puts(out, "<value><double>");
 	if (exponent.len > 0) {
-		str_to_i64(str_starts(exponent, STR("+")) ? str_sub(exponent, 1, exponent.len) : exponent,
+		str_to_i64(
+		    str_starts(exponent, STR("+")) ? str_sub(exponent, 1, exponent.len) : exponent,
 		    &exp);
 		put_positional(out, mantissa, exp);
 	} else {
@@ -222,8 +223,8 @@ rpc_value(struct buf *out, const struct metric_desc *desc, const struct value *v
 {
 	switch (desc->kind) {
 	case KIND_BOOL:
-		buf_puts(out, value->b ? "<value><boolean>1</boolean></value>" :
-					 "<value><boolean>0</boolean></value>");
+		buf_puts(out, value->b ? "<value><boolean>1</boolean></value>"
+		                       : "<value><boolean>0</boolean></value>");
 		break;
 	case KIND_INT8:
 	case KIND_INT16:

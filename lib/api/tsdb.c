@@ -10,7 +10,7 @@
 #include "store/iter.h"
 
 #define TSDB_MINUTES 360
-#define RECORDS	     64
+#define RECORDS      64
 #define MOST_POINTS  16384 /* 256 KiB; the newest are shown */
 
 struct point {
@@ -21,7 +21,7 @@ struct point {
 struct points {
 	struct point *p;
 	size_t len;
-	bool found;		/* a numeric series has the path */
+	bool found; /* a numeric series has the path */
 	int64_t earliest_ns;
 };
 

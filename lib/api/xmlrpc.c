@@ -10,7 +10,7 @@
 #include "api/query_priv.h"
 #include "api/rpc_priv.h"
 
-#define LATEST	    "Scotty.Latest"
+#define LATEST "Scotty.Latest"
 #define LATEST_HELP                                                                                \
 	"The newest value of every active metric at or under a path, as an array of structs. No "  \
 	"path, an empty one and \"/\" mean all."
@@ -38,8 +38,8 @@ latest_in_multicall(xmlrpc_env *env, xmlrpc_value *params, void *server, void *c
 	(void)params;
 	(void)server;
 	(void)call;
-	xmlrpc_env_set_fault(env, XMLRPC_REQUEST_REFUSED_ERROR,
-	    LATEST " can't be called by system.multicall");
+	xmlrpc_env_set_fault(
+	    env, XMLRPC_REQUEST_REFUSED_ERROR, LATEST " can't be called by system.multicall");
 	return NULL;
 }
 
@@ -57,8 +57,8 @@ rpc_new(struct err *err)
 	xmlrpc_env_init(&env);
 	rpc->registry = xmlrpc_registry_new(&env);
 	if (!env.fault_occurred)
-		xmlrpc_registry_add_method2(&env, rpc->registry, LATEST, latest_in_multicall, "A:,A:s",
-		    LATEST_HELP, NULL);
+		xmlrpc_registry_add_method2(
+		    &env, rpc->registry, LATEST, latest_in_multicall, "A:,A:s", LATEST_HELP, NULL);
 	if (env.fault_occurred) {
 		err_set(err, ERR_NOMEM, "XML-RPC methods: %s", env.fault_string);
 		rpc_free(rpc);
@@ -239,8 +239,8 @@ answer_other(xmlrpc_env *env, struct request *req, struct response *resp)
 {
 	xmlrpc_mem_block *out = NULL;
 
-	xmlrpc_registry_process_call2(env, req->service->rpc->registry, req->body.p, req->body.len,
-	    NULL, &out);
+	xmlrpc_registry_process_call2(
+	    env, req->service->rpc->registry, req->body.p, req->body.len, NULL, &out);
 	if (env->fault_occurred)
 		return;
 	buf_add(&resp->body, xmlrpc_mem_block_contents(out), xmlrpc_mem_block_size(out));
@@ -255,7 +255,8 @@ answer_call(xmlrpc_env *env, struct request *req, struct response *resp)
 
 	if (!is_harmless(req->body)) {
 		xmlrpc_env_set_fault(env, XMLRPC_PARSE_ERROR,
-		    "refused: a call holds text, arrays and structs of it in UTF-8, and nothing else");
+		    "refused: a call holds text, arrays and structs of it in UTF-8, and nothing "
+		    "else");
 		return;
 	}
 	xmlrpc_parse_call(env, req->body.p, req->body.len, &method, &params);

@@ -50,7 +50,8 @@ api_fixture_fini(struct api_fixture *f)
 static struct str
 request_header(const struct request *req, const char *name)
 {
-	const struct api_fixture *f = CONTAINER_OF((struct request *)req, struct api_fixture, request);
+	const struct api_fixture *f =
+	    CONTAINER_OF((struct request *)req, struct api_fixture, request);
 
 	for (size_t i = 0; f->headers[i].name != NULL; i++) {
 		if (strcasecmp(f->headers[i].name, name) == 0)
@@ -149,7 +150,9 @@ void
 add_int(struct batch *batch, const char *path, int64_t value, int64_t group, int64_t ts_ns)
 {
 	const struct metric_desc desc = {
-		.path = str_of(path), .description = STR("An int"), .unit = STR("None"),
+		.path = str_of(path),
+		.description = STR("An int"),
+		.unit = STR("None"),
 		.kind = KIND_INT64,
 	};
 	const struct value v = { .i = value };

@@ -16,17 +16,17 @@ struct api_fixture {
 	struct own *own;
 
 	/* For the next requests. */
-	struct header headers[8];	/* of the request, ended by a NULL name */
+	struct header headers[8]; /* of the request, ended by a NULL name */
 	const char *body;
 	unsigned refuse;
 	bool from_afar;
 
 	/* The answer, until the next request. */
 	unsigned status;
-	struct response response;	/* its body and stream are empty by then */
+	struct response response; /* its body and stream are empty by then */
 	struct buf answer;
 	size_t largest_piece;
-	bool broken;		/* the stream failed */
+	bool broken; /* the stream failed */
 	struct request request;
 };
 
@@ -36,7 +36,7 @@ void api_fixture_fini(struct api_fixture *);
 /* Asks and returns the whole body, ended by a NUL, compressed or not. */
 const char *ask(struct api_fixture *, enum method, const char *target);
 const char *get(struct api_fixture *, const char *target);
-void set_header(struct api_fixture *, const char *name, const char *value);	/* NULL: take it away */
+void set_header(struct api_fixture *, const char *name, const char *value); /* NULL: take it away */
 /* The answer's header of that name, or NULL. */
 const char *answer_header(const struct api_fixture *, const char *name);
 
@@ -49,15 +49,15 @@ void add_int(struct batch *, const char *path, int64_t value, int64_t group, int
 void batch_begin(struct batch *);
 
 /*
- * The fake fleet: what fleet_snapshot shows, sorted by the caller. state of put and delete: what the
- * last call got, and what it answers.
+ * The fake fleet: what fleet_snapshot shows, sorted by the caller. state of put and delete: what
+ * the last call got, and what it answers.
  */
 struct fake_fleet {
 	struct member_view members[8];
 	size_t len;
-	unsigned refs;		/* snapshots not freed */
+	unsigned refs; /* snapshots not freed */
 	/* of fleet_put, fleet_delete */
-	enum err_code fails;	/* ERR_NONE: they succeed */
+	enum err_code fails; /* ERR_NONE: they succeed */
 	bool creates;
 	unsigned puts, deletes;
 	char host[64], app[64], body[256];

@@ -11,15 +11,16 @@
 #include "base/clock.h"
 #include "fault.h"
 
-#define HEAD_NS	   (10 * NS_PER_S)
+#define HEAD_NS    (10 * NS_PER_S)
 #define REQUEST_NS (60 * NS_PER_S)
-#define LOOK_NS	   (REQUEST_NS / 12)
+#define PACE_NS    (REQUEST_NS / 4)
+#define PACE_BYTES ((size_t)(PACE_NS / NS_PER_S) * ANSWER_BYTES_PER_S)
 
 /* A table without its thread: time is what the test says. */
 struct fixture {
 	struct connections *table;
 	int fds[2];
-	struct peer *peer;	/* of fds[0], connected at 0 */
+	struct peer *peer; /* of fds[0], connected at 0 */
 };
 
 static int
@@ -27,7 +28,9 @@ setup(void **state)
 {
 	static struct fixture f;
 	const struct connections_conf conf = {
-		.limit = 2, .head_timeout_ns = HEAD_NS, .request_timeout_ns = REQUEST_NS,
+		.limit = 2,
+		.head_timeout_ns = HEAD_NS,
+		.request_timeout_ns = REQUEST_NS,
 	};
 	struct err err;
 
@@ -62,6 +65,16 @@ is_cut(const struct fixture *f)
 	return recv(f->fds[1], &byte, 1, 0) == 0;
 }
 
+/* The peer answers a request made at 0; its pace was noted for the deadline. */
+static void
+answer_until_its_pace_counts(struct fixture *f)
+{
+	peer_begins(f->table, f->peer, 0);
+	peer_head_done(f->table, f->peer);
+	assert_int_equal(connections_cut_late(f->table, REQUEST_NS - PACE_NS), REQUEST_NS);
+	assert_false(is_cut(f));
+}
+
 static void
 slow_head_is_cut_at_its_deadline(void **state)
 {
@@ -69,7 +82,7 @@ slow_head_is_cut_at_its_deadline(void **state)
 
 	assert_int_equal(connections_cut_late(f->table, HEAD_NS - 1), HEAD_NS);
 	assert_false(is_cut(f));
-	peer_begins(f->table, f->peer, HEAD_NS - 1);	/* the request line alone gains nothing */
+	peer_begins(f->table, f->peer, HEAD_NS - 1); /* the request line alone gains nothing */
 	connections_cut_late(f->table, HEAD_NS);
 	assert_true(is_cut(f));
 }
@@ -80,7 +93,8 @@ request_has_the_longer_time_since_it_began(void **state)
 	struct fixture *f = *state;
 
 	peer_begins(f->table, f->peer, 5 * NS_PER_S);
-	peer_head_done(f->table, f->peer, 6 * NS_PER_S);
+	peer_head_done(f->table, f->peer);
+	connections_cut_late(f->table, REQUEST_NS - PACE_NS);
 	assert_int_equal(connections_cut_late(f->table, REQUEST_NS - 1), REQUEST_NS);
 	assert_false(is_cut(f));
 	connections_cut_late(f->table, REQUEST_NS);
@@ -94,14 +108,14 @@ next_request_starts_anew(void **state)
 	int64_t now = 50 * NS_PER_S;
 
 	peer_begins(f->table, f->peer, 0);
-	peer_head_done(f->table, f->peer, 0);
+	peer_head_done(f->table, f->peer);
 	peer_rests(f->table, f->peer, now);
 	assert_int_equal(connections_cut_late(f->table, now), now + REQUEST_NS);
 	now += 30 * NS_PER_S;
 	peer_begins(f->table, f->peer, now);
 	assert_int_equal(connections_cut_late(f->table, now), now + HEAD_NS);
-	peer_head_done(f->table, f->peer, now);
-	assert_int_equal(connections_cut_late(f->table, now), now + REQUEST_NS);
+	peer_head_done(f->table, f->peer);
+	assert_int_equal(connections_cut_late(f->table, now), now + REQUEST_NS - PACE_NS);
 	assert_false(is_cut(f));
 }
 
@@ -111,7 +125,7 @@ resting_connection_is_cut_too(void **state)
 	struct fixture *f = *state;
 
 	peer_begins(f->table, f->peer, 0);
-	peer_head_done(f->table, f->peer, 0);
+	peer_head_done(f->table, f->peer);
 	peer_rests(f->table, f->peer, 0);
 	connections_cut_late(f->table, REQUEST_NS);
 	assert_true(is_cut(f));
@@ -123,18 +137,17 @@ fast_answer_may_take_longer(void **state)
 	struct fixture *f = *state;
 	int64_t now = REQUEST_NS;
 
-	peer_begins(f->table, f->peer, 0);
-	peer_head_done(f->table, f->peer, 0);
-	peer_sent(f->peer, 60 * ANSWER_BYTES_PER_S);
-	assert_int_equal(connections_cut_late(f->table, now), now + LOOK_NS);
+	answer_until_its_pace_counts(f);
+	peer_sent(f->peer, PACE_BYTES);
+	assert_int_equal(connections_cut_late(f->table, now), now + PACE_NS);
 	for (int i = 0; i < 100; i++) {
-		now += LOOK_NS;
-		peer_sent(f->peer, (size_t)(LOOK_NS / NS_PER_S) * ANSWER_BYTES_PER_S);
-		assert_int_equal(connections_cut_late(f->table, now), now + LOOK_NS);
+		now += PACE_NS;
+		peer_sent(f->peer, PACE_BYTES);
+		assert_int_equal(connections_cut_late(f->table, now), now + PACE_NS);
 	}
 	assert_false(is_cut(f));
-	now += LOOK_NS;
-	peer_sent(f->peer, (size_t)(LOOK_NS / NS_PER_S) * ANSWER_BYTES_PER_S - 1);
+	now += PACE_NS;
+	peer_sent(f->peer, PACE_BYTES - 1);
 	connections_cut_late(f->table, now);
 	assert_true(is_cut(f));
 }
@@ -144,9 +157,9 @@ answer_below_the_rate_is_cut(void **state)
 {
 	struct fixture *f = *state;
 
-	peer_begins(f->table, f->peer, 0);
-	peer_head_done(f->table, f->peer, 0);
-	peer_sent(f->peer, 60 * ANSWER_BYTES_PER_S - 1);
+	peer_sent(f->peer, 1000 * PACE_BYTES); /* before its pace counts */
+	answer_until_its_pace_counts(f);
+	peer_sent(f->peer, PACE_BYTES - 1);
 	connections_cut_late(f->table, REQUEST_NS);
 	assert_true(is_cut(f));
 }
@@ -159,16 +172,15 @@ what_waits_in_the_socket_counts_as_not_taken(void **state)
 	size_t queued = 0;
 	ssize_t n;
 
-	peer_begins(f->table, f->peer, 0);
-	peer_head_done(f->table, f->peer, 0);
+	answer_until_its_pace_counts(f);
 	while ((n = send(f->fds[0], bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
 		queued += (size_t)n;
 	assert_true(queued > 0);
-	peer_sent(f->peer, 60 * ANSWER_BYTES_PER_S + queued / 2);
+	peer_sent(f->peer, PACE_BYTES + queued / 2);
 	connections_cut_late(f->table, REQUEST_NS);
 	while ((n = recv(f->fds[1], (char[4096]){ 0 }, 4096, 0)) > 0)
 		continue;
-	assert_int_equal(n, 0);	/* the end, not "nothing yet" */
+	assert_int_equal(n, 0); /* the end, not "nothing yet" */
 }
 
 static void
@@ -219,7 +231,7 @@ drain_cuts_an_answer_at_its_deadline(void **state)
 	struct fixture *f = *state;
 
 	peer_begins(f->table, f->peer, 0);
-	peer_head_done(f->table, f->peer, 0);
+	peer_head_done(f->table, f->peer);
 	connections_drain(f->table, 0);
 	assert_true(is_cut(f));
 }

@@ -87,9 +87,10 @@ endpoint_that_never_answered_has_no_time(void **state)
 
 	fake_fleet.members[fake_fleet.len++] = evil;
 	get(f, "/api/endpoints");
-	assert_non_null(strstr(f->answer.p, "\"state\":\"failed to connect\",\"active\":true,"
-					    "\"down\":true,\"error\":\"\\u003cscript\\u003e\\n\\u0001\","
-					    "\"lastPoll\":\"\","));
+	assert_non_null(
+	    strstr(f->answer.p, "\"state\":\"failed to connect\",\"active\":true,"
+	                        "\"down\":true,\"error\":\"\\u003cscript\\u003e\\n\\u0001\","
+	                        "\"lastPoll\":\"\","));
 }
 
 static void
@@ -121,13 +122,13 @@ pages_show_nothing_unescaped(void **state)
 	assert_null(strstr(page, "<script>"));
 	assert_null(strstr(page, "<h>"));
 	assert_non_null(strstr(page, "&lt;script&gt;"));
-	assert_non_null(strstr(page,
-	    "<a href=\"/api/hosts/%3Ch%3E/a%22%26%27%2Fb?format=text&amp;history=0\">"
-	    "a&#34;&amp;&#39;/b</a>"));
+	assert_non_null(
+	    strstr(page, "<a href=\"/api/hosts/%3Ch%3E/a%22%26%27%2Fb?format=text&amp;history=0\">"
+	                 "a&#34;&amp;&#39;/b</a>"));
 	assert_non_null(strstr(page, "<td>synced tricorder</td>\n<td>2.500 s</td>\n<td>30</td>\n"
-				     "<td>3.5</td>\n<td>1.500 s</td>\n"));
+	                             "<td>3.5</td>\n<td>1.500 s</td>\n"));
 	assert_non_null(strstr(page, "Total Endpoints: 2<br>\nTotal Active Endpoints: 2<br>\n"
-				     "Total Failed Endpoints: 1<br>\n"));
+	                             "Total Failed Endpoints: 1<br>\n"));
 	page = get(f, "/showAllApps?up=true");
 	assert_null(strstr(page, "script"));
 	assert_non_null(strstr(page, "health agent</a>"));
@@ -160,7 +161,8 @@ put_answers_as_the_fleet_says(void **state)
 		fake_fleet.fails = registrations[i].fails;
 		fake_fleet.creates = registrations[i].creates;
 		body = ask(f, METHOD_PUT, "/api/endpoints/web1/health%20agent");
-		if (f->status != registrations[i].status || strcmp(body, registrations[i].body) != 0)
+		if (f->status != registrations[i].status ||
+		    strcmp(body, registrations[i].body) != 0)
 			fail_msg("row %zu: %u %s", i, f->status, body);
 	}
 	assert_string_equal(fake_fleet.host, "web1");

@@ -46,7 +46,7 @@ struct script {
 	struct stream stream;
 	size_t total, piece, given;
 	bool empty_next;
-	bool fails;		/* at the end */
+	bool fails; /* at the end */
 	unsigned closed;
 };
 
@@ -80,7 +80,9 @@ script_close(struct stream *stream)
 static struct script
 script(size_t total, size_t piece)
 {
-	return (struct script){ .stream = { script_fill, script_close }, .total = total, .piece = piece };
+	return (struct script){
+		.stream = { script_fill, script_close }, .total = total, .piece = piece
+	};
 }
 
 /* Inflates a whole gzip document, checks it against byte_at, and returns its length. */

@@ -54,8 +54,8 @@ add_value(struct batch *batch, struct json_object *metric, size_t age, int64_t g
  * Stores a captured history, oldest values first. Each metric is in a group of its own, so one that
  * has fewer values than others adds nothing more after its last.
  *
- * If all have gone inactive in the end, the last poll holds none of them, but for each a metric under
- * /zz that shares its group and brings the time of the marker.
+ * If all have gone inactive in the end, the last poll holds none of them, but for each a metric
+ * under /zz that shares its group and brings the time of the marker.
  */
 static void
 store_vector(struct api_fixture *f, const char *name, bool inactive)
@@ -74,13 +74,14 @@ store_vector(struct api_fixture *f, const char *name, bool inactive)
 			size_t age = round < n ? n - 1 - round : 0;
 
 			rounds = n > rounds ? n : rounds;
-			assert_int_equal(vector_bool(value_at(metric, age), "active"), !inactive || age > 0);
+			assert_int_equal(
+			    vector_bool(value_at(metric, age), "active"), !inactive || age > 0);
 			if (!inactive || age > 0)
 				add_value(&batch, metric, age, (int64_t)i);
 			snprintf(path, sizeof(path), "/zz/%zu", i);
 			if (inactive)
-				add_int(&batch, arena_copy(&batch.arena, str_of(path)).p, 1, (int64_t)i,
-				    vector_ts(value_at(metric, age)));
+				add_int(&batch, arena_copy(&batch.arena, str_of(path)).p, 1,
+				    (int64_t)i, vector_ts(value_at(metric, age)));
 		}
 		store_batch(f, "host1.example.com", "vecapp", &batch);
 	}
@@ -166,7 +167,7 @@ static const struct {
 	{ "?history=60", 10 },
 	{ "?history=3", 3 },
 	{ "?history=%2B3", 3 },
-	{ "?history=+3", 10 },	/* a space before it */
+	{ "?history=+3", 10 }, /* a space before it */
 	{ "?history=0", 1 },
 	{ "?history=-5", 1 },
 	{ "?history=1", 1 },
@@ -192,8 +193,8 @@ history_reaches_back_as_many_minutes(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(histories); i++) {
 		size_t n;
 
-		snprintf(target, sizeof(target), "/api/hosts/h/health%%20agent/c%s",
-		    histories[i].query);
+		snprintf(
+		    target, sizeof(target), "/api/hosts/h/health%%20agent/c%s", histories[i].query);
 		n = count(get(f, target), "\"timestamp\"");
 		if (n != histories[i].values)
 			fail_msg("row %zu: %zu values: %s", i, n, f->answer.p);
@@ -206,7 +207,7 @@ static const struct {
 } paths[] = {
 	{ "", 3 },
 	{ "/", 3 },
-	{ "/c", 1 },		/* exactly that one, though there is one below */
+	{ "/c", 1 }, /* exactly that one, though there is one below */
 	{ "/c/", 1 },
 	{ "/c?singleton=1", 1 },
 	{ "/c/sub", 1 },
@@ -303,7 +304,8 @@ numeric_history_is_shown_as_numbers(void **state)
 	    "1.7952096542517586e+09 3\n1.7952096592509515e+09 4\n");
 	assert_string_equal(f->response.content_type, "text/plain; charset=utf-8");
 	assert_string_equal(get(f, "/api/tsdb/h/a/vec/string"), "EARLIEST= 0\nOK= false\n");
-	assert_string_equal(get(f, "/api/tsdb/h/a/vec/live/counter?history=0"), "EARLIEST= 0\nOK= true\n");
+	assert_string_equal(
+	    get(f, "/api/tsdb/h/a/vec/live/counter?history=0"), "EARLIEST= 0\nOK= true\n");
 	assert_string_equal(get(f, "/api/tsdb/h/a"), "404 Not Found\n");
 	assert_string_equal(get(f, "/api/tsdb/h/b/x"), "404 Not Found\n");
 	assert_string_equal(

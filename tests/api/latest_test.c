@@ -89,7 +89,8 @@ path_holds_what_is_at_or_under_it(void **state)
 {
 	struct api_fixture *f = *state;
 	const char *both =
-	    "[{\"hostName\":\"host1.example.com\",\"appName\":\"vecapp\",\"path\":\"/vec/bool/false\","
+	    "[{\"hostName\":\"host1.example.com\",\"appName\":\"vecapp\",\"path\":\"/vec/bool/"
+	    "false\","
 	    "\"description\":\"A false bool\",\"unit\":\"None\",\"kind\":\"bool\",\"timestamp\":"
 	    "\"1795209659.250951528\",\"value\":false},{\"hostName\":\"host1.example.com\","
 	    "\"appName\":\"vecapp\",\"path\":\"/vec/bool/true\",\"description\":\"A true bool\","

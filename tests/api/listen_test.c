@@ -7,7 +7,7 @@
 #include "api/api.h"
 
 static const struct {
-	const char *text, *host;	/* host NULL: refused */
+	const char *text, *host; /* host NULL: refused */
 	uint16_t port;
 } rows[] = {
 	{ "127.0.0.1:6980", "127.0.0.1", 6980 },
@@ -59,8 +59,7 @@ a_nul_is_no_part_of_a_name(void **state)
 	struct err err;
 
 	(void)state;
-	assert_int_equal(
-	    api_parse_listen((struct str){ "a\0b:80", 6 }, &host, &port, &err), -1);
+	assert_int_equal(api_parse_listen((struct str){ "a\0b:80", 6 }, &host, &port, &err), -1);
 }
 
 int

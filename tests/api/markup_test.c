@@ -14,16 +14,15 @@ static const struct {
 } rows[] = {
 	{ { "", 0 }, "" },
 	{ { "plain", 5 }, "plain" },
-	{ { "<a href=\"x\" id='y'>&", 20 },
-	    "&lt;a href=&#34;x&#34; id=&#39;y&#39;&gt;&amp;" },
+	{ { "<a href=\"x\" id='y'>&", 20 }, "&lt;a href=&#34;x&#34; id=&#39;y&#39;&gt;&amp;" },
 	{ { "a\tb\nc\rd", 7 }, "a\tb\nc&#13;d" },
 	{ { "a\0b\x01\x1f\x7f", 6 }, "a" LOST "b" LOST LOST LOST },
 	{ { "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9 }, "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80" },
 	{ { "\xc3", 1 }, LOST },
 	{ { "a\xc3z", 3 }, "a" LOST "z" },
 	{ { "\xff\xfe", 2 }, LOST LOST },
-	{ { "\xc0\xbc", 2 }, LOST LOST },	/* an overlong '<' */
-	{ { "\xed\xa0\x80", 3 }, LOST LOST LOST },	/* a surrogate */
+	{ { "\xc0\xbc", 2 }, LOST LOST },          /* an overlong '<' */
+	{ { "\xed\xa0\x80", 3 }, LOST LOST LOST }, /* a surrogate */
 	{ { "x\xef\xbf\xbey\xef\xbf\xbfz", 9 }, "x" LOST "y" LOST "z" },
 	{ { "\xef\xbf\xbd", 3 }, LOST },
 	{ { "]]>", 3 }, "]]&gt;" },

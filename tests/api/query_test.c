@@ -15,7 +15,7 @@ expect(const struct buf *got, const char *want, size_t row)
 }
 
 static const struct {
-	const char *target, *path, *query;	/* path NULL: refused */
+	const char *target, *path, *query; /* path NULL: refused */
 } targets[] = {
 	{ "/", "/", "" },
 	{ "/a/b", "/a/b", "" },
@@ -44,14 +44,14 @@ targets_are_split(void **state)
 		if (ok != (targets[i].path != NULL))
 			fail_msg("row %zu: %s", i, ok ? "taken" : "refused");
 		if (ok && (!str_eq(path, str_of(targets[i].path)) ||
-			      !str_eq(query, str_of(targets[i].query))))
+		              !str_eq(query, str_of(targets[i].query))))
 			fail_msg("row %zu: path \"%.*s\", query \"%.*s\"", i, STR_ARG(path),
 			    STR_ARG(query));
 	}
 }
 
 static const struct {
-	const char *path, *normal;	/* NULL: refused */
+	const char *path, *normal; /* NULL: refused */
 } normals[] = {
 	{ "/", "/" },
 	{ "/%41%7a%30%2D%2e%5F%7E", "/Az0-._~" },
@@ -130,7 +130,7 @@ paths_are_cleaned(void **state)
 }
 
 static const struct {
-	const char *query, *name, *value;	/* NULL: absent */
+	const char *query, *name, *value; /* NULL: absent */
 } queries[] = {
 	{ "", "a", NULL },
 	{ "a=1", "a", "1" },

@@ -147,6 +147,22 @@ metric_is_a_struct_with_the_keys_of_latest(void **state)
 #define S(text) V("<string>" text "</string>")
 #define D(text) V("<double>" text "</double>")
 
+#define M(name, value)  "<member><name>" name "</name>" value "</member>"
+#define ARRAY(elements) V("<array><data>" elements "</data></array>")
+#define INT(text)       V("<int>" text "</int>")
+
+/* clang-format off */
+#define NO_DIST V("<struct>" M("sum", D("0.0")) M("count", INT("0")) M("counts", ARRAY("")) \
+	M("rollOverCount", INT("0")) "</struct>")
+#define DIST V("<struct>" M("sum", D("55.5")) M("count", INT("3")) \
+	M("counts", ARRAY(INT("1") INT("0") INT("2"))) M("rollOverCount", INT("1")) "</struct>")
+#define DIST_METRIC V("<struct>" M("path", S("/d")) M("description", S("")) \
+	M("kind", S("distribution")) M("timestamp", S("0.000000000")) M("value", DIST) \
+	M("isNotCumulative", V("<boolean>1</boolean>")) \
+	M("upperLimits", ARRAY(D("10.0") D("20.5"))) \
+	M("tags", V("<struct>" M("k&lt;", S("v&gt;")) "</struct>")) "</struct>")
+/* clang-format on */
+
 static const struct {
 	struct metric_desc desc;
 	struct value value;
@@ -179,10 +195,7 @@ static const struct {
 	    S("1500000000.250000000") },
 	{ { .kind = KIND_DURATION, .unit = { "Milliseconds", 12 } }, { .i = -1500000000 },
 	    S("-1500.000000000") },
-	{ { .kind = KIND_DIST }, { .dist = NULL },
-	    V("<struct><member><name>sum</name>" D("0.0") "</member><member><name>count</name>" V(
-		"<int>0</int>") "</member><member><name>counts</name>" V("<array><data></data></array>")
-		"</member><member><name>rollOverCount</name>" V("<int>0</int>") "</member></struct>") },
+	{ { .kind = KIND_DIST }, { .dist = NULL }, NO_DIST },
 };
 
 static void
@@ -226,7 +239,7 @@ lists_are_arrays_and_bytes_are_base64(void **state)
 	static const struct value bytes[] = { { .u = 1 }, { .u = 2 }, { .u = 255 } };
 	static const struct value times[] = { { .i = 0 } };
 	const struct list int_list = { ints, 2 }, byte_list = { bytes, 3 }, none = { NULL, 0 },
-			  time_list = { times, 1 };
+	                  time_list = { times, 1 };
 	const struct {
 		enum kind kind;
 		const struct list *list;
@@ -260,10 +273,17 @@ distribution_has_limits_and_tags(void **state)
 	static const double limits[] = { 10, 20.5 };
 	static const uint64_t counts[] = { 1, 0, 2 };
 	static const struct tag tags[] = { { { "k<", 2 }, { "v>", 2 } } };
-	const struct dist dist = { .counts = counts, .len = 3, .sum = 55.5, .count = 3, .rollovers = 1 };
+	const struct dist dist = {
+		.counts = counts, .len = 3, .sum = 55.5, .count = 3, .rollovers = 1
+	};
 	const struct metric_desc desc = {
-		.path = STR("/d"), .kind = KIND_DIST, .limits = limits, .limit_count = 2,
-		.not_cumulative = true, .tags = tags, .tag_count = 1,
+		.path = STR("/d"),
+		.kind = KIND_DIST,
+		.limits = limits,
+		.limit_count = 2,
+		.not_cumulative = true,
+		.tags = tags,
+		.tag_count = 1,
 	};
 	const struct record record = { .desc = &desc, .value = { .dist = &dist }, .active = true };
 	struct buf out;
@@ -272,18 +292,7 @@ distribution_has_limits_and_tags(void **state)
 	buf_init(&out, 0);
 	rpc_metric(&out, STR(""), STR(""), &record);
 	buf_putc(&out, '\0');
-#define M(name, value) "<member><name>" name "</name>" value "</member>"
-	assert_string_equal(out.p,
-	    V("<struct>" M("path", S("/d")) M("description", S("")) M("kind", S("distribution"))
-		M("timestamp", S("0.000000000")) M("value",
-		    V("<struct>" M("sum", D("55.5")) M("count", V("<int>3</int>")) M("counts",
-			V("<array><data>" V("<int>1</int>") V("<int>0</int>") V(
-			    "<int>2</int>") "</data></array>")) M("rollOverCount",
-			V("<int>1</int>")) "</struct>"))
-		    M("isNotCumulative", V("<boolean>1</boolean>")) M("upperLimits",
-			V("<array><data>" D("10.0") D("20.5") "</data></array>"))
-			M("tags", V("<struct>" M("k&lt;", S("v&gt;")) "</struct>")) "</struct>"));
-#undef M
+	assert_string_equal(out.p, DIST_METRIC);
 	buf_fini(&out);
 }
 
@@ -307,7 +316,7 @@ static const struct {
 	    XMLRPC_NO_SUCH_METHOD_ERROR },
 	{ CALL(PARAM("<int>1</int>")), XMLRPC_PARSE_ERROR },
 	{ CALL(PARAM("<double>inf</double>")), XMLRPC_PARSE_ERROR },
-	{ CALL(PARAM("<i8>9223372036854775808</i8>")), XMLRPC_PARSE_ERROR },	/* once a crash */
+	{ CALL(PARAM("<i8>9223372036854775808</i8>")), XMLRPC_PARSE_ERROR }, /* once a crash */
 	{ CALL(PARAM("<i8\n>1</i8>")), XMLRPC_PARSE_ERROR },
 	{ CALL(PARAM("<ex:i8>x</ex:i8>")), XMLRPC_PARSE_ERROR },
 	{ CALL(PARAM("<![CDATA[x]]>")), XMLRPC_PARSE_ERROR },
@@ -377,19 +386,22 @@ introspection_tells_the_methods(void **state)
 	xmlrpc_value *value;
 	int fault;
 
-	value = call(f, "<methodCall><methodName>system.listMethods</methodName></methodCall>", &fault);
+	value =
+	    call(f, "<methodCall><methodName>system.listMethods</methodName></methodCall>", &fault);
 	assert_non_null(value);
 	assert_true(array_len(value) > 1);
 	xmlrpc_DECREF(value);
 	assert_non_null(strstr(f->answer.p, "Scotty.Latest"));
-	value = call(f, "<methodCall><methodName>system.methodHelp</methodName><params>" PARAM(
-			    "<string>Scotty.Latest</string>") "</params></methodCall>",
+	value = call(f,
+	    "<methodCall><methodName>system.methodHelp</methodName><params>" PARAM(
+	        "<string>Scotty.Latest</string>") "</params></methodCall>",
 	    &fault);
 	assert_non_null(value);
 	xmlrpc_DECREF(value);
 	assert_non_null(strstr(f->answer.p, "newest value"));
-	value = call(f, "<methodCall><methodName>system.methodSignature</methodName><params>" PARAM(
-			    "<string>Scotty.Latest</string>") "</params></methodCall>",
+	value = call(f,
+	    "<methodCall><methodName>system.methodSignature</methodName><params>" PARAM(
+	        "<string>Scotty.Latest</string>") "</params></methodCall>",
 	    &fault);
 	assert_non_null(value);
 	assert_int_equal(array_len(value), 2);
@@ -406,10 +418,10 @@ multicall_can_not_multiply_answers(void **state)
 	store_two(f);
 	value = call(f,
 	    "<methodCall><methodName>system.multicall</methodName><params>" PARAM(
-		"<array><data><value><struct><member><name>methodName</name>"
-		"<value>Scotty.Latest</value></member><member><name>params</name>"
-		"<value><array><data></data></array></value></member></struct></value></data></array>")
-	    "</params></methodCall>",
+	        "<array><data><value><struct><member><name>methodName</name>"
+	        "<value>Scotty.Latest</value></member><member><name>params</name>"
+	        "<value><array><data></data></array></value></member></struct></value></data></"
+	        "array>") "</params></methodCall>",
 	    &fault);
 	assert_non_null(value);
 	xmlrpc_DECREF(value);
