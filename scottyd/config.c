@@ -8,6 +8,7 @@
 
 #include "api/api.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "fleet/fleet.h"
 #include "pstore/writer.h"
 #include "sources/resolver.h"
@@ -132,6 +133,21 @@ check_file(const struct conf *root, struct conf_report *report)
 	fleet_check_endpoints(conf_child(root, "endpoints"), report);
 }
 
+/* Keys that are fixed already but whose feature is still to come: nobody shall wait for it in vain.
+ */
+static void
+warn_of_absent(const struct conf *root, const struct conf *store)
+{
+	if (conf_text(root, top_opts, "tsdbListen").len > 0)
+		log_warn("scottyd", "tsdbListen: this version has no OpenTSDB port");
+	if (conf_text(root, top_opts, "influxListen").len > 0)
+		log_warn("scottyd", "influxListen: this version has no Influx port");
+	if (conf_child(store, "diskRetention") != NULL &&
+	    conf_duration_ns(store, store_opts, "diskRetention") > 0)
+		log_warn(
+		    "scottyd", "store.diskRetention: this version keeps history in memory only");
+}
+
 /* Raises the open-file limit as far as it goes and returns it. */
 static uint64_t
 open_file_limit(void)
@@ -218,6 +234,7 @@ fill(struct config *config, const struct flags *flags, const struct conf *root, 
 	                          ? conf_memory_bytes() / 100 * (uint64_t)flags->memory_percent
 	                          : conf_size(store, store_opts, "memory");
 	config->endpoints = conf_child(root, "endpoints");
+	warn_of_absent(root, store);
 	return conf_secret(root, "adminToken", &config->admin_token, err);
 }
 
