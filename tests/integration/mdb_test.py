@@ -164,8 +164,8 @@ class Mdb(unittest.TestCase):
         scottyd = self.start(("m1", self.ip))
         self.await_value(scottyd, "m1", 2)
         self.write(("m1", self.ip), ("m2", own_address()))
-        scottyd.reload()
-        self.assertTrue(self.is_active(scottyd, "m2", AGENT))
+        scottyd.reload()  # the list is read a moment after the configuration
+        self.await_active(scottyd, "m2", AGENT)
 
     def test_scottyd_on_a_machine_of_the_list_polls_itself(self):
         scottyd = self.start(("me", "127.0.0.1"))
