@@ -934,6 +934,12 @@ failed:
 	return NULL;
 }
 
+const char *
+http_target_url(const struct http_target *target)
+{
+	return target->url.p;
+}
+
 void
 http_target_free(struct http_target *target)
 {

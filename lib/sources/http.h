@@ -54,6 +54,9 @@ struct http_target;
 struct http_target *http_target_new(
     struct http_client *, const struct http_target_conf *, struct err *);
 void http_target_free(struct http_target *); /* no request under way; NULL is fine */
+/* What is asked for, for error texts: "http://10.0.0.1:6910/metricsapi/". Lives as long as the
+ * target. */
+const char *http_target_url(const struct http_target *);
 
 /* One GET, embedded in its owner. At most one at a time per request struct. */
 struct http_request {

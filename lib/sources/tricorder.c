@@ -1,6 +1,6 @@
 /*
  * The source "tricorder": the JSON that every tricorder process serves at /metricsapi/, over HTTP.
- * The batch points into the answer, which the request keeps until the next poll starts.
+ * The batch points into the answer, which it keeps (batch.text).
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -15,8 +15,6 @@
 struct tricorder {
 	struct source source;
 	struct source_env *env;
-	char *address, *path, *ca_file; /* what `where` points to */
-	struct http_target_conf where;
 	struct http_target *target;
 	struct http_request request;
 	struct poll_job *job; /* the poll under way, else NULL */
@@ -33,15 +31,6 @@ static const struct conf_opt tricorder_opts[] = {
 };
 
 extern const struct source_ops source_tricorder;
-
-static void
-wrap_with_url(const struct tricorder *t, struct err *err)
-{
-	bool bare_ipv6 = strchr(t->address, ':') != NULL && t->address[0] != '[';
-
-	err_wrap(err, "%s://%s%s%s:%u%s", t->where.tls ? "https" : "http", bare_ipv6 ? "[" : "",
-	    t->address, bare_ipv6 ? "]" : "", (unsigned)t->where.port, t->path);
-}
 
 /*
  * The batch gets what the answer left of the poll's memory. The arena may have kept more than that
@@ -82,33 +71,8 @@ on_done(struct http_request *request, const struct err *failure)
 	job->report(job, POLL_DONE, NULL);
 	return;
 failed:
-	wrap_with_url(t, &err);
+	err_wrap(&err, "%s", http_target_url(t->target));
 	job->report(job, POLL_FAILED, &err);
-}
-
-/* Copies where to poll. -1: out of memory. */
-static int
-copy_target(struct tricorder *t, const struct source_target *target)
-{
-	const struct conf *options = target->options;
-
-	t->address = str_dup(target->address);
-	t->path = str_dup(conf_text(options, tricorder_opts, "path"));
-	t->ca_file = str_dup(conf_text(options, tricorder_opts, "caFile"));
-	if (t->address == NULL || t->path == NULL || t->ca_file == NULL)
-		return -1;
-	t->where = (struct http_target_conf){
-		.name = str_of(t->address),
-		.port = target->port,
-		.path = str_of(t->path),
-		.tls = conf_bool(options, tricorder_opts, "tls"),
-		.verify = conf_bool(options, tricorder_opts, "verify"),
-		.ca_file = str_of(t->ca_file),
-		.accept = STR("application/json"),
-		.deny_loopback = target->deny_loopback,
-		.deny_link_local = target->deny_link_local,
-	};
-	return 0;
 }
 
 static void
@@ -117,22 +81,31 @@ tricorder_free(struct tricorder *t)
 	if (t == NULL)
 		return;
 	http_target_free(t->target);
-	free(t->address);
-	free(t->path);
-	free(t->ca_file);
 	free(t);
 }
 
 static struct source *
 tricorder_open(struct source_env *env, const struct source_target *target, struct err *err)
 {
+	const struct conf *options = target->options;
+	const struct http_target_conf where = {
+		.name = target->address,
+		.port = target->port,
+		.path = conf_text(options, tricorder_opts, "path"),
+		.tls = conf_bool(options, tricorder_opts, "tls"),
+		.verify = conf_bool(options, tricorder_opts, "verify"),
+		.ca_file = conf_text(options, tricorder_opts, "caFile"),
+		.accept = STR("application/json"),
+		.deny_loopback = target->deny_loopback,
+		.deny_link_local = target->deny_link_local,
+	};
 	struct tricorder *t = calloc(1, sizeof(*t));
 
-	if (t == NULL || copy_target(t, target) != 0) {
+	if (t == NULL) {
 		err_nomem(err);
 		goto failed;
 	}
-	t->target = http_target_new(env->http, &t->where, err);
+	t->target = http_target_new(env->http, &where, err);
 	if (t->target == NULL)
 		goto failed;
 	t->source.ops = &source_tricorder;
