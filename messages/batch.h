@@ -31,6 +31,11 @@ struct batch {
 	const int64_t *ts;    /* ns since 1970, never TS_NONE once batch_end was called */
 	size_t bad_count;     /* metrics left out */
 	char bad_text[256];   /* the first of them and why; "" if none. Valid UTF-8 */
+	/*
+	 * Batches with the same number, if it is not 0, have equal desc and group arrays, whatever
+	 * endpoint they came from. Numbers are never used again in the life of a process.
+	 */
+	uint64_t layout_id;
 	/* private: */
 	struct batch_index *index; /* arrays' room, seen paths, stamps of groups */
 	size_t last_len;           /* of the poll before: how much room to begin with */
