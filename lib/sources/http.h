@@ -1,10 +1,9 @@
 /*
  * sources/http.h - HTTP GET for sources: many targets, one loop, nothing that blocks.
  *
- * libcurl's multi interface on the poller's loop: several multis of at most 250 connections each,
- * as one multi with thousands of connections costs twenty times more per request (docs/design.md).
- * Easy handles are pooled; connections are kept alive. Names are resolved by resolver.h and
- * handed to libcurl as addresses. Redirects are not followed, proxies of the environment not used.
+ * Plain HTTP goes over sockets of our own, HTTPS by libcurl (docs/design.md); both look the same
+ * from here. Connections are kept alive, in a number bounded for the whole process. Names are
+ * resolved by resolver.h. Redirects are not followed, proxies of the environment not used.
  *
  * Threads: a client and its requests belong to one loop's thread.
  */
@@ -22,6 +21,7 @@
 #include "sources/resolver.h"
 
 struct http_client;
+struct http_conn;
 struct http_transfer;
 
 /*
@@ -29,6 +29,15 @@ struct http_transfer;
  * -1 with ERR_IO.
  */
 int http_global_init(struct err *);
+
+/*
+ * How many connections the process keeps open, all clients together: at that number the one unused
+ * longest is closed before another is opened, and none is kept that can be closed. Those in use
+ * are not touched, so max should be above the number of requests at once. 0 = the default, set by
+ * http_global_init: the open-file limit less 256, or three quarters of a limit below 1,024. Any
+ * thread.
+ */
+void http_set_connections_max(unsigned max);
 
 /* resolver outlives the client. keep_alive_s: how long an unused connection is kept. */
 struct http_client *http_client_new(
@@ -74,6 +83,7 @@ struct http_request {
 	/* the client's own from here on; zero before the first http_get */
 	struct http_target *target;
 	struct http_transfer *transfer; /* while libcurl works on it */
+	struct http_conn *conn;         /* over plain HTTP */
 	struct resolver_ask ask;
 	struct loop_task tell_task; /* calls the owner */
 	bool active, connected, told, settled, paused;
