@@ -136,8 +136,8 @@ take_status(struct http_answer *a, struct str line)
 	if (line.len < 12 || p[8] != ' ' || !is_digit(p[9]) || !is_digit(p[10]) ||
 	    !is_digit(p[11]) || (line.len > 12 && p[12] != ' '))
 		return refuse(a, "Malformed status line");
-	status = (unsigned)(p[9] - '0') * 100 + (unsigned)(p[10] - '0') * 10 +
-	         (unsigned)(p[11] - '0');
+	status =
+	    (unsigned)(p[9] - '0') * 100 + (unsigned)(p[10] - '0') * 10 + (unsigned)(p[11] - '0');
 	if (status < 100)
 		return refuse(a, "Malformed status line");
 	a->old = p[7] == '0';
@@ -214,8 +214,8 @@ take_coding(struct http_answer *a, struct str value)
 		if (part.len == 0 || str_eq_nocase(part, STR("identity")))
 			continue;
 		gzip = str_eq_nocase(part, STR("gzip")) || str_eq_nocase(part, STR("x-gzip"));
-		a->coding = gzip && a->coding == HTTP_CODING_NONE ? HTTP_CODING_GZIP
-		                                                  : HTTP_CODING_OTHER;
+		a->coding =
+		    gzip && a->coding == HTTP_CODING_NONE ? HTTP_CODING_GZIP : HTTP_CODING_OTHER;
 	}
 	return NULL;
 }
@@ -342,8 +342,7 @@ take_chunk_size(struct http_answer *a, struct str line)
 		size = size << 4 | (uint64_t)hex_value(line.p[n]);
 	}
 	if (n == 0)
-		return refuse(
-		    a, "Illegal or missing hexadecimal sequence in chunked-encoding");
+		return refuse(a, "Illegal or missing hexadecimal sequence in chunked-encoding");
 	if (n < line.len && line.p[n] != ';' && line.p[n] != ' ' && line.p[n] != '\t')
 		return refuse(a, "Malformed encoding found in chunked-encoding");
 	a->left = size;

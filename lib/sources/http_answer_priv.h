@@ -61,12 +61,12 @@ struct http_answer {
 	bool head_done; /* HTTP_ANSWER_HEAD was given */
 	bool old;       /* HTTP/1.0 */
 	bool says_close, says_keep_alive;
-	bool other_transfer;   /* a transfer coding that is not ours to decode */
-	bool last_mattered;    /* the header before, so it must not be folded */
-	uint64_t left;         /* of Content-Length or of the chunk */
-	size_t head_bytes;     /* of heads and trailers so far */
-	struct buf line;       /* the beginning of a line whose end has not come */
-	bool line_used;        /* it was handed out: cleared with the next line */
+	bool other_transfer; /* a transfer coding that is not ours to decode */
+	bool last_mattered;  /* the header before, so it must not be folded */
+	uint64_t left;       /* of Content-Length or of the chunk */
+	size_t head_bytes;   /* of heads and trailers so far */
+	struct buf line;     /* the beginning of a line whose end has not come */
+	bool line_used;      /* it was handed out: cleared with the next line */
 };
 
 void http_answer_init(struct http_answer *);

@@ -44,23 +44,23 @@ struct conn_list {
 struct http_conn {
 	struct loop_fd fd;
 	struct http_plain *pool;
-	struct http_conn *prev, *next;     /* idle ones: unused longer, unused shorter */
-	struct http_conn *chain;           /* of its bucket */
-	struct http_target *target;        /* that keeps it, or whose request it serves */
-	struct http_request *request;      /* NULL: idle */
-	int64_t idle_ns;                   /* since then */
+	struct http_conn *prev, *next; /* idle ones: unused longer, unused shorter */
+	struct http_conn *chain;       /* of its bucket */
+	struct http_target *target;    /* that keeps it, or whose request it serves */
+	struct http_request *request;  /* NULL: idle */
+	int64_t idle_ns;               /* since then */
 	struct net_addr addr;
 	uint16_t port;
 	bool connecting;
-	bool reused;              /* it has served another request before this */
+	bool reused; /* it has served another request before this */
 	unsigned char held_events;
 
 	/* The request under way. */
 	size_t sent;
-	uint64_t wire_bytes;      /* of the answer, read so far */
-	uint64_t content_bytes;   /* of these, content before decompression */
-	size_t lead_bytes;        /* before the content; 0: none has come */
-	struct http_gzip *gzip;   /* NULL: not compressed */
+	uint64_t wire_bytes;    /* of the answer, read so far */
+	uint64_t content_bytes; /* of these, content before decompression */
+	size_t lead_bytes;      /* before the content; 0: none has come */
+	struct http_gzip *gzip; /* NULL: not compressed */
 	struct http_answer answer;
 };
 
@@ -71,13 +71,13 @@ struct input {
 
 struct http_plain {
 	struct http_client *client;
-	struct conn_list idle;  /* unused longest first */
+	struct conn_list idle;   /* unused longest first */
 	struct loop_timer sweep; /* set while there are idle ones */
 	struct http_gzip *gzips[IDLE_GZIPS_MAX];
 	unsigned gzip_count;
 	/* During a read: the owner's buffer holds input that is yet to be looked at. */
 	bool input_in_body;
-	struct buf aside; /* such a buffer, when its place is needed */
+	struct buf aside;                   /* such a buffer, when its place is needed */
 	struct http_conn *buckets[BUCKETS]; /* all connections, by address and port */
 	char shared[SHARED_BYTES];
 };
@@ -156,8 +156,7 @@ on_sweep(struct loop_timer *timer)
 	struct loop *loop = pool->client->loop;
 	int64_t keep_ns = (int64_t)pool->client->keep_alive_s * NS_PER_S;
 
-	while (pool->idle.first != NULL &&
-	       pool->idle.first->idle_ns + keep_ns <= loop_now_ns(loop))
+	while (pool->idle.first != NULL && pool->idle.first->idle_ns + keep_ns <= loop_now_ns(loop))
 		conn_close(pool->idle.first);
 	if (pool->idle.first != NULL)
 		loop_timer_set(loop, timer, pool->idle.first->idle_ns + keep_ns);
@@ -251,8 +250,8 @@ conn_open(struct http_target *target, const struct net_addr *addr, struct err *e
 	c->addr = *addr;
 	c->port = target->port;
 	c->fd.fn = on_fd;
-	c->fd.fd = http_socket_open(target->client, addr->family, SOCK_STREAM | SOCK_NONBLOCK, 0,
-	    where, err);
+	c->fd.fd = http_socket_open(
+	    target->client, addr->family, SOCK_STREAM | SOCK_NONBLOCK, 0, where, err);
 	if (c->fd.fd < 0)
 		goto failed;
 	errnum = start_connect(c->fd.fd, addr, target->port);
@@ -684,7 +683,8 @@ take_input(struct http_conn *c, struct str in, bool in_body, bool more)
 				return false;
 			break;
 		case HTTP_ANSWER_END:
-			/* Nobody has asked for more: who sends it can't be trusted to be in step. */
+			/* Nobody has asked for more: who sends it can't be trusted to be in step.
+			 */
 			succeed(c, c->answer.keep_alive && in.len == 0 && !more &&
 			               c->sent == c->target->head.len);
 			return false;
@@ -803,25 +803,15 @@ read_answer(struct http_conn *c)
 		fail_closed(c);
 }
 
-/*
- * The answer of a held request, as far as it has come, can only be a good one: then it stays in the
- * socket. All else is read at once, as it takes neither memory nor time.
- */
+/* Whether what has come of an answer can be the beginning of a good one. */
 static bool
-may_be_good(struct http_conn *c)
+may_be_good(struct str in)
 {
 	enum http_answer_step step;
 	struct http_answer a;
-	struct str in, data;
-	ssize_t n;
+	struct str data;
 	bool good;
 
-	if (c->wire_bytes > 0)
-		return false;
-	n = recv(c->fd.fd, c->pool->shared, SHARED_BYTES, MSG_PEEK);
-	if (n <= 0)
-		return false;
-	in = (struct str){ c->pool->shared, (size_t)n };
 	http_answer_init(&a);
 	step = http_answer_next(&a, &in, &data);
 	good = step == HTTP_ANSWER_MORE || (step == HTTP_ANSWER_HEAD && a.status == 200);
@@ -829,17 +819,34 @@ may_be_good(struct http_conn *c)
 	return good;
 }
 
-/* An event of a connection whose answer is held. True: it stays so. */
-static bool
-stay_held(struct http_conn *c)
+/*
+ * A good answer that is held stays in the socket. All else is read at once: it takes no memory, and
+ * its owner should not have to wait for it.
+ */
+static void
+look_at_held(struct http_conn *c)
 {
+	char *shared = c->pool->shared;
+	ssize_t n = recv(c->fd.fd, shared, SHARED_BYTES, MSG_PEEK);
+
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		fail_broken(c, errno); /* the error is told only once */
+	else if (n > 0 && may_be_good((struct str){ shared, (size_t)n }))
+		loop_fd_del(c->pool->client->loop, &c->fd);
+	else
+		read_answer(c);
+}
+
+static void
+on_readable(struct http_conn *c)
+{
+	if (!c->request->hold || c->wire_bytes > 0) {
+		read_answer(c);
+		return;
+	}
 	c->request->paused = true;
-	if (++c->held_events < HELD_EVENTS_MAX)
-		return true;
-	if (!may_be_good(c))
-		return false;
-	loop_fd_del(c->pool->client->loop, &c->fd);
-	return true;
+	if (++c->held_events >= HELD_EVENTS_MAX)
+		look_at_held(c);
 }
 
 static void
@@ -852,8 +859,7 @@ on_fd(struct loop_fd *fd, unsigned events)
 	} else if (c->connecting) {
 		end_connect(c);
 	} else if ((events & (LOOP_READ | LOOP_ERROR)) != 0) {
-		if (!c->request->hold || !stay_held(c))
-			read_answer(c);
+		on_readable(c);
 	} else if (c->sent < c->target->head.len) {
 		send_request(c);
 	}

@@ -73,7 +73,7 @@ struct http_target {
 	struct http_target *prev, *next; /* of the same multi */
 	char *ca_file;                   /* NULL: the system's */
 	struct buf accept_header;        /* ended by NUL */
-	int fd;                          /* the connection opened for it last, while open; else -1 */
+	int fd; /* the connection opened for it last, while open; else -1 */
 };
 
 /* For tests and benchmarks: targets made from here on go by libcurl, plain HTTP too. */

@@ -134,8 +134,7 @@ err_of_cut_off(const struct http_transfer *t, struct err *err)
 {
 	curl_off_t got = info_offset(t, CURLINFO_SIZE_DOWNLOAD_T);
 
-	http_err_of_cut_off(
-	    err, (uint64_t)got, info_offset(t, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T));
+	http_err_of_cut_off(err, (uint64_t)got, info_offset(t, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T));
 }
 
 static void
@@ -362,8 +361,8 @@ on_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *addr)
 		return CURL_SOCKET_BAD;
 	}
 	http_where_text(&t->addr, req->target->port, where);
-	fd = http_socket_open(req->target->client, addr->family, addr->socktype, addr->protocol,
-	    where, &err);
+	fd = http_socket_open(
+	    req->target->client, addr->family, addr->socktype, addr->protocol, where, &err);
 	if (fd < 0) {
 		http_settle(req, &err);
 		return CURL_SOCKET_BAD;

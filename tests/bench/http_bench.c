@@ -17,13 +17,13 @@
 #include "base/clock.h"
 #include "sources/http_priv.h"
 
-#define CONNECTIONS  1000
-#define AT_ONCE      50
-#define ROUNDS       50
-#define TRIES        3
-#define EVENTS       256
-#define LENGTH_MAX   (64 * 1024)
-#define FIRST_HOST   0x7F010001u /* 127.1.0.1 and on: an address for each */
+#define CONNECTIONS 1000
+#define AT_ONCE     50
+#define ROUNDS      50
+#define TRIES       3
+#define EVENTS      256
+#define LENGTH_MAX  (64 * 1024)
+#define FIRST_HOST  0x7F010001u /* 127.1.0.1 and on: an address for each */
 
 struct bench;
 
@@ -188,13 +188,13 @@ set_up(struct bench *b, struct resolver *resolver, bool by_libcurl, uint16_t por
 	for (unsigned i = 0; i < CONNECTIONS; i++) {
 		const unsigned host = FIRST_HOST + i;
 		char name[32];
-		const struct http_target_conf conf = { .name = { name,
-							   (size_t)sprintf(name, "127.%u.%u.%u",
-							       host >> 16 & 255, host >> 8 & 255,
-							       host & 255) },
+		const struct http_target_conf conf = {
+			.name = { name, (size_t)sprintf(name, "127.%u.%u.%u", host >> 16 & 255,
+			                    host >> 8 & 255, host & 255) },
 			.port = port,
 			.path = STR("/metricsapi/"),
-			.accept = STR("application/json") };
+			.accept = STR("application/json")
+		};
 
 		b->polls[i].bench = b;
 		b->polls[i].target = http_target_new(b->client, &conf, &err);

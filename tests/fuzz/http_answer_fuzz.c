@@ -103,8 +103,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(whole.content_bytes == cut.content_bytes);
 	assert(whole.content_hash == cut.content_hash);
 	if (whole.end == HTTP_ANSWER_END)
-		assert(whole.left == cut.left &&
-		       whole.answer.keep_alive == cut.answer.keep_alive);
+		assert(whole.left == cut.left && whole.answer.keep_alive == cut.answer.keep_alive);
 	else
 		assert(whole.answer.fault == cut.answer.fault);
 	http_answer_fini(&whole.answer);

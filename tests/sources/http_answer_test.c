@@ -53,8 +53,8 @@ feed(struct result *r, struct str text)
 		if (step == HTTP_ANSWER_HEAD) {
 			r->heads++;
 		} else if (step == HTTP_ANSWER_DATA) {
-			assert_true(data.len > 0 && data.p >= copy &&
-			            data.p + data.len <= copy + text.len);
+			assert_true(
+			    data.len > 0 && data.p >= copy && data.p + data.len <= copy + text.len);
 			assert_int_equal(r->heads, 1);
 			buf_str(&r->content, data);
 		} else {
@@ -145,7 +145,7 @@ check_good(size_t i, const struct result *r, size_t at)
 	    !str_eq(buf_view(&r->content), str_of(good[i].content)) ||
 	    r->answer.keep_alive != good[i].keep_alive || r->left != good[i].left)
 		fail_msg("row %zu cut at %zu: end %d, status %u, content \"%.*s\", keep %d, %zu "
-			 "left, %s",
+		         "left, %s",
 		    i, at, (int)r->end, r->answer.status, STR_ARG(buf_view(&r->content)),
 		    r->answer.keep_alive, r->left, r->answer.why == NULL ? "" : r->answer.why);
 }
@@ -254,7 +254,8 @@ static const struct {
 	    "Malformed encoding found in chunked-encoding" },
 	{ OK "Transfer-Encoding: chunked\r\n\r\n2\r\nhi!\r\n",
 	    "Malformed encoding found in chunked-encoding" },
-	{ OK "Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n", "Chunk larger than can be" },
+	{ OK "Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n",
+	    "Chunk larger than can be" },
 };
 
 static void
@@ -361,16 +362,16 @@ heads_and_trailers_are_bounded(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		result_init(&r);
-		assert_true(feed_until_bad(&r, rows[i].start, rows[i].again) <=
-		            HTTP_HEADER_BYTES_MAX + 32);
+		assert_true(
+		    feed_until_bad(&r, rows[i].start, rows[i].again) <= HTTP_HEADER_BYTES_MAX + 32);
 		assert_int_equal(r.answer.fault, ERR_LIMIT);
 		assert_true(r.answer.line.cap <= 2 * HTTP_HEADER_BYTES_MAX);
 		result_fini(&r);
 	}
 	/* A chunk's line has a bound of its own. */
 	result_init(&r);
-	assert_true(
-	    feed_until_bad(&r, OK "Transfer-Encoding: chunked\r\n\r\n1;", "0123456789") <= 4096 + 10);
+	assert_true(feed_until_bad(&r, OK "Transfer-Encoding: chunked\r\n\r\n1;", "0123456789") <=
+	            4096 + 10);
 	assert_int_equal(r.answer.fault, ERR_PROTO);
 	result_fini(&r);
 }

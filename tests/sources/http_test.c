@@ -847,6 +847,31 @@ many_targets_share_the_loop(void **state)
 }
 
 static void
+no_more_connections_are_kept_than_allowed(void **state)
+{
+	enum { TARGETS = 40, MAX = 10 };
+	struct fixture *f = *state;
+	char name[32];
+
+	serve(f, BAD_OK, &(struct bad_server_conf){ .address = "0.0.0.0" });
+	for (int i = 0; i < TARGETS; i++) {
+		snprintf(name, sizeof(name), "127.0.1.%d", 1 + i);
+		(void)target_new(f, name);
+	}
+	http_set_connections_max(MAX);
+	for (int i = 0; i < 3 * TARGETS; i++) {
+		int64_t started_ns = clock_mono_ns();
+
+		get_well(f, &f->polls[0], f->targets[i % TARGETS]);
+		/* libcurl can be told only not to keep the next one. */
+		while (bad_server_open_count(f->server) > MAX + (by_libcurl ? 1 : 0))
+			turn(f, started_ns);
+	}
+	http_set_connections_max(0);
+	get_well(f, &f->polls[0], f->targets[0]);
+}
+
+static void
 tls_with_a_plain_server_is_an_error(void **state)
 {
 	struct fixture *f = *state;
@@ -999,6 +1024,7 @@ main(void)
 		TEST(guard_refuses_link_local_addresses),
 		TEST(lack_of_file_descriptors_is_an_error_and_recovers),
 		TEST(many_targets_share_the_loop),
+		TEST(no_more_connections_are_kept_than_allowed),
 		TEST(tls_with_a_plain_server_is_an_error),
 		TEST(targets_that_make_no_url_are_refused),
 		TEST(constructors_fail_whole_without_memory),
