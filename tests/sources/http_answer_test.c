@@ -44,7 +44,8 @@ feed(struct result *r, struct str text)
 	struct str in = { copy, text.len }, data;
 
 	assert_non_null(copy);
-	memcpy(copy, text.p, text.len);
+	if (text.len > 0)
+		memcpy(copy, text.p, text.len);
 	while (r->end == HTTP_ANSWER_MORE) {
 		enum http_answer_step step = http_answer_next(&r->answer, &in, &data);
 
