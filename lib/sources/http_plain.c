@@ -1,5 +1,5 @@
 /*
- * Plain HTTP over sockets of our own: a tenth of what a request costs by libcurl.
+ * Plain HTTP over sockets of our own, at a fifth of the CPU that libcurl takes (http_bench).
  *
  * A request on a kept connection is one send and, when the answer is there, one read: the head goes
  * to memory that all connections share, the content straight to the body's owner. Where the one
@@ -162,13 +162,17 @@ on_sweep(struct loop_timer *timer)
 		loop_timer_set(loop, timer, pool->idle.first->idle_ns + keep_ns);
 }
 
-/* Keeps it for the target, as a rule: one target keeps one connection. */
+/* Keeps it for its target, as a rule: one target keeps one connection, to where it is now. */
 static void
 conn_keep(struct http_conn *c)
 {
 	struct http_plain *pool = c->pool;
 	struct loop *loop = pool->client->loop;
 
+	if (!net_addr_equal(&c->addr, &c->target->addr)) {
+		conn_close(c);
+		return;
+	}
 	if (c->target->conn != NULL)
 		conn_close(c->target->conn);
 	c->target->conn = c;
@@ -205,7 +209,7 @@ conn_take(struct http_target *target, const struct net_addr *addr)
 
 static void on_fd(struct loop_fd *fd, unsigned events);
 
-/* Starts to connect. *errnum is what connect said. */
+/* Starts to connect; what connect said: 0, EINPROGRESS or another errno. */
 static int
 start_connect(int fd, const struct net_addr *addr, uint16_t port)
 {

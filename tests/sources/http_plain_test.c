@@ -819,6 +819,62 @@ target_may_have_two_requests_at_once_and_keeps_one_connection(void **state)
 }
 
 static void
+connection_to_where_the_target_was_is_not_kept(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, false);
+	peer_accept(f);
+	peer_read(f);
+	f->target->addr.bytes[3] = 2; /* another request has found it there */
+	peer_send(f, STR(HI));
+	wait_done(f, &f->poll);
+	assert_body(&f->poll, STR("hi"));
+	assert_null(f->target->conn);
+	peer_sees_close(f);
+}
+
+/* As long as no socket takes in one go. */
+static void
+long_request_goes_out_piece_by_piece(void **state)
+{
+	enum { PATH_BYTES = 8 * 1024 * 1024 };
+	struct fixture *f = *state;
+	struct http_target_conf conf = { .name = STR("127.0.0.1"), .port = f->port };
+	char *path = malloc(PATH_BYTES), *sink = malloc(PATH_BYTES);
+	size_t got = 0, whole;
+	struct err err;
+
+	assert_true(path != NULL && sink != NULL);
+	memset(path, '/', PATH_BYTES);
+	conf.path = (struct str){ path, PATH_BYTES };
+	http_target_free(f->target);
+	f->target = http_target_new(f->client, &conf, &err);
+	assert_non_null(f->target);
+	whole = f->target->head.len;
+	for (unsigned n = 0; n < 2; n++) {
+		start(f, false);
+		if (n == 0)
+			peer_accept(f);
+		for (got = 0; got < whole;) {
+			ssize_t len;
+
+			wait_readable(f, f->peer);
+			len = recv(f->peer, sink, PATH_BYTES, 0);
+			assert_true(len > 0);
+			got += (size_t)len;
+		}
+		assert_int_equal(got, whole);
+		peer_send(f, STR(HI));
+		wait_done(f, &f->poll);
+		assert_body(&f->poll, STR("hi"));
+		assert_non_null(f->target->conn);
+	}
+	free(path);
+	free(sink);
+}
+
+static void
 owner_may_free_all_when_told_of_the_end(void **state)
 {
 	struct fixture *f = *state;
@@ -1079,6 +1135,8 @@ main(void)
 		TEST(what_comes_unasked_ends_the_connection),
 		TEST(idle_connections_are_closed_after_a_while),
 		TEST(target_may_have_two_requests_at_once_and_keeps_one_connection),
+		TEST(connection_to_where_the_target_was_is_not_kept),
+		TEST(long_request_goes_out_piece_by_piece),
 		TEST(owner_may_free_all_when_told_of_the_end),
 		TEST(gzip_without_memory_is_an_error),
 		TEST(thousands_of_connections_are_kept),

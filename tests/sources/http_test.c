@@ -958,11 +958,18 @@ constructors_fail_whole_without_memory(void **state)
 	assert_true(nth > 3);
 	http_target_free(target);
 
-	fault_malloc(1);
-	client = http_client_new(f->loop, f->resolver, 60, &err);
+	for (nth = 1;; nth++) {
+		fault_malloc(nth);
+		client = http_client_new(f->loop, f->resolver, 60, &err);
+		if (!fault_happened())
+			break;
+		fault_malloc(0);
+		assert_null(client);
+		assert_int_equal(err.code, ERR_NOMEM);
+	}
 	fault_malloc(0);
-	assert_null(client);
-	assert_int_equal(err.code, ERR_NOMEM);
+	assert_int_equal(nth, 4);
+	http_client_free(client);
 }
 
 static void
