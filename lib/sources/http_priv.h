@@ -31,7 +31,7 @@ struct http_transport {
 	void (*target_remove)(struct http_target *);
 	/* The target's address is another from here on: kept connections to the old one end. */
 	void (*target_moved)(struct http_target *);
-	/* The guard has passed the address; it may be called again for the same request. */
+	/* The guard has passed the address. */
 	void (*begin)(struct http_request *, const struct net_addr *);
 	void (*proceed)(struct http_request *);
 	/* No more of this request; its connection is closed if it is not finished. */

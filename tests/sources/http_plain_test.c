@@ -568,6 +568,69 @@ gzip_that_ends_too_soon_is_an_error(void **state)
 }
 
 static void
+gzip_may_have_members_but_nothing_else(void **state)
+{
+	struct fixture *f = *state;
+	struct buf body, packed, answer;
+	char text[128];
+
+	buf_init(&body, 0);
+	buf_init(&packed, 0);
+	buf_init(&answer, 0);
+	buf_puts(&body, "hello");
+	pack(&body, &packed);
+	assert_true(buf_reserve(&packed, packed.len));
+	buf_str(&packed, buf_view(&packed));
+	write_answer(&(struct shape){ .gzip = true }, &packed, &answer);
+	exchange(f, true, buf_view(&answer));
+	assert_body(&f->poll, STR("hellohello"));
+
+	buf_puts(&packed, "more");
+	buf_clear(&answer);
+	write_answer(&(struct shape){ .gzip = true }, &packed, &answer);
+	exchange(f, false, buf_view(&answer));
+	snprintf(text, sizeof(text),
+	    "answer from 127.0.0.1:%u: Error while processing content unencoding: incorrect header "
+	    "check",
+	    (unsigned)f->port);
+	assert_failed(&f->poll, text);
+	buf_fini(&body);
+	buf_fini(&packed);
+	buf_fini(&answer);
+}
+
+static void
+empty_body_ends_in_nul_or_in_an_error(void **state)
+{
+	struct fixture *f = *state;
+	const struct str empty = STR("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+
+	exchange(f, true, empty);
+	assert_body(&f->poll, STR_EMPTY);
+	buf_fini(&f->poll.body);
+	fault_malloc(1);
+	exchange(f, false, empty);
+	assert_true(fault_happened());
+	fault_malloc(0);
+	assert_failed(&f->poll, "out of memory");
+}
+
+static void
+address_that_can_not_be_is_an_error(void **state)
+{
+	struct fixture *f = *state;
+
+	http_target_free(f->target);
+	f->target = target_new(f, "255.255.255.255", f->port);
+	start(f, false);
+	assert_int_equal(f->poll.done, 0);
+	wait_done(f, &f->poll);
+	assert_true(f->poll.failed && f->poll.connected == 0);
+	assert_int_equal(f->poll.err.code, ERR_IO);
+	assert_ptr_equal(strstr(f->poll.err.text, "connect to 255.255.255.255:"), f->poll.err.text);
+}
+
+static void
 coding_not_asked_for_is_an_error(void **state)
 {
 	struct fixture *f = *state;
@@ -707,6 +770,34 @@ kept_connection_that_is_reset_at_the_next_request_costs_none(void **state)
 	wait_done(f, &f->poll);
 	assert_int_equal(f->poll.connected, 1);
 	assert_body(&f->poll, STR("hi"));
+}
+
+/* The loop has had no turn since, so that it is the request's sending that fails. */
+static void
+kept_connection_that_was_reset_costs_none(void **state)
+{
+	struct fixture *f = *state;
+
+	exchange(f, true, STR(HI));
+	peer_reset(f);
+	start(f, false);
+	assert_int_equal(f->poll.done, 0);
+	peer_accept(f);
+	peer_read(f);
+	peer_send(f, STR(HI));
+	wait_done(f, &f->poll);
+	assert_int_equal(f->poll.connected, 1);
+	assert_body(&f->poll, STR("hi"));
+
+	/* No memory for another connection. */
+	peer_reset(f);
+	fault_malloc(1);
+	start(f, false);
+	assert_true(fault_happened());
+	fault_malloc(0);
+	assert_int_equal(f->poll.done, 0);
+	wait_done(f, &f->poll);
+	assert_failed(&f->poll, "out of memory");
 }
 
 static void
@@ -1123,6 +1214,9 @@ main(void)
 		TEST(answers_of_any_shape_come_whole_over_one_connection),
 		TEST(large_body_goes_to_memory_of_its_size),
 		TEST(gzip_that_ends_too_soon_is_an_error),
+		TEST(gzip_may_have_members_but_nothing_else),
+		TEST(empty_body_ends_in_nul_or_in_an_error),
+		TEST(address_that_can_not_be_is_an_error),
 		TEST(coding_not_asked_for_is_an_error),
 		TEST(redirect_to_a_path_is_told_with_its_host),
 		TEST(held_answer_stays_in_the_socket),
@@ -1130,6 +1224,7 @@ main(void)
 		TEST(failures_are_told_though_held),
 		TEST(held_request_can_be_cancelled),
 		TEST(kept_connection_that_is_reset_at_the_next_request_costs_none),
+		TEST(kept_connection_that_was_reset_costs_none),
 		TEST(request_is_asked_again_only_once),
 		TEST(request_half_answered_is_not_asked_again),
 		TEST(what_comes_unasked_ends_the_connection),
