@@ -285,16 +285,14 @@ forget_head(struct http_answer *a)
 static enum http_answer_step
 end_head(struct http_answer *a)
 {
-	bool empty = a->status == 101 || a->status == 204 || a->status == 304;
-
-	if (a->status < 200 && a->status != 101) {
+	if (a->status == 101)
+		return refuse(a, "Another protocol was not asked for");
+	if (a->status < 200) {
 		forget_head(a);
 		return HTTP_ANSWER_MORE;
 	}
 	a->keep_alive = a->old ? a->says_keep_alive && !a->says_close : !a->says_close;
-	if (a->status == 101)
-		a->keep_alive = false;
-	if (empty) {
+	if (a->status == 204 || a->status == 304) {
 		a->state = ANSWER_DONE;
 	} else if (a->chunked) {
 		if (a->other_transfer)

@@ -9,16 +9,12 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#include "base/clock.h"
-#include "base/hash.h"
-#include "sources/http_answer_priv.h"
+#include "sources/http_conn_priv.h"
 #include "sources/http_gzip_priv.h"
 #include "sources/http_priv.h"
 
@@ -34,35 +30,7 @@
  */
 #define HELD_EVENTS_MAX 4
 
-#define BUCKETS        1024 /* 10,000 connections are ten to a bucket */
-#define IDLE_GZIPS_MAX 16   /* of 40 kB each */
-
-struct conn_list {
-	struct http_conn *first, *last;
-};
-
-struct http_conn {
-	struct loop_fd fd;
-	struct http_plain *pool;
-	struct http_conn *prev, *next; /* idle ones: unused longer, unused shorter */
-	struct http_conn *chain;       /* of its bucket */
-	struct http_target *target;    /* that keeps it, or whose request it serves */
-	struct http_request *request;  /* NULL: idle */
-	int64_t idle_ns;               /* since then */
-	struct net_addr addr;
-	uint16_t port;
-	bool connecting;
-	bool reused; /* it has served another request before this */
-	unsigned char held_events;
-
-	/* The request under way. */
-	size_t sent;
-	uint64_t wire_bytes;    /* of the answer, read so far */
-	uint64_t content_bytes; /* of these, content before decompression */
-	size_t lead_bytes;      /* before the content; 0: none has come */
-	struct http_gzip *gzip; /* NULL: not compressed */
-	struct http_answer answer;
-};
+#define IDLE_GZIPS_MAX 16 /* of 40 kB each */
 
 /* What one read brought, in this order. */
 struct input {
@@ -70,212 +38,25 @@ struct input {
 };
 
 struct http_plain {
-	struct http_client *client;
-	struct conn_list idle;   /* unused longest first */
-	struct loop_timer sweep; /* set while there are idle ones */
+	struct http_conns conns;
 	struct http_gzip *gzips[IDLE_GZIPS_MAX];
 	unsigned gzip_count;
 	/* During a read: the owner's buffer holds input that is yet to be looked at. */
 	bool input_in_body;
-	struct buf aside;                   /* such a buffer, when its place is needed */
-	struct http_conn *buckets[BUCKETS]; /* all connections, by address and port */
+	struct buf aside; /* such a buffer, when its place is needed */
 	char shared[SHARED_BYTES];
 };
 
-/* Connections. */
-
-static struct http_conn **
-bucket_of(struct http_plain *pool, const struct net_addr *addr, uint16_t port)
+static struct http_plain *
+pool_of(const struct http_conn *c)
 {
-	size_t len = addr->family == AF_INET ? 4 : 16;
-	uint64_t hash = hash_bytes((struct str){ (const char *)addr->bytes, len });
-
-	return &pool->buckets[hash_mix(hash, port) % BUCKETS];
+	return CONTAINER_OF(c->conns, struct http_plain, conns);
 }
 
-static void
-idle_append(struct http_conn *c)
+static struct loop *
+loop_of(const struct http_conn *c)
 {
-	struct conn_list *idle = &c->pool->idle;
-
-	c->next = NULL;
-	c->prev = idle->last;
-	if (idle->last == NULL)
-		idle->first = c;
-	else
-		idle->last->next = c;
-	idle->last = c;
-}
-
-static void
-idle_remove(struct http_conn *c)
-{
-	struct conn_list *idle = &c->pool->idle;
-
-	if (c->prev == NULL)
-		idle->first = c->next;
-	else
-		c->prev->next = c->next;
-	if (c->next == NULL)
-		idle->last = c->prev;
-	else
-		c->next->prev = c->prev;
-}
-
-/* Of an idle one, or one without request. */
-static void
-conn_close(struct http_conn *c)
-{
-	struct http_conn **link = bucket_of(c->pool, &c->addr, c->port);
-
-	while (*link != c)
-		link = &(*link)->chain;
-	*link = c->chain;
-	if (c->target->conn == c) {
-		c->target->conn = NULL;
-		idle_remove(c);
-	}
-	loop_fd_del(c->pool->client->loop, &c->fd);
-	http_socket_close(c->fd.fd);
-	free(c);
-}
-
-bool
-http_plain_close_idle(struct http_plain *pool)
-{
-	if (pool->idle.first == NULL)
-		return false;
-	conn_close(pool->idle.first);
-	return true;
-}
-
-static void
-on_sweep(struct loop_timer *timer)
-{
-	struct http_plain *pool = CONTAINER_OF(timer, struct http_plain, sweep);
-	struct loop *loop = pool->client->loop;
-	int64_t keep_ns = (int64_t)pool->client->keep_alive_s * NS_PER_S;
-
-	while (pool->idle.first != NULL && pool->idle.first->idle_ns + keep_ns <= loop_now_ns(loop))
-		conn_close(pool->idle.first);
-	if (pool->idle.first != NULL)
-		loop_timer_set(loop, timer, pool->idle.first->idle_ns + keep_ns);
-}
-
-/* Keeps it for its target, as a rule: one target keeps one connection, to where it is now. */
-static void
-conn_keep(struct http_conn *c)
-{
-	struct http_plain *pool = c->pool;
-	struct loop *loop = pool->client->loop;
-
-	if (!net_addr_equal(&c->addr, &c->target->addr)) {
-		conn_close(c);
-		return;
-	}
-	if (c->target->conn != NULL)
-		conn_close(c->target->conn);
-	c->target->conn = c;
-	c->reused = true;
-	c->idle_ns = loop_now_ns(loop);
-	idle_append(c);
-	if (!pool->sweep.set)
-		loop_timer_set(loop, &pool->sweep,
-		    c->idle_ns + (int64_t)pool->client->keep_alive_s * NS_PER_S);
-	if (http_sockets_too_many())
-		conn_close(pool->idle.first);
-}
-
-/* A kept connection to where the target is, its own or another's; NULL: none. */
-static struct http_conn *
-conn_take(struct http_target *target, const struct net_addr *addr)
-{
-	struct http_plain *pool = target->client->plain;
-	struct http_conn *c = target->conn;
-
-	if (c == NULL) {
-		c = *bucket_of(pool, addr, target->port);
-		while (c != NULL && (c->request != NULL || c->port != target->port ||
-		                        !net_addr_equal(&c->addr, addr)))
-			c = c->chain;
-		if (c == NULL)
-			return NULL;
-	}
-	idle_remove(c);
-	c->target->conn = NULL;
-	c->target = target;
-	return c;
-}
-
-static void on_fd(struct loop_fd *fd, unsigned events);
-
-/* Starts to connect; what connect said: 0, EINPROGRESS or another errno. */
-static int
-start_connect(int fd, const struct net_addr *addr, uint16_t port)
-{
-	union {
-		struct sockaddr any;
-		struct sockaddr_in v4;
-		struct sockaddr_in6 v6;
-	} to = { .any = { .sa_family = addr->family } };
-	const int on = 1;
-	socklen_t len;
-
-	/* A request is sent whole, so there is nothing for Nagle to collect. */
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (addr->family == AF_INET) {
-		to.v4.sin_port = htons(port);
-		memcpy(&to.v4.sin_addr, addr->bytes, 4);
-		len = sizeof(to.v4);
-	} else {
-		to.v6.sin6_port = htons(port);
-		memcpy(&to.v6.sin6_addr, addr->bytes, 16);
-		len = sizeof(to.v6);
-	}
-	return connect(fd, &to.any, len) == 0 ? 0 : errno;
-}
-
-/* A new connection, on its way to addr; NULL with err. */
-static struct http_conn *
-conn_open(struct http_target *target, const struct net_addr *addr, struct err *err)
-{
-	struct http_plain *pool = target->client->plain;
-	struct http_conn *c = calloc(1, sizeof(*c)), **bucket;
-	char where[HTTP_WHERE_BYTES];
-	int errnum;
-
-	if (c == NULL) {
-		err_nomem(err);
-		return NULL;
-	}
-	http_where_text(addr, target->port, where);
-	c->pool = pool;
-	c->target = target;
-	c->addr = *addr;
-	c->port = target->port;
-	c->fd.fn = on_fd;
-	c->fd.fd = http_socket_open(
-	    target->client, addr->family, SOCK_STREAM | SOCK_NONBLOCK, 0, where, err);
-	if (c->fd.fd < 0)
-		goto failed;
-	errnum = start_connect(c->fd.fd, addr, target->port);
-	c->connecting = errnum == EINPROGRESS;
-	if (errnum != 0 && !c->connecting) {
-		http_err_of_connect(err, errnum, where);
-		goto failed;
-	}
-	if (loop_fd_add(pool->client->loop, &c->fd, c->connecting ? LOOP_WRITE : LOOP_READ, err) !=
-	    0)
-		goto failed;
-	bucket = bucket_of(pool, addr, target->port);
-	c->chain = *bucket;
-	*bucket = c;
-	return c;
-failed:
-	if (c->fd.fd >= 0)
-		http_socket_close(c->fd.fd);
-	free(c);
-	return NULL;
+	return c->conns->client->loop;
 }
 
 /* Requests and their connections. */
@@ -320,13 +101,13 @@ detach(struct http_conn *c, bool keep)
 	c->request->conn = NULL;
 	c->request = NULL;
 	http_answer_fini(&c->answer);
-	buf_fini(&c->pool->aside);
-	gzip_put(c->pool, c->gzip);
+	buf_fini(&pool_of(c)->aside);
+	gzip_put(pool_of(c), c->gzip);
 	c->gzip = NULL;
 	if (keep)
-		conn_keep(c);
+		http_conn_keep(c);
 	else
-		conn_close(c);
+		http_conn_close(c);
 }
 
 /* Last calls of an event's function: the owner may act. */
@@ -423,6 +204,7 @@ fail_too_large(struct http_conn *c)
 }
 
 static void start(struct http_request *req, struct http_conn *c);
+static void on_fd(struct loop_fd *fd, unsigned events);
 
 /*
  * The peer may close a kept connection while a request is on its way to it. What it has not begun
@@ -432,13 +214,14 @@ static bool
 ask_again(struct http_conn *c)
 {
 	struct http_request *req = c->request;
+	struct http_plain *pool = pool_of(c);
 	struct net_addr addr = c->addr;
 	struct err err;
 
 	if (!c->reused || c->wire_bytes > 0)
 		return false;
 	detach(c, false);
-	c = conn_open(req->target, &addr, &err);
+	c = http_conn_open(&pool->conns, req->target, &addr, on_fd, &err);
 	if (c == NULL)
 		http_settle(req, &err);
 	else
@@ -509,7 +292,7 @@ static void
 send_request(struct http_conn *c)
 {
 	const struct buf *head = &c->target->head;
-	struct loop *loop = c->pool->client->loop;
+	struct loop *loop = loop_of(c);
 	ssize_t n = send(c->fd.fd, head->p + c->sent, head->len - c->sent, MSG_NOSIGNAL);
 
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
@@ -562,11 +345,11 @@ put_input_aside(struct http_conn *c)
 {
 	struct buf *body = c->request->body;
 
-	assert(c->pool->aside.p == NULL);
-	c->pool->aside = *body;
-	c->pool->aside.len = 0;
+	assert(pool_of(c)->aside.p == NULL);
+	pool_of(c)->aside = *body;
+	pool_of(c)->aside.len = 0;
 	buf_init(body, c->request->max_bytes);
-	c->pool->input_in_body = false;
+	pool_of(c)->input_in_body = false;
 }
 
 /* False: the request has ended. */
@@ -586,7 +369,7 @@ take_head(struct http_conn *c)
 	case HTTP_CODING_NONE:
 		return true;
 	case HTTP_CODING_GZIP:
-		c->gzip = gzip_take(c->pool);
+		c->gzip = gzip_take(pool_of(c));
 		if (c->gzip != NULL)
 			return true;
 		fail_nomem(c);
@@ -605,7 +388,7 @@ take_gzip(struct http_conn *c, struct str data)
 	struct http_request *req = c->request;
 	struct err err;
 
-	if (c->pool->input_in_body)
+	if (pool_of(c)->input_in_body)
 		put_input_aside(c);
 	switch (http_gzip_inflate(c->gzip, data, req->body, req->max_bytes)) {
 	case HTTP_GZIP_OK:
@@ -646,14 +429,14 @@ take_data(struct http_conn *c, struct str data, bool in_body)
 	}
 	if (c->gzip != NULL)
 		return take_gzip(c, data);
-	if (in_body && c->pool->input_in_body) {
+	if (in_body && pool_of(c)->input_in_body) {
 		/* It can only have moved towards the front, past heads of chunks. */
 		if (data.p != body->p + body->len)
 			memmove(body->p + body->len, data.p, data.len);
 		body->len += data.len;
 		return true;
 	}
-	if (c->pool->input_in_body)
+	if (pool_of(c)->input_in_body)
 		put_input_aside(c);
 	if (!http_body_reserve(req, data.len)) {
 		fail_nomem(c);
@@ -747,7 +530,7 @@ make_room(struct http_conn *c, size_t lead, size_t *room)
 static ssize_t
 read_input(struct http_conn *c, struct input *in)
 {
-	struct http_plain *pool = c->pool;
+	struct http_plain *pool = pool_of(c);
 	struct buf *body = c->request->body;
 	size_t lead = lead_expected(c), room, left;
 	struct iovec parts[3];
@@ -776,7 +559,7 @@ read_input(struct http_conn *c, struct input *in)
 static bool
 take_all_input(struct http_conn *c, const struct input *in)
 {
-	struct http_plain *pool = c->pool;
+	struct http_plain *pool = pool_of(c);
 	bool more = in->rest.len > 0;
 
 	pool->input_in_body = in->body.len > 0;
@@ -830,13 +613,13 @@ may_be_good(struct str in)
 static void
 look_at_held(struct http_conn *c)
 {
-	char *shared = c->pool->shared;
+	char *shared = pool_of(c)->shared;
 	ssize_t n = recv(c->fd.fd, shared, SHARED_BYTES, MSG_PEEK);
 
 	if (n < 0 && errno != EAGAIN && errno != EINTR)
 		fail_broken(c, errno); /* the error is told only once */
 	else if (n > 0 && may_be_good((struct str){ shared, (size_t)n }))
-		loop_fd_del(c->pool->client->loop, &c->fd);
+		loop_fd_del(loop_of(c), &c->fd);
 	else
 		read_answer(c);
 }
@@ -859,7 +642,7 @@ on_fd(struct loop_fd *fd, unsigned events)
 	struct http_conn *c = CONTAINER_OF(fd, struct http_conn, fd);
 
 	if (c->request == NULL) {
-		conn_close(c); /* closed by the peer, or it sends what nobody asked for */
+		http_conn_close(c); /* closed by the peer, or it sends what nobody asked for */
 	} else if (c->connecting) {
 		end_connect(c);
 	} else if ((events & (LOOP_READ | LOOP_ERROR)) != 0) {
@@ -871,6 +654,12 @@ on_fd(struct loop_fd *fd, unsigned events)
 
 /* The client's side. */
 
+bool
+http_plain_close_idle(struct http_plain *pool)
+{
+	return http_conns_close_idle(&pool->conns);
+}
+
 struct http_plain *
 http_plain_new(struct http_client *client, struct err *err)
 {
@@ -880,8 +669,7 @@ http_plain_new(struct http_client *client, struct err *err)
 		err_nomem(err);
 		return NULL;
 	}
-	pool->client = client;
-	pool->sweep.fn = on_sweep;
+	http_conns_init(&pool->conns, client);
 	return pool;
 }
 
@@ -890,8 +678,7 @@ http_plain_free(struct http_plain *pool)
 {
 	if (pool == NULL)
 		return;
-	assert(pool->idle.first == NULL);
-	loop_timer_clear(pool->client->loop, &pool->sweep);
+	http_conns_fini(&pool->conns);
 	while (pool->gzip_count > 0)
 		http_gzip_free(pool->gzips[--pool->gzip_count]);
 	free(pool);
@@ -908,17 +695,18 @@ static void
 drop_kept(struct http_target *target)
 {
 	if (target->conn != NULL)
-		conn_close(target->conn);
+		http_conn_close(target->conn);
 }
 
 static void
 begin(struct http_request *req, const struct net_addr *addr)
 {
-	struct http_conn *c = conn_take(req->target, addr);
+	struct http_plain *pool = req->target->client->plain;
+	struct http_conn *c = http_conn_take(&pool->conns, req->target, addr);
 	struct err err;
 
 	if (c == NULL)
-		c = conn_open(req->target, addr, &err);
+		c = http_conn_open(&pool->conns, req->target, addr, on_fd, &err);
 	if (c == NULL)
 		http_settle(req, &err);
 	else
@@ -933,7 +721,7 @@ proceed(struct http_request *req)
 
 	if (c == NULL || c->fd.added)
 		return;
-	if (loop_fd_add(c->pool->client->loop, &c->fd, LOOP_READ, &err) == 0)
+	if (loop_fd_add(loop_of(c), &c->fd, LOOP_READ, &err) == 0)
 		return;
 	detach(c, false);
 	http_settle(req, &err);

@@ -49,7 +49,7 @@ feed(struct outcome *o, const uint8_t *bytes, size_t len)
 		else if (step != HTTP_ANSWER_HEAD)
 			o->end = step;
 		else
-			assert(o->answer.status >= 200 || o->answer.status == 101);
+			assert(o->answer.status >= 200);
 	}
 	o->left += in.len;
 	free(copy);

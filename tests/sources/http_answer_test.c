@@ -129,7 +129,6 @@ static const struct {
 	{ "HTTP/1.1 103 Early Hints\r\nContent-Length: 9\r\nConnection: close\r\nContent-Encoding: "
 	  "gzip\r\n\r\n" OK "Content-Length: 2\r\n\r\nhi",
 	    false, 200, "hi", true, 0 },
-	{ "HTTP/1.1 101 Switching Protocols\r\n\r\nhi", false, 101, "", false, 2 },
 	/* No content, whatever the head says. */
 	{ "HTTP/1.1 204 No Content\r\n\r\n", false, 204, "", true, 0 },
 	{ "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", false, 304, "", true, 0 },
@@ -226,6 +225,7 @@ static const struct {
 	{ "HTTP/1.1  200 OK\r\n", "Malformed status line" },
 	{ "HTTP/1.1 020 OK\r\n", "Malformed status line" },
 	{ "HTTP/1.1 -20 OK\r\n", "Malformed status line" },
+	{ "HTTP/1.1 101 Switching Protocols\r\n\r\nhi", "Another protocol was not asked for" },
 	{ OK "no header\r\n", "Header without colon" },
 	{ OK ": x\r\n", "Malformed header name" },
 	{ OK "Content-Length : 5\r\n", "Malformed header name" },
