@@ -37,15 +37,17 @@ struct hole {
 	uint32_t at;
 };
 
+/* What is compared at each poll comes first, as one heap block with holes and fixed bytes. */
 struct skeleton {
 	const struct hole *holes;
 	size_t hole_count;
 	const char *fixed; /* all fixed bytes; behind the last hole stand what gaps leave of them */
 	size_t fixed_len;
+	const struct metric_desc *desc; /* text, tags and limits are the skeleton's own */
 	int64_t group;
-	size_t refs;             /* of layouts; table's lock */
-	size_t bytes;            /* of the heap block */
-	struct metric_desc desc; /* text, tags and limits are the skeleton's own */
+	enum kind kind; /* desc's */
+	size_t refs;    /* of layouts; table's lock */
+	size_t bytes;   /* of the heap block */
 };
 
 struct layout {

@@ -5,7 +5,6 @@
 #include "sources/tricorder_layouts.h"
 
 #include <assert.h>
-#include <stdalign.h>
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -183,61 +182,64 @@ put_text(char **to, struct str s)
 }
 
 static size_t
-desc_text_bytes(const struct metric_desc *d)
+desc_bytes(const struct metric_desc *d)
 {
-	size_t n = d->path.len + d->description.len + d->unit.len;
+	size_t n = sizeof(*d) + d->tag_count * sizeof(*d->tags) +
+	           d->limit_count * sizeof(*d->limits) + d->path.len + d->description.len +
+	           d->unit.len;
 
 	for (size_t i = 0; i < d->tag_count; i++)
 		n += d->tags[i].key.len + d->tags[i].value.len;
 	return n;
 }
 
-/* A copy whose tags and limits are those given, and whose text is put to text. */
-static struct metric_desc
-desc_copy(const struct metric_desc *d, struct tag *tags, double *limits, char *text)
+/* Copies d to *copy; tags, limits and text go behind it. */
+static void
+desc_copy(struct metric_desc *copy, const struct metric_desc *d)
 {
-	struct metric_desc copy = *d;
+	struct tag *tags = (struct tag *)(void *)(copy + 1);
+	double *limits = (double *)(void *)(tags + d->tag_count);
+	char *text = (char *)(limits + d->limit_count);
 
-	copy.path = put_text(&text, d->path);
-	copy.description = put_text(&text, d->description);
-	copy.unit = put_text(&text, d->unit);
+	*copy = *d;
+	copy->path = put_text(&text, d->path);
+	copy->description = put_text(&text, d->description);
+	copy->unit = put_text(&text, d->unit);
 	for (size_t i = 0; i < d->tag_count; i++) {
 		tags[i].key = put_text(&text, d->tags[i].key);
 		tags[i].value = put_text(&text, d->tags[i].value);
 	}
 	for (size_t i = 0; i < d->limit_count; i++)
 		limits[i] = d->limits[i];
-	copy.tags = tags;
-	copy.limits = limits;
-	return copy;
+	copy->tags = tags;
+	copy->limits = limits;
 }
 
-/* One block: what is compared at each poll comes first, what needs no alignment last. */
+/* What is compared at each poll comes first. */
 static struct skeleton *
 skeleton_new(const struct draft *draft, const char *bytes, const struct metric_desc *d)
 {
 	size_t holes_bytes = draft->hole_count * sizeof(struct hole);
 	size_t key_bytes = (holes_bytes + draft->fixed_len + 7) & ~(size_t)7;
-	size_t size = sizeof(struct skeleton) + key_bytes + d->tag_count * sizeof(struct tag) +
-	              d->limit_count * sizeof(double) + desc_text_bytes(d);
+	size_t size = sizeof(struct skeleton) + key_bytes + desc_bytes(d);
 	struct skeleton *s = malloc(size);
-	struct tag *tags;
-	double *limits;
+	struct metric_desc *desc;
 	char *key;
 
 	if (s == NULL)
 		return NULL;
 	key = (char *)(s + 1);
-	tags = (struct tag *)(void *)(key + key_bytes);
-	limits = (double *)(void *)(tags + d->tag_count);
+	desc = (struct metric_desc *)(void *)(key + key_bytes);
 	memcpy(key, bytes, holes_bytes + draft->fixed_len);
+	desc_copy(desc, d);
 	*s = (struct skeleton){
 		.holes = (const struct hole *)(void *)key,
 		.hole_count = draft->hole_count,
 		.fixed = key + holes_bytes,
 		.fixed_len = draft->fixed_len,
+		.desc = desc,
+		.kind = desc->kind,
 		.bytes = size,
-		.desc = desc_copy(d, tags, limits, (char *)(limits + d->limit_count)),
 	};
 	return s;
 }
@@ -393,7 +395,7 @@ add_arrays(struct tricorder_layouts *table, struct layout *l)
 		return;
 	}
 	for (size_t i = 0; i < l->shared.len; i++) {
-		l->desc[i] = l->skeletons[i]->desc;
+		l->desc[i] = *l->skeletons[i]->desc;
 		l->group[i] = l->skeletons[i]->group;
 	}
 	l->bytes += bytes;

@@ -38,7 +38,8 @@ add_token(struct learner *l, enum hole_type type, size_t at, const struct scan_t
 
 /*
  * Reads a key and its value: which of keys[] it is, n if none of them. -1 if it is given twice
- * (which of them counts is not for us to say) or written with escapes.
+ * (which of them counts is not for us to say) or written with escapes. Until the last key is read,
+ * a value may be one that does not count, hence of any type.
  */
 static int
 learn_key(struct scan *in, const struct str *keys, size_t n, unsigned *seen, size_t *out,
@@ -74,6 +75,8 @@ learn_range(struct learner *l, struct scan *ranges, size_t i)
 	struct scan in;
 	int step;
 
+	if (*ranges->p != '{')
+		return -1;
 	scan_enter(&in, ranges);
 	while ((step = scan_next(&in)) > 0) {
 		struct scan_token value;
@@ -91,8 +94,11 @@ learn_range(struct learner *l, struct scan *ranges, size_t i)
 static int
 learn_ranges(struct learner *l, const struct scan_token *t)
 {
-	struct scan in = inside(l, t);
+	struct scan in;
 
+	if (t->type != SCAN_ARRAY)
+		return -1;
+	in = inside(l, t);
 	for (size_t i = 0; i < t->count; i++) {
 		if (scan_next(&in) != 1 || learn_range(l, &in, i) != 0)
 			return -1;
@@ -112,10 +118,13 @@ learn_dist(struct learner *l, const struct scan_token *t)
 		[COUNT] = offsetof(struct dist, count), /* the sum of the buckets replaces it */
 		[GENERATION] = offsetof(struct dist, generation),
 	};
-	struct scan in = inside(l, t);
 	unsigned seen = 0;
+	struct scan in;
 	int step;
 
+	if (t->type != SCAN_OBJECT)
+		return -1;
+	in = inside(l, t);
 	while ((step = scan_next(&in)) > 0) {
 		struct scan_token value;
 		size_t key;

@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "base/clock.h"
 #include "messages/number.h"
 
 /* A whole number of up to 2^53 is a double as it is. */
@@ -14,6 +15,8 @@
 #define SAFE_DIGITS 19
 /* Seconds whose nanoseconds surely fit an int64_t. */
 #define SAFE_SECONDS UINT64_C(9000000000)
+/* Of a skeleton, what most have: head, holes and fixed bytes. */
+#define FETCHED_BYTES 320
 
 static const uint64_t powers_of_ten[SAFE_DIGITS + 1] = { 1, 10, 100, 1000, 10000, 100000, 1000000,
 	10000000, 100000000, 1000000000, 10000000000, 100000000000, 1000000000000, 10000000000000,
@@ -23,8 +26,7 @@ static const uint64_t powers_of_ten[SAFE_DIGITS + 1] = { 1, 10, 100, 1000, 10000
 struct matcher {
 	struct parser *p;
 	const struct layout *layout;
-	char *at; /* what comes next in the document */
-	const char *end;
+	const char *end; /* of the document */
 	struct value *values;
 	int64_t *ts;
 	int64_t *group_ts;  /* by slot; TS_NONE = none yet */
@@ -35,19 +37,27 @@ struct matcher {
 	struct scan_token pending; /* its value, if only the parser can read it */
 };
 
-/* Sixteen bytes are compared at once, without a branch each. */
-struct pair {
-	uint64_t a, b;
-};
+/*
+ * Whoever reads something at `at` gives the place behind it, or NULL if the metric does not match.
+ */
 
-static inline uint64_t
+/* Sixteen bytes, which the compiler compares at once. */
+typedef uint64_t wide __attribute__((vector_size(16)));
+
+static inline wide
 differ16(const char *a, const char *b)
 {
-	struct pair x, y;
+	wide x, y;
 
 	memcpy(&x, a, sizeof(x));
 	memcpy(&y, b, sizeof(y));
-	return (x.a ^ y.a) | (x.b ^ y.b);
+	return x ^ y;
+}
+
+static inline bool
+is_zero(wide w)
+{
+	return (w[0] | w[1]) == 0;
 }
 
 static inline uint64_t
@@ -64,7 +74,7 @@ differ8(const char *a, const char *b)
 static inline bool
 same_bytes(const char *a, const char *b, size_t n)
 {
-	uint64_t differ = 0;
+	wide differ = { 0, 0 };
 
 	if (n < 8) {
 		while (n > 0 && a[n - 1] == b[n - 1])
@@ -73,17 +83,15 @@ same_bytes(const char *a, const char *b, size_t n)
 	}
 	if (n < 16)
 		return (differ8(a, b) | differ8(a + n - 8, b + n - 8)) == 0;
-	for (; n > 64; a += 64, b += 64, n -= 64) {
-		differ = differ16(a, b) | differ16(a + 16, b + 16) | differ16(a + 32, b + 32) |
-		         differ16(a + 48, b + 48);
-		if (differ != 0)
-			return false;
-	}
-	if (n < 16) /* at least 64 bytes were compared before */
-		return differ16(a + n - 16, b + n - 16) == 0;
-	for (size_t i = 0; i + 16 < n; i += 16)
-		differ |= differ16(a + i, b + i);
-	return (differ | differ16(a + n - 16, b + n - 16)) == 0;
+	for (; n > 64; a += 64, b += 64, n -= 64)
+		differ |= differ16(a, b) | differ16(a + 16, b + 16) | differ16(a + 32, b + 32) |
+		          differ16(a + 48, b + 48);
+	if (n > 32) /* some of the bytes twice */
+		differ |=
+		    differ16(a, b) | differ16(a + 16, b + 16) | differ16(a + n - 32, b + n - 32);
+	else if (n > 16)
+		differ |= differ16(a, b);
+	return is_zero(differ | differ16(a + n - 16, b + n - 16));
 }
 
 /* The digits among the eight bytes at p, up to the first other byte, and their value. */
@@ -134,261 +142,254 @@ read_digits(const char *p, const char *end, uint64_t *value)
 	return 16 + k;
 }
 
-static bool
-read_magnitude(struct matcher *m, uint64_t *out)
+static inline char *
+read_magnitude(const struct matcher *m, char *at, uint64_t *out)
 {
-	char *p = m->at;
-	size_t n = read_digits(p, m->end, out);
+	size_t n = read_digits(at, m->end, out);
 
-	if (n == 0 || (n > 1 && *p == '0'))
-		return false;
+	if (n == 0 || (n > 1 && *at == '0'))
+		return NULL;
 	if (n > SAFE_DIGITS) {
-		while (p[n] >= '0' && p[n] <= '9')
+		while (at[n] >= '0' && at[n] <= '9')
 			n++;
-		if (!str_to_u64((struct str){ p, n }, out))
-			return false;
+		if (!str_to_u64((struct str){ at, n }, out))
+			return NULL;
 	}
-	m->at = p + n;
-	return true;
+	return at + n;
 }
 
-static bool
-read_int(struct matcher *m, enum kind kind, int64_t *out)
+static char *
+read_int(const struct matcher *m, char *at, enum kind kind, int64_t *out)
 {
-	bool negative = *m->at == '-';
+	bool negative = *at == '-';
 	uint64_t magnitude;
 
-	m->at += negative;
-	if (!read_magnitude(m, &magnitude) || magnitude > (uint64_t)INT64_MAX + negative)
-		return false;
+	at = read_magnitude(m, at + negative, &magnitude);
+	if (at == NULL || magnitude > (uint64_t)INT64_MAX + negative)
+		return NULL;
 	*out = (int64_t)(negative ? 0 - magnitude : magnitude);
-	return kind == KIND_INT64 || kind_int_fits(kind, *out);
+	return kind == KIND_INT64 || kind_int_fits(kind, *out) ? at : NULL;
 }
 
-static bool
-read_uint(struct matcher *m, enum kind kind, uint64_t *out)
+static char *
+read_uint(const struct matcher *m, char *at, enum kind kind, uint64_t *out)
 {
-	return read_magnitude(m, out) && (kind == KIND_UINT64 || kind_uint_fits(kind, *out));
+	at = read_magnitude(m, at, out);
+	return at != NULL && (kind == KIND_UINT64 || kind_uint_fits(kind, *out)) ? at : NULL;
 }
 
 /* What may be a number, for those who know better. */
 static struct str
-number_text(struct matcher *m)
+number_text(const char *at)
 {
-	char *start = m->at, *p = start;
+	const char *p = at;
 
 	while ((*p >= '0' && *p <= '9') || *p == '.' || *p == '-' || *p == '+' || *p == 'e' ||
 	       *p == 'E')
 		p++;
-	m->at = p;
-	return (struct str){ start, (size_t)(p - start) };
+	return (struct str){ at, (size_t)(p - at) };
 }
 
 /* Numbers without an exponent that are one division of exact numbers, hence rounded once. */
-static inline bool
-read_short_f64(struct matcher *m, double *out)
+static inline char *
+read_short_f64(const struct matcher *m, char *at, double *out)
 {
-	bool negative = *m->at == '-';
-	char *p = m->at + negative;
+	bool negative = *at == '-';
 	uint64_t mantissa, fraction;
-	size_t n = read_digits(p, m->end, &mantissa), k = 0;
+	size_t n, k = 0;
 	double magnitude;
 
-	if (n == 0 || n > SAFE_DIGITS || (n > 1 && *p == '0'))
-		return false;
-	p += n;
-	if (*p == '.') {
-		k = read_digits(p + 1, m->end, &fraction);
+	at += negative;
+	n = read_digits(at, m->end, &mantissa);
+	if (n == 0 || n > SAFE_DIGITS || (n > 1 && *at == '0'))
+		return NULL;
+	at += n;
+	if (*at == '.') {
+		k = read_digits(at + 1, m->end, &fraction);
 		if (k == 0 || n + k > SAFE_DIGITS)
-			return false;
+			return NULL;
 		mantissa = mantissa * powers_of_ten[k] + fraction;
-		p += 1 + k;
+		at += 1 + k;
 	}
-	if (mantissa > EXACT_WHOLE || *p == 'e' || *p == 'E')
-		return false;
+	if (mantissa > EXACT_WHOLE || *at == 'e' || *at == 'E')
+		return NULL;
 	magnitude = (double)mantissa;
 	if (k > 0)
 		magnitude /= (double)powers_of_ten[k];
 	*out = negative ? -magnitude : magnitude;
-	m->at = p;
-	return true;
+	return at;
 }
 
-static bool
-read_f64(struct matcher *m, double *out)
+static char *
+read_f64(const struct matcher *m, char *at, double *out)
 {
-	return read_short_f64(m, out) || (number_parse_f64(number_text(m), out) && isfinite(*out));
+	char *behind = read_short_f64(m, at, out);
+	struct str text;
+
+	if (behind != NULL)
+		return behind;
+	text = number_text(at);
+	return number_parse_f64(text, out) && isfinite(*out) ? at + text.len : NULL;
 }
 
-static bool
-read_f32(struct matcher *m, double *out)
+static char *
+read_f32(char *at, double *out)
 {
+	struct str text = number_text(at);
 	float rounded;
 
-	if (!number_parse_f32(number_text(m), &rounded) || !isfinite(rounded))
-		return false;
+	if (!number_parse_f32(text, &rounded) || !isfinite(rounded))
+		return NULL;
 	*out = (double)rounded;
-	return true;
+	return at + text.len;
 }
 
 /* Up to the quote, which is left. A time has no escapes, so the first quote ends it. */
-static bool
-read_time(struct matcher *m, int64_t per_second, int64_t *out)
+static char *
+read_time(const struct matcher *m, char *at, int64_t per_second, int64_t *out)
 {
-	char *p = m->at;
 	const char *quote;
 	uint64_t whole, fraction;
-	size_t n = read_digits(p, m->end, &whole);
+	size_t n = read_digits(at, m->end, &whole);
 
-	if (per_second == 1 && n > 0 && n <= SAFE_DIGITS && whole <= SAFE_SECONDS && p[n] == '.' &&
-	    read_digits(p + n + 1, m->end, &fraction) == 9 && p[n + 10] == '"') {
-		*out = (int64_t)(whole * 1000000000 + fraction);
-		m->at = p + n + 10;
-		return true;
+	if (per_second == 1 && n > 0 && n <= SAFE_DIGITS && whole <= SAFE_SECONDS && at[n] == '.' &&
+	    read_digits(at + n + 1, m->end, &fraction) == 9) {
+		*out = (int64_t)whole * NS_PER_S + (int64_t)fraction;
+		return at + n + 10;
 	}
-	quote = memchr(p, '"', (size_t)(m->end - p));
+	quote = memchr(at, '"', (size_t)(m->end - at));
 	if (quote == NULL)
-		return false;
-	n = (size_t)(quote - p);
-	m->at = p + n;
-	return number_parse_time((struct str){ p, n }, per_second, out);
+		return NULL;
+	n = (size_t)(quote - at);
+	return number_parse_time((struct str){ at, n }, per_second, out) ? at + n : NULL;
 }
 
 /* Metrics of a group, and mostly all of a document, have the same stamp. */
-static inline bool
-read_stamp(struct matcher *m)
+static inline char *
+read_stamp(struct matcher *m, char *at)
 {
 	struct parser *p = m->p;
 	size_t n = p->stamp.len;
-	char *start = m->at;
+	char *behind;
 
-	if (n > 0 && (size_t)(m->end - start) > n && start[n] == '"' &&
-	    same_bytes(start, p->stamp.p, n)) {
-		m->at += n;
+	if (n > 0 && (size_t)(m->end - at) > n && at[n] == '"' && same_bytes(at, p->stamp.p, n)) {
 		m->stamp_ns = p->stamp_ns;
-		return true;
+		return at + n;
 	}
-	if (*start == '"')
-		return true;
-	if (!read_time(m, 1, &m->stamp_ns))
-		return false;
-	p->stamp = (struct str){ start, (size_t)(m->at - start) };
-	p->stamp_ns = m->stamp_ns;
-	return true;
+	if (*at == '"')
+		return at;
+	behind = read_time(m, at, 1, &m->stamp_ns);
+	if (behind != NULL) {
+		p->stamp = (struct str){ at, (size_t)(behind - at) };
+		p->stamp_ns = m->stamp_ns;
+	}
+	return behind;
 }
 
-static bool
-read_bool(struct matcher *m, bool *out)
+static char *
+read_bool(const struct matcher *m, char *at, bool *out)
 {
-	struct str word = *m->at == 't' ? STR("true") : STR("false");
+	struct str word = *at == 't' ? STR("true") : STR("false");
 
-	if ((size_t)(m->end - m->at) < word.len || memcmp(m->at, word.p, word.len) != 0)
-		return false;
-	*out = *m->at == 't';
-	m->at += word.len;
-	return true;
+	if ((size_t)(m->end - at) < word.len || memcmp(at, word.p, word.len) != 0)
+		return NULL;
+	*out = *at == 't';
+	return at + word.len;
 }
 
-/* A scan within the metric's object. */
+/* A scan that stands within the metric's object. */
 static struct scan
-scan_here(const struct matcher *m)
+scan_at(const struct matcher *m, char *at)
 {
 	struct scan s = m->p->list;
 
-	s.p = m->at;
+	s.p = at;
 	s.depth++;
 	return s;
 }
 
-static bool
-read_string(struct matcher *m, struct str *out)
+static char *
+read_string(struct matcher *m, char *at, struct str *out)
 {
-	struct scan s = scan_here(m);
+	struct scan s = scan_at(m, at - 1); /* the quote */
 	struct scan_token t;
 
-	s.p--; /* the quote */
 	if (scan_string(&s, &t) != 0)
-		return false;
-	m->at = t.p + t.len;
+		return NULL;
+	*out = scan_text(&t);
 	if (t.escaped || t.beyond_ascii)
 		m->pending = t;
-	else
-		*out = scan_text(&t);
-	return true;
+	return t.p + t.len;
 }
 
-static bool
-read_list(struct matcher *m)
+static char *
+read_list(struct matcher *m, char *at)
 {
-	struct scan s = scan_here(m);
+	struct scan s = scan_at(m, at);
 
-	if (scan_value(&s, &m->pending) != 0)
-		return false;
-	m->at = s.p;
-	return true;
+	return scan_value(&s, &m->pending) == 0 ? s.p : NULL;
 }
 
-static bool
-read_bucket(struct matcher *m, size_t at)
+static char *
+read_bucket(struct matcher *m, char *at, size_t i)
 {
-	return read_magnitude(m, &m->counts[at]) &&
-	       !__builtin_add_overflow(m->total, m->counts[at], &m->total);
+	at = read_magnitude(m, at, &m->counts[i]);
+	return at != NULL && !__builtin_add_overflow(m->total, m->counts[i], &m->total) ? at : NULL;
 }
 
-static bool
-read_hole(struct matcher *m, const struct skeleton *s, const struct hole *hole, struct value *out)
+static inline char *
+read_hole(struct matcher *m, const struct skeleton *s, const struct hole *hole, char *at,
+    struct value *out)
 {
 	switch ((enum hole_type)hole->type) {
 	case HOLE_BOOL:
-		return read_bool(m, &out->b);
+		return read_bool(m, at, &out->b);
 	case HOLE_INT:
-		return read_int(m, s->desc.kind, &out->i);
+		return read_int(m, at, s->kind, &out->i);
 	case HOLE_UINT:
-		return read_uint(m, s->desc.kind, &out->u);
+		return read_uint(m, at, s->kind, &out->u);
 	case HOLE_F32:
-		return read_f32(m, &out->f);
+		return read_f32(at, &out->f);
 	case HOLE_F64:
-		return read_f64(m, &out->f);
+		return read_f64(m, at, &out->f);
 	case HOLE_TIME:
-		return read_time(m, unit_per_second(s->desc.unit), &out->i);
+		return read_time(m, at, unit_per_second(s->desc->unit), &out->i);
 	case HOLE_STRING:
-		return read_string(m, &out->s);
+		return read_string(m, at, &out->s);
 	case HOLE_LIST:
-		return read_list(m);
+		return read_list(m, at);
 	case HOLE_STAMP:
-		return read_stamp(m);
+		return read_stamp(m, at);
 	case HOLE_DIST_F64:
-		return read_f64(m, (double *)(void *)((char *)m->dists + hole->at));
+		return read_f64(m, at, (double *)(void *)((char *)m->dists + hole->at));
 	case HOLE_DIST_UINT:
-		return read_magnitude(m, (uint64_t *)(void *)((char *)m->dists + hole->at));
+		return read_magnitude(m, at, (uint64_t *)(void *)((char *)m->dists + hole->at));
 	case HOLE_BUCKET:
-		return read_bucket(m, hole->at);
+		return read_bucket(m, at, hole->at);
 	}
-	return false;
+	return NULL;
 }
 
-static inline bool
-skip_fixed(struct matcher *m, const char *fixed, size_t n)
+static inline char *
+skip_fixed(const struct matcher *m, char *at, const char *fixed, size_t n)
 {
-	if ((size_t)(m->end - m->at) < n || !same_bytes(m->at, fixed, n))
-		return false;
-	m->at += n;
-	return true;
+	return (size_t)(m->end - at) >= n && same_bytes(at, fixed, n) ? at + n : NULL;
 }
 
-static bool
-read_holes(struct matcher *m, const struct skeleton *s, struct value *out)
+static inline char *
+read_metric(struct matcher *m, const struct skeleton *s, char *at, struct value *out)
 {
 	const char *fixed = s->fixed, *end = s->fixed + s->fixed_len;
 
 	for (size_t i = 0; i < s->hole_count; i++) {
 		const struct hole *hole = &s->holes[i];
 
-		if (!skip_fixed(m, fixed, hole->gap) || !read_hole(m, s, hole, out))
-			return false;
+		at = skip_fixed(m, at, fixed, hole->gap);
+		if (at == NULL || (at = read_hole(m, s, hole, at, out)) == NULL)
+			return NULL;
 		fixed += hole->gap;
 	}
-	return skip_fixed(m, fixed, (size_t)(end - fixed));
+	return skip_fixed(m, at, fixed, (size_t)(end - fixed));
 }
 
 static void
@@ -401,7 +402,7 @@ begin_dist(struct matcher *m)
 static void
 end_dist(struct matcher *m, const struct skeleton *s, struct value *out)
 {
-	m->dists->len = s->desc.limit_count + 1;
+	m->dists->len = s->desc->limit_count + 1;
 	m->dists->count = m->total;
 	m->counts += m->dists->len;
 	out->dist = m->dists++;
@@ -422,45 +423,62 @@ take_stamp(struct matcher *m, size_t i)
 	return true;
 }
 
-/* The metric that the list stands at; if it matches, the list stands behind it then. */
-static bool
-match_metric(struct matcher *m, size_t i)
+/* The i-th metric, which stands there if it does. */
+static inline char *
+match_metric(struct matcher *m, size_t i, char *at)
 {
 	const struct skeleton *s = m->layout->skeletons[i];
 	struct value *out = &m->values[i];
 
-	m->at = m->p->list.p;
 	m->stamp_ns = TS_NONE;
-	m->pending.type = SCAN_NOTHING;
-	if (s->desc.kind == KIND_DIST)
+	if (s->kind == KIND_DIST)
 		begin_dist(m);
-	if (!read_holes(m, s, out) || !take_stamp(m, i))
-		return false;
-	if (s->desc.kind == KIND_DIST)
+	at = read_metric(m, s, at, out);
+	if (at == NULL || !take_stamp(m, i))
+		return NULL;
+	if (s->kind == KIND_DIST)
 		end_dist(m, s, out);
-	m->p->list.p = m->at;
-	return true;
+	return at;
 }
 
 /* The value that was put off until its metric was sure to match. */
 static enum outcome
 read_pending(struct matcher *m, size_t i)
 {
-	struct metric_desc desc = m->layout->skeletons[i]->desc;
+	struct metric_desc desc = *m->layout->skeletons[i]->desc;
+	enum outcome outcome;
 
 	m->p->path = desc.path;
-	return parser_read_value(m->p, &m->pending, &desc, &m->values[i]);
+	outcome = parser_read_value(m->p, &m->pending, &desc, &m->values[i]);
+	m->pending.type = SCAN_NOTHING;
+	return outcome;
 }
 
-/* As scan_next, quick if the next metric follows as tricorder writes it. */
-static inline int
-next_metric(struct scan *list)
+/* Where the metric begins that follows what ends at `at`; NULL if none does. */
+static inline char *
+next_metric(const struct matcher *m, char *at)
 {
-	if (list->p[0] == ',' && list->p[1] == '\n' && list->p[2] == '\t' && list->p[3] == '{') {
-		list->p += 3;
-		return 1;
-	}
-	return scan_next(list);
+	struct scan list;
+
+	/* As tricorder writes it. */
+	if (m->end - at >= 4 && memcmp(at, ",\n\t{", 4) == 0 && !m->p->list.first)
+		return at + 3;
+	list = m->p->list;
+	list.p = at;
+	return scan_next(&list) == 1 ? list.p : NULL;
+}
+
+/* A skeleton is read from its start, and its neighbours are not always the next ones. */
+static inline void
+fetch_ahead(const struct layout *l, size_t i)
+{
+	const char *next;
+
+	if (i >= l->shared.len)
+		return;
+	next = (const char *)l->skeletons[i];
+	for (size_t at = 0; at < FETCHED_BYTES; at += 64)
+		__builtin_prefetch(next + at);
 }
 
 /*
@@ -471,27 +489,25 @@ static enum outcome
 match_metrics(struct matcher *m, size_t *matched)
 {
 	const struct layout *l = m->layout;
+	struct scan *list = &m->p->list;
+	enum outcome outcome = METRIC_GOOD;
 	size_t i;
 
+	m->pending.type = SCAN_NOTHING;
 	for (i = 0; i < l->shared.len; i++) {
-		struct scan before = m->p->list;
-		enum outcome outcome = METRIC_GOOD;
+		char *at = next_metric(m, list->p);
 
-		if (i + 1 < l->shared.len)
-			__builtin_prefetch(l->skeletons[i + 1]);
-		if (next_metric(&m->p->list) != 1 || !match_metric(m, i)) {
-			m->p->list = before;
+		fetch_ahead(l, i + 1);
+		if (at == NULL || (at = match_metric(m, i, at)) == NULL)
 			break;
-		}
-		if (m->pending.type != SCAN_NOTHING)
-			outcome = read_pending(m, i);
-		if (outcome == METRIC_GOOD)
-			continue;
-		*matched = i;
-		return outcome;
+		list->p = at;
+		list->first = false;
+		if (m->pending.type != SCAN_NOTHING &&
+		    (outcome = read_pending(m, i)) != METRIC_GOOD)
+			break;
 	}
 	*matched = i;
-	return METRIC_GOOD;
+	return outcome;
 }
 
 /* The bytes of all arrays that a poll needs, and where they are, in the order of alignment. */
@@ -549,7 +565,7 @@ copy_arrays(struct matcher *m, const struct metric_desc **desc, const int64_t **
 	if (groups == NULL)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
-		descs[i] = m->layout->skeletons[i]->desc;
+		descs[i] = *m->layout->skeletons[i]->desc;
 		groups[i] = m->layout->skeletons[i]->group;
 	}
 	*desc = descs;
@@ -578,7 +594,7 @@ add_matched(struct matcher *m, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		const struct skeleton *s = m->layout->skeletons[i];
 
-		if (batch_add(batch, &s->desc, &m->values[i], s->group, m->ts[i], m->p->err) != 0)
+		if (batch_add(batch, s->desc, &m->values[i], s->group, m->ts[i], m->p->err) != 0)
 			return -1;
 	}
 	return 0;
