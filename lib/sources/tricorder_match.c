@@ -455,17 +455,22 @@ read_pending(struct matcher *m, size_t i)
 }
 
 /* Where the metric begins that follows what ends at `at`; NULL if none does. */
+static char *
+find_metric(const struct parser *p, char *at)
+{
+	struct scan list = p->list;
+
+	list.p = at;
+	return scan_next(&list) == 1 ? list.p : NULL;
+}
+
+/* As find_metric, quick where tricorder wrote it. */
 static inline char *
 next_metric(const struct matcher *m, char *at)
 {
-	struct scan list;
-
-	/* As tricorder writes it. */
 	if (m->end - at >= 4 && memcmp(at, ",\n\t{", 4) == 0 && !m->p->list.first)
 		return at + 3;
-	list = m->p->list;
-	list.p = at;
-	return scan_next(&list) == 1 ? list.p : NULL;
+	return find_metric(m->p, at);
 }
 
 /* A skeleton is read from its start, and its neighbours are not always the next ones. */
