@@ -26,8 +26,8 @@ struct tricorder_layouts;
 struct source_env {
 	struct loop *loop;
 	struct http_client *http;
-	struct own *own;       /* scottyd's own metrics */
-	uint64_t max_response; /* bytes one poll may take: its answer and its batch */
+	struct own *own;                   /* scottyd's own metrics */
+	uint64_t max_response;             /* bytes one poll may take: its answer and its batch */
 	struct tricorder_layouts *layouts; /* shared by all pollers; NULL = remember none */
 };
 

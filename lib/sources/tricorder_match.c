@@ -17,6 +17,8 @@
 #define SAFE_SECONDS UINT64_C(9000000000)
 /* Of a skeleton, what most have: head, holes and fixed bytes. */
 #define FETCHED_BYTES 320
+/* And how many skeletons ahead. */
+#define AHEAD 3
 
 static const uint64_t powers_of_ten[SAFE_DIGITS + 1] = { 1, 10, 100, 1000, 10000, 100000, 1000000,
 	10000000, 100000000, 1000000000, 10000000000, 100000000000, 1000000000000, 10000000000000,
@@ -502,7 +504,7 @@ match_metrics(struct matcher *m, size_t *matched)
 	for (i = 0; i < l->shared.len; i++) {
 		char *at = next_metric(m, list->p);
 
-		fetch_ahead(l, i + 1);
+		fetch_ahead(l, i + AHEAD);
 		if (at == NULL || (at = match_metric(m, i, at)) == NULL)
 			break;
 		list->p = at;

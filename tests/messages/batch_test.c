@@ -554,7 +554,7 @@ static void
 without_memory_nothing_is_adopted(void **state)
 {
 	struct fixture *f = *state;
-	struct batch_layout layout = { .id = 17, .len = 0, .release = count_release };
+	static struct batch_layout layout = { .id = 17, .len = 0, .release = count_release };
 
 	batch_hold(&f->batch, &layout);
 	fault_malloc(1);

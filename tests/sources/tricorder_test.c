@@ -291,6 +291,7 @@ the_layout_of_an_answer_is_known_to_the_next_endpoint(void **state)
 	struct fixture *f = *state;
 	uint64_t id;
 
+	f->env.max_response = 16 * MAX_RESPONSE_BYTES;
 	open_source(f, BAD_OK, "path: /many");
 	poll_well(f);
 	id = f->batch.layout_id;
