@@ -375,14 +375,14 @@ layout_new(struct tricorder_layouts *table, const struct batch *batch)
 
 /*
  * The arrays that a batch points to. They are far larger than the rest of a layout, so layouts of
- * single endpoints could use up the budget with them: half of it is for arrays.
+ * single endpoints could use up the budget with them: a quarter of it is for arrays.
  */
 static void
 add_arrays(struct tricorder_layouts *table, struct layout *l)
 {
 	size_t bytes = layout_array_bytes(l);
 
-	if (bytes > table->budget_bytes / 2 - table->array_bytes || !charge(table, bytes))
+	if (bytes > table->budget_bytes / 4 - table->array_bytes || !charge(table, bytes))
 		return;
 	l->desc = malloc(l->shared.len * sizeof(*l->desc));
 	l->group = malloc(l->shared.len * sizeof(*l->group));

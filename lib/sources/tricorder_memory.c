@@ -67,6 +67,16 @@ learn(struct tricorder_memory *m, const struct keepsake *kept, size_t matched, s
 	batch->layout_id = learned->shared.id;
 }
 
+/* An answer that matched makes up for one that had to be learned. */
+static void
+calm_down(struct tricorder_memory *m)
+{
+	if (m->backoff > 0)
+		m->backoff--;
+	if (m->wait > m->backoff)
+		m->wait = m->backoff;
+}
+
 int
 memory_parse(
     struct tricorder_memory *m, char *doc, size_t len, struct batch *batch, struct err *err)
@@ -85,8 +95,7 @@ memory_parse(
 	if (m->layout != NULL) {
 		switch (layout_match(&p, m->layout, &matched)) {
 		case MATCH_ALL:
-			if (m->backoff > 0)
-				m->backoff--;
+			calm_down(m);
 			return 0;
 		case MATCH_LOST:
 			return -1;
