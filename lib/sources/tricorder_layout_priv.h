@@ -14,7 +14,7 @@
 #include "messages/batch.h"
 #include "sources/tricorder_layouts.h"
 
-/* What stands in a hole. The kinds of strings are those between the quotes, which are fixed. */
+/* What stands in a hole. Quotes around strings are fixed bytes, save those of HOLE_LIST. */
 enum hole_type {
 	HOLE_BOOL,
 	HOLE_INT,
