@@ -58,11 +58,20 @@ batch_init(struct batch *b, size_t limit_bytes)
 	buf_init(&b->text, 0);
 }
 
+static void
+let_go(struct batch *b)
+{
+	if (b->layout != NULL)
+		b->layout->release(b->layout);
+	b->layout = NULL;
+}
+
 void
 batch_fini(struct batch *b)
 {
 	size_t limit = b->arena.limit_bytes;
 
+	let_go(b);
 	arena_fini(&b->arena);
 	buf_fini(&b->text);
 	batch_init(b, limit);
@@ -71,6 +80,7 @@ batch_fini(struct batch *b)
 void
 batch_reset(struct batch *b)
 {
+	let_go(b);
 	arena_reset(&b->arena);
 	if (b->text.cap > TEXT_KEPT_BYTES)
 		buf_fini(&b->text);
@@ -242,6 +252,7 @@ make_room(struct batch *b, struct err *err)
 
 	if (b->index == NULL && begin(b, err) != 0)
 		return -1;
+	assert(b->len <= b->index->room); /* arrays that were adopted have no room of ours */
 	if (b->len < b->index->room)
 		return 0;
 	room = b->index->room == 0 ? first_room(b) : b->index->room * 2;
@@ -457,6 +468,30 @@ batch_add(struct batch *b, const struct metric_desc *desc, const struct value *v
 	ix->group[b->len] = group;
 	ix->ts[b->len] = ts_ns;
 	*slot = (struct seen){ .hash = hash, .place = (uint32_t)++b->len };
+	return 0;
+}
+
+void
+batch_hold(struct batch *b, struct batch_layout *layout)
+{
+	assert(b->layout == NULL);
+	b->layout = layout;
+}
+
+int
+batch_adopt(struct batch *b, const struct metric_desc *desc, const int64_t *group,
+    const struct value *value, int64_t *ts, struct err *err)
+{
+	assert(b->layout != NULL && b->len == 0 && b->bad_count == 0);
+	if (b->index == NULL && begin(b, err) != 0)
+		return -1;
+	b->index->ts = ts;
+	b->desc = desc;
+	b->group = group;
+	b->value = value;
+	b->ts = ts;
+	b->len = b->layout->len;
+	b->layout_id = b->layout->id;
 	return 0;
 }
 

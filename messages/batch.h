@@ -7,6 +7,9 @@
  *
  * Arrays run in parallel: desc[i], value[i], group[i] and ts[i] are the i-th metric.
  *
+ * A source that knows from an earlier poll what its metrics are need not have them checked again:
+ * it makes the arrays and has the batch adopt them.
+ *
  * Threads: a batch belongs to the poll that fills it, then to the thread that stores it.
  */
 #ifndef SCOTTY_MESSAGES_BATCH_H
@@ -20,6 +23,16 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "messages/metric.h"
+
+/*
+ * What batches of one layout share, counted by who made it: batches of several threads hold it at
+ * the same time, and nothing of it changes.
+ */
+struct batch_layout {
+	uint64_t id; /* batch.layout_id: not 0, never used again in the life of the process */
+	size_t len;  /* metrics */
+	void (*release)(struct batch_layout *); /* gives one reference back; any thread */
+};
 
 struct batch {
 	struct arena arena; /* sources allocate what their metrics point to from it */
@@ -37,8 +50,9 @@ struct batch {
 	 */
 	uint64_t layout_id;
 	/* private: */
-	struct batch_index *index; /* arrays' room, seen paths, stamps of groups */
-	size_t last_len;           /* of the poll before: how much room to begin with */
+	struct batch_index *index;   /* arrays' room, seen paths, stamps of groups */
+	struct batch_layout *layout; /* held until the batch is emptied; NULL = none */
+	size_t last_len;             /* of the poll before: how much room to begin with */
 	bool unordered;
 };
 
@@ -65,6 +79,20 @@ void batch_bad(struct batch *, struct str path, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* For sources whose metrics come in no order (SNMP tables, own metrics): no order check. */
 void batch_set_unordered(struct batch *);
+
+/*
+ * For sources: what descs and arrays of the batch point into. The batch takes over one reference
+ * and releases it when it is emptied. It can hold one.
+ */
+void batch_hold(struct batch *, struct batch_layout *);
+/*
+ * For sources: makes an empty batch one of all metrics of the layout that it holds, unchecked: they
+ * must be what batch_add would take, in this order. A ts may be TS_NONE only if its whole group has
+ * none. The arrays have layout->len elements and live as long as the batch's content; batch_end may
+ * write to ts. No batch_add may follow. -1 as batch_add: then the poll has failed.
+ */
+int batch_adopt(struct batch *, const struct metric_desc *desc, const int64_t *group,
+    const struct value *value, int64_t *ts, struct err *);
 
 /* For sources: sets err to ERR_LIMIT or ERR_NOMEM after the arena gave no block of that size. */
 void batch_alloc_err(const struct batch *, size_t size, struct err *);

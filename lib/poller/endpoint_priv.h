@@ -45,6 +45,7 @@ struct pollers {
 	/* Constant. */
 	struct store *store;
 	struct own *own;
+	struct tricorder_layouts *layouts;
 	void (*polled)(void *ctx, struct endpoint *, const struct batch *);
 	void *ctx;
 	struct poller *pollers;

@@ -20,13 +20,15 @@
 
 struct http_client;
 struct own;
+struct tricorder_layouts;
 
 /* What sources share: one per poller thread. */
 struct source_env {
 	struct loop *loop;
 	struct http_client *http;
-	struct own *own;       /* scottyd's own metrics */
-	uint64_t max_response; /* bytes one poll may take: its answer and its batch */
+	struct own *own;                   /* scottyd's own metrics */
+	uint64_t max_response;             /* bytes one poll may take: its answer and its batch */
+	struct tricorder_layouts *layouts; /* shared by all pollers; NULL = remember none */
 };
 
 /* Whom to poll. Text is lent for the life of the source. */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "messages/number.h"
-#include "sources/json_scan_priv.h"
+#include "sources/tricorder_parser_priv.h"
 
 /* Most tags of one metric: more than any backend takes, few enough to sort by insertion. */
 #define MOST_TAGS 64
@@ -19,37 +19,7 @@
 #define REPLACEMENT       "\xEF\xBF\xBD"
 #define REPLACEMENT_BYTES 3
 
-/* What became of a metric. */
-enum outcome {
-	METRIC_GOOD,
-	METRIC_BAD, /* counted and named in the batch */
-	POLL_LOST,  /* err says why */
-};
-
-struct parser {
-	struct batch *batch;
-	struct scan list; /* of all metrics */
-	struct str path;  /* of the metric at hand */
-	struct str stamp; /* text of the last time stamp; metrics of a group share it */
-	int64_t stamp_ns; /* and what it says */
-	struct err *err;
-};
-
-/* The keys of each object in the order in which tricorder writes them. */
-enum {
-	PATH,
-	DESCRIPTION,
-	UNIT,
-	KIND,
-	SUB_TYPE,
-	BITS,
-	VALUE,
-	TIMESTAMP,
-	GROUP_ID,
-	TAGS,
-	METRIC_KEYS
-};
-static const struct str metric_keys[METRIC_KEYS] = {
+const struct str tricorder_metric_keys[METRIC_KEYS] = {
 	[PATH] = STR("path"),
 	[DESCRIPTION] = STR("description"),
 	[UNIT] = STR("unit"),
@@ -62,8 +32,7 @@ static const struct str metric_keys[METRIC_KEYS] = {
 	[TAGS] = STR("tags"),
 };
 
-enum { MIN, MAX, AVERAGE, MEDIAN, SUM, COUNT, GENERATION, NOT_CUMULATIVE, RANGES, DIST_KEYS };
-static const struct str dist_keys[DIST_KEYS] = {
+const struct str tricorder_dist_keys[DIST_KEYS] = {
 	[MIN] = STR("min"),
 	[MAX] = STR("max"),
 	[AVERAGE] = STR("average"),
@@ -75,8 +44,7 @@ static const struct str dist_keys[DIST_KEYS] = {
 	[RANGES] = STR("ranges"),
 };
 
-enum { RANGE_LOWER, RANGE_UPPER, RANGE_COUNT, RANGE_KEYS };
-static const struct str range_keys[RANGE_KEYS] = {
+const struct str tricorder_range_keys[RANGE_KEYS] = {
 	[RANGE_LOWER] = STR("lower"),
 	[RANGE_UPPER] = STR("upper"),
 	[RANGE_COUNT] = STR("count"),
@@ -92,9 +60,8 @@ not_json(struct parser *p)
 	return POLL_LOST;
 }
 
-/* Memory for n elements from the batch's arena. NULL: the poll is lost. */
-static void *
-take_array(struct parser *p, size_t n, size_t size)
+void *
+parser_array(struct parser *p, size_t n, size_t size)
 {
 	void *array = arena_array(&p->batch->arena, n, size);
 
@@ -211,7 +178,7 @@ repair_utf8(struct parser *p, struct str *text)
 	size_t good = utf8_valid_prefix(rest.p, rest.len);
 	char *copy, *out;
 
-	out = copy = take_array(p, good + (rest.len - good) * REPLACEMENT_BYTES, 1);
+	out = copy = parser_array(p, good + (rest.len - good) * REPLACEMENT_BYTES, 1);
 	if (copy == NULL)
 		return POLL_LOST;
 	while (rest.len > 0) {
@@ -250,7 +217,7 @@ read_text(struct parser *p, struct scan_token *values, size_t key, struct str *o
 	if (t->type == SCAN_STRING)
 		return take_text(p, t, out);
 	if (!is_absent(t))
-		return complain(p, metric_keys[key].p, json_text(t), "is not a string");
+		return complain(p, tricorder_metric_keys[key].p, json_text(t), "is not a string");
 	*out = STR_EMPTY;
 	return METRIC_GOOD;
 }
@@ -416,7 +383,7 @@ read_bytes(struct parser *p, struct scan_token *t, struct list *list)
 	if (t->escaped)
 		scan_unescape(t);
 	text = scan_text(t);
-	values = take_array(p, text.len / 4 * 3, sizeof(*values));
+	values = parser_array(p, text.len / 4 * 3, sizeof(*values));
 	if (values == NULL)
 		return POLL_LOST;
 	list->values = values;
@@ -430,7 +397,7 @@ read_elements(
     struct parser *p, const struct metric_desc *desc, const struct scan_token *t, struct list *list)
 {
 	struct scan in = scan_at(p, t);
-	struct value *values = take_array(p, t->count, sizeof(*values));
+	struct value *values = parser_array(p, t->count, sizeof(*values));
 
 	if (values == NULL)
 		return POLL_LOST;
@@ -453,7 +420,7 @@ read_elements(
 static enum outcome
 read_list(struct parser *p, const struct metric_desc *desc, struct scan_token *t, struct value *out)
 {
-	struct list *list = take_array(p, 1, sizeof(*list));
+	struct list *list = parser_array(p, 1, sizeof(*list));
 
 	if (list == NULL)
 		return POLL_LOST;
@@ -486,7 +453,7 @@ read_ranges(
 			batch_bad(p->batch, p->path, "range %zu is not an object", i);
 			return METRIC_BAD;
 		}
-		if (read_object(&in, range_keys, RANGE_KEYS, range) != 0)
+		if (read_object(&in, tricorder_range_keys, RANGE_KEYS, range) != 0)
 			return not_json(p);
 		if (!to_uint(&range[RANGE_COUNT], &counts[i]) ||
 		    __builtin_add_overflow(*total, counts[i], total)) {
@@ -538,14 +505,14 @@ read_summary(const struct scan_token *values, struct dist *dist, bool *not_cumul
 
 	for (size_t i = 0; i < ARRAY_LEN(floats); i++) {
 		if (!absent_or_f64(&values[floats[i].key], floats[i].to))
-			return dist_keys[floats[i].key].p;
+			return tricorder_dist_keys[floats[i].key].p;
 	}
 	if (!absent_or_uint(&values[COUNT], &count))
-		return dist_keys[COUNT].p;
+		return tricorder_dist_keys[COUNT].p;
 	if (!absent_or_uint(&values[GENERATION], &dist->generation))
-		return dist_keys[GENERATION].p;
+		return tricorder_dist_keys[GENERATION].p;
 	if (!absent_or_bool(&values[NOT_CUMULATIVE], not_cumulative))
-		return dist_keys[NOT_CUMULATIVE].p;
+		return tricorder_dist_keys[NOT_CUMULATIVE].p;
 	return NULL;
 }
 
@@ -562,15 +529,15 @@ read_dist(struct parser *p, const struct scan_token *t, struct metric_desc *desc
 
 	if (t->type != SCAN_OBJECT)
 		return complain(p, "value", json_text(t), "is not a distribution");
-	if (read_object(&at, dist_keys, DIST_KEYS, values) != 0)
+	if (read_object(&at, tricorder_dist_keys, DIST_KEYS, values) != 0)
 		return not_json(p);
 	if (ranges->type != SCAN_ARRAY || ranges->count == 0) {
 		batch_bad(p->batch, p->path, "distribution without ranges");
 		return METRIC_BAD;
 	}
-	dist = take_array(p, 1, sizeof(*dist));
-	counts = dist == NULL ? NULL : take_array(p, ranges->count, sizeof(*counts));
-	limits = counts == NULL ? NULL : take_array(p, ranges->count - 1, sizeof(*limits));
+	dist = parser_array(p, 1, sizeof(*dist));
+	counts = dist == NULL ? NULL : parser_array(p, ranges->count, sizeof(*counts));
+	limits = counts == NULL ? NULL : parser_array(p, ranges->count - 1, sizeof(*limits));
 	if (limits == NULL)
 		return POLL_LOST;
 	*dist = (struct dist){ .counts = counts, .len = ranges->count };
@@ -636,7 +603,7 @@ read_tags(struct parser *p, const struct scan_token *t, struct metric_desc *desc
 		batch_bad(p->batch, p->path, "more than %d tags", MOST_TAGS);
 		return METRIC_BAD;
 	}
-	tags = take_array(p, t->count, sizeof(*tags));
+	tags = parser_array(p, t->count, sizeof(*tags));
 	if (tags == NULL)
 		return POLL_LOST;
 	scan_enter(&in, &in);
@@ -683,8 +650,9 @@ read_kind(struct parser *p, struct scan_token *values, struct metric_desc *desc)
 	return METRIC_GOOD;
 }
 
-static enum outcome
-read_value(struct parser *p, struct scan_token *t, struct metric_desc *desc, struct value *out)
+enum outcome
+parser_read_value(
+    struct parser *p, struct scan_token *t, struct metric_desc *desc, struct value *out)
 {
 	if (t->type == SCAN_NOTHING || (t->type == SCAN_NULL && desc->kind != KIND_LIST)) {
 		batch_bad(p->batch, p->path, "no value");
@@ -754,7 +722,7 @@ take_metric(struct parser *p, struct scan_token *values)
 	    (outcome = read_text(p, values, DESCRIPTION, &desc.description)) != METRIC_GOOD ||
 	    (outcome = read_text(p, values, UNIT, &desc.unit)) != METRIC_GOOD ||
 	    (outcome = read_kind(p, values, &desc)) != METRIC_GOOD ||
-	    (outcome = read_value(p, &values[VALUE], &desc, &value)) != METRIC_GOOD ||
+	    (outcome = parser_read_value(p, &values[VALUE], &desc, &value)) != METRIC_GOOD ||
 	    (outcome = read_timestamp(p, values, &ts_ns)) != METRIC_GOOD ||
 	    (outcome = read_group(p, &values[GROUP_ID], &group)) != METRIC_GOOD ||
 	    (outcome = read_tags(p, &values[TAGS], &desc)) != METRIC_GOOD)
@@ -770,7 +738,7 @@ read_metric(struct parser *p)
 	struct scan_token values[METRIC_KEYS + 1] = { { .type = SCAN_NOTHING } };
 
 	if (*p->list.p == '{') {
-		if (read_object(&p->list, metric_keys, METRIC_KEYS, values) != 0)
+		if (read_object(&p->list, tricorder_metric_keys, METRIC_KEYS, values) != 0)
 			return not_json(p);
 		return take_metric(p, values);
 	}
@@ -781,28 +749,44 @@ read_metric(struct parser *p)
 }
 
 int
-tricorder_parse(char *doc, size_t len, struct batch *batch, struct err *err)
+parser_begin(struct parser *p, char *doc, size_t len, struct batch *batch, struct err *err)
 {
-	struct parser p = { .batch = batch, .stamp_ns = TS_NONE, .err = err };
-	struct scan_doc scan_doc;
 	struct scan whole;
-	int step;
 
-	scan_init(&whole, &scan_doc, doc, len);
+	*p = (struct parser){ .batch = batch, .stamp_ns = TS_NONE, .err = err };
+	scan_init(&whole, &p->doc, doc, len);
 	whole.p = scan_space(doc);
 	if (*whole.p != '[') {
 		err_set(
 		    err, ERR_PROTO, "not a list of metrics at byte %zu", (size_t)(whole.p - doc));
 		return -1;
 	}
-	scan_enter(&p.list, &whole);
-	while ((step = scan_next(&p.list)) > 0) {
-		if (read_metric(&p) == POLL_LOST)
+	scan_enter(&p->list, &whole);
+	return 0;
+}
+
+int
+parser_rest(struct parser *p)
+{
+	int step;
+
+	while ((step = scan_next(&p->list)) > 0) {
+		if (read_metric(p) == POLL_LOST)
 			return -1;
 	}
-	if (step < 0 || scan_finish(&p.list) != 0) {
-		not_json(&p);
+	if (step < 0 || scan_finish(&p->list) != 0) {
+		not_json(p);
 		return -1;
 	}
 	return 0;
+}
+
+int
+tricorder_parse(char *doc, size_t len, struct batch *batch, struct err *err)
+{
+	struct parser p;
+
+	if (parser_begin(&p, doc, len, batch, err) != 0)
+		return -1;
+	return parser_rest(&p);
 }

@@ -490,6 +490,79 @@ text_is_kept_between_polls_unless_it_is_large(void **state)
 	batch_fini(&b);
 }
 
+static unsigned released;
+
+static void
+count_release(struct batch_layout *layout)
+{
+	(void)layout;
+	released++;
+}
+
+static void
+what_a_batch_holds_is_released_when_it_is_emptied(void **state)
+{
+	struct fixture *f = *state;
+	struct batch_layout layout = { .id = 1, .len = 1, .release = count_release };
+
+	released = 0;
+	batch_hold(&f->batch, &layout);
+	add(f, "/a", 0, S);
+	batch_reset(&f->batch);
+	assert_int_equal(released, 1);
+	batch_reset(&f->batch);
+	assert_int_equal(released, 1);
+	batch_hold(&f->batch, &layout);
+	batch_fini(&f->batch);
+	assert_int_equal(released, 2);
+}
+
+static void
+a_batch_adopts_the_metrics_of_its_layout(void **state)
+{
+	struct fixture *f = *state;
+	struct batch_layout layout = { .id = 17, .len = 2, .release = count_release };
+	const struct metric_desc desc[] = {
+		{ .path = STR("/a"), .kind = KIND_INT64 },
+		{ .path = STR("/b"), .kind = KIND_INT64 },
+	};
+	const struct value value[] = { { .i = 1 }, { .i = 2 } };
+	const int64_t group[] = { 3, 4 };
+	int64_t ts[] = { S, TS_NONE };
+
+	for (int round = 0; round < 2; round++) {
+		batch_hold(&f->batch, &layout);
+		assert_int_equal(batch_adopt(&f->batch, desc, group, value, ts, &f->err), 0);
+		assert_true(f->batch.layout_id == 17);
+		assert_int_equal(f->batch.len, 2);
+		assert_ptr_equal(f->batch.desc, desc);
+		assert_ptr_equal(f->batch.value, value);
+		assert_ptr_equal(f->batch.group, group);
+		batch_end(&f->batch, 9 * S);
+		assert_true(f->batch.ts[0] == S);
+		assert_true(f->batch.ts[1] == 9 * S);
+		batch_reset(&f->batch);
+		assert_true(f->batch.layout_id == 0);
+		assert_int_equal(f->batch.len, 0);
+		add(f, "/c", 0, S); /* into arrays of its own */
+		assert_int_equal(f->batch.len, 1);
+		batch_reset(&f->batch);
+	}
+}
+
+static void
+without_memory_nothing_is_adopted(void **state)
+{
+	struct fixture *f = *state;
+	static struct batch_layout layout = { .id = 17, .len = 0, .release = count_release };
+
+	batch_hold(&f->batch, &layout);
+	fault_malloc(1);
+	assert_int_equal(batch_adopt(&f->batch, NULL, NULL, NULL, NULL, &f->err), -1);
+	assert_int_equal(f->err.code, ERR_NOMEM);
+	assert_true(f->batch.layout_id == 0);
+}
+
 int
 main(void)
 {
@@ -517,6 +590,11 @@ main(void)
 		cmocka_unit_test(beyond_the_limit_an_add_fails),
 		cmocka_unit_test(polls_of_the_same_size_end_up_without_the_heap),
 		cmocka_unit_test(a_small_poll_after_a_big_one_is_small),
+		cmocka_unit_test_setup_teardown(
+		    what_a_batch_holds_is_released_when_it_is_emptied, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_batch_adopts_the_metrics_of_its_layout, setup, teardown),
+		cmocka_unit_test_setup_teardown(without_memory_nothing_is_adopted, setup, teardown),
 		cmocka_unit_test(text_is_kept_between_polls_unless_it_is_large),
 	};
 

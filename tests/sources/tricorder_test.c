@@ -10,12 +10,14 @@
 #include "fault.h"
 #include "sources/http.h"
 #include "sources/source.h"
+#include "sources/tricorder_layouts.h"
 
 /* Far longer than anything here takes, sanitizers included. */
 #define PATIENCE_NS (30 * NS_PER_S)
 
 #define MAX_RESPONSE_BYTES (2 * 1024 * 1024)
 #define MANY_METRICS       30000
+#define LAYOUTS_BYTES      (64 * 1024 * 1024)
 
 struct fixture {
 	struct source_env env;
@@ -58,6 +60,8 @@ setup(void **state)
 	f.fds_before = fault_open_fds();
 	batch_init(&f.batch, 0);
 	f.env.max_response = MAX_RESPONSE_BYTES;
+	f.env.layouts = tricorder_layouts_new(LAYOUTS_BYTES, &err);
+	assert_non_null(f.env.layouts);
 	f.env.loop = loop_new(&err);
 	f.resolver = resolver_new(&conf, &err);
 	assert_true(f.env.loop != NULL && f.resolver != NULL);
@@ -91,6 +95,7 @@ teardown(void **state)
 	resolver_free(f->resolver);
 	loop_free(f->env.loop);
 	batch_fini(&f->batch);
+	tricorder_layouts_free(f->env.layouts);
 	assert_int_equal(fault_open_fds(), f->fds_before);
 	return 0;
 }
@@ -281,6 +286,25 @@ failures_of_the_transfer_are_passed_on(void **state)
 }
 
 static void
+the_layout_of_an_answer_is_known_to_the_next_endpoint(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t id;
+
+	f->env.max_response = 16 * MAX_RESPONSE_BYTES;
+	open_source(f, BAD_OK, "path: /many");
+	poll_well(f);
+	id = f->batch.layout_id;
+	assert_true(id != 0);
+	poll_well(f);
+	assert_true(f->batch.layout_id == id);
+	open_source(f, BAD_OK, "path: /many");
+	poll_well(f);
+	assert_true(f->batch.layout_id == id);
+	assert_int_equal(f->batch.len, MANY_METRICS);
+}
+
+static void
 an_answer_above_the_limit_fails(void **state)
 {
 	struct fixture *f = *state;
@@ -441,6 +465,8 @@ main(void)
 		    what_is_no_list_of_metrics_fails_with_its_url, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    failures_of_the_transfer_are_passed_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    the_layout_of_an_answer_is_known_to_the_next_endpoint, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_answer_above_the_limit_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(answer_and_batch_share_the_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(

@@ -1,0 +1,625 @@
+/*
+ * What is read here must come out as it does in tricorder_parse.c. Whatever is rare or no good is
+ * therefore not decided here: the metric does not match, and the parser reads it.
+ */
+#include "sources/tricorder_match_priv.h"
+
+#include <math.h>
+
+#include "base/clock.h"
+#include "messages/number.h"
+
+/* A whole number of up to 2^53 is a double as it is. */
+#define EXACT_WHOLE (UINT64_C(1) << 53)
+/* Digits that a uint64_t surely holds. */
+#define SAFE_DIGITS 19
+/* Seconds whose nanoseconds surely fit an int64_t. */
+#define SAFE_SECONDS UINT64_C(9000000000)
+/* Of a skeleton, what most have: head, holes and fixed bytes. */
+#define FETCHED_BYTES 320
+/* And how many skeletons ahead. */
+#define AHEAD 3
+
+static const uint64_t powers_of_ten[SAFE_DIGITS + 1] = { 1, 10, 100, 1000, 10000, 100000, 1000000,
+	10000000, 100000000, 1000000000, 10000000000, 100000000000, 1000000000000, 10000000000000,
+	100000000000000, 1000000000000000, 10000000000000000, 100000000000000000,
+	1000000000000000000, UINT64_C(10000000000000000000) };
+
+struct matcher {
+	struct parser *p;
+	const struct layout *layout;
+	const char *end; /* of the document */
+	struct value *values;
+	int64_t *ts;
+	int64_t *group_ts;  /* by slot; TS_NONE = none yet */
+	struct dist *dists; /* what is left for distributions and their counts */
+	uint64_t *counts;
+	uint64_t total;            /* of the counts of the distribution at hand */
+	int64_t stamp_ns;          /* of the metric at hand */
+	struct scan_token pending; /* its value, if only the parser can read it */
+};
+
+/*
+ * Whoever reads something at `at` gives the place behind it, or NULL if the metric does not match.
+ */
+
+/* Sixteen bytes, which the compiler compares at once. */
+typedef uint64_t wide __attribute__((vector_size(16)));
+
+static inline wide
+differ16(const char *a, const char *b)
+{
+	wide x, y;
+
+	memcpy(&x, a, sizeof(x));
+	memcpy(&y, b, sizeof(y));
+	return x ^ y;
+}
+
+static inline bool
+is_zero(wide w)
+{
+	return (w[0] | w[1]) == 0;
+}
+
+static inline uint64_t
+differ8(const char *a, const char *b)
+{
+	uint64_t x, y;
+
+	memcpy(&x, a, sizeof(x));
+	memcpy(&y, b, sizeof(y));
+	return x ^ y;
+}
+
+/* As memcmp(a, b, n) == 0, which costs more to call than most of these are long. */
+static inline bool
+same_bytes(const char *a, const char *b, size_t n)
+{
+	wide differ = { 0, 0 };
+
+	if (n < 8) {
+		while (n > 0 && a[n - 1] == b[n - 1])
+			n--;
+		return n == 0;
+	}
+	if (n < 16)
+		return (differ8(a, b) | differ8(a + n - 8, b + n - 8)) == 0;
+	for (; n > 64; a += 64, b += 64, n -= 64)
+		differ |= differ16(a, b) | differ16(a + 16, b + 16) | differ16(a + 32, b + 32) |
+		          differ16(a + 48, b + 48);
+	if (n > 32) /* some of the bytes twice */
+		differ |=
+		    differ16(a, b) | differ16(a + 16, b + 16) | differ16(a + n - 32, b + n - 32);
+	else if (n > 16)
+		differ |= differ16(a, b);
+	return is_zero(differ | differ16(a + n - 16, b + n - 16));
+}
+
+/* The digits among the eight bytes at p, up to the first other byte, and their value. */
+static inline size_t
+eight_digits(const char *p, const char *end, uint64_t *value)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t text = 0, other;
+	size_t n = 8;
+
+	if (end - p >= 8)
+		memcpy(&text, p, sizeof(text));
+	else
+		memcpy(&text, p, (size_t)(end - p));
+	text = le64toh(text) ^ ones * '0';
+	/* A byte above 9 gets its top bit set. The lowest such is exact, as none below it carries.
+	 */
+	other = (text | (text + ones * (0x80 - 10))) & ones * 0x80;
+	if (other != 0) {
+		n = (size_t)__builtin_ctzll(other) >> 3;
+		if (n == 0) {
+			*value = 0;
+			return 0;
+		}
+		text <<= 64 - 8 * n; /* zeros come before it then */
+	}
+	text = (text * 10 + (text >> 8)) & UINT64_C(0x00FF00FF00FF00FF);
+	text = (text * 100 + (text >> 16)) & UINT64_C(0x0000FFFF0000FFFF);
+	*value = (text * 10000 + (text >> 32)) & UINT64_C(0xFFFFFFFF);
+	return n;
+}
+
+/* How many digits stand at p, and their value. More than SAFE_DIGITS: the value is void. */
+static inline size_t
+read_digits(const char *p, const char *end, uint64_t *value)
+{
+	uint64_t more;
+	size_t n = eight_digits(p, end, value), k;
+
+	if (n < 8)
+		return n;
+	k = eight_digits(p + 8, end, &more);
+	*value = *value * powers_of_ten[k] + more;
+	if (k < 8)
+		return 8 + k;
+	k = eight_digits(p + 16, end, &more);
+	*value = *value * powers_of_ten[k] + more;
+	return 16 + k;
+}
+
+static inline char *
+read_magnitude(const struct matcher *m, char *at, uint64_t *out)
+{
+	size_t n = read_digits(at, m->end, out);
+
+	if (n == 0 || (n > 1 && *at == '0'))
+		return NULL;
+	if (n > SAFE_DIGITS) {
+		while (at[n] >= '0' && at[n] <= '9')
+			n++;
+		if (!str_to_u64((struct str){ at, n }, out))
+			return NULL;
+	}
+	return at + n;
+}
+
+static char *
+read_int(const struct matcher *m, char *at, enum kind kind, int64_t *out)
+{
+	bool negative = *at == '-';
+	uint64_t magnitude;
+
+	at = read_magnitude(m, at + negative, &magnitude);
+	if (at == NULL || magnitude > (uint64_t)INT64_MAX + negative)
+		return NULL;
+	*out = (int64_t)(negative ? 0 - magnitude : magnitude);
+	return kind == KIND_INT64 || kind_int_fits(kind, *out) ? at : NULL;
+}
+
+static char *
+read_uint(const struct matcher *m, char *at, enum kind kind, uint64_t *out)
+{
+	at = read_magnitude(m, at, out);
+	return at != NULL && (kind == KIND_UINT64 || kind_uint_fits(kind, *out)) ? at : NULL;
+}
+
+/* What may be a number, for those who know better. */
+static struct str
+number_text(const char *at)
+{
+	const char *p = at;
+
+	while ((*p >= '0' && *p <= '9') || *p == '.' || *p == '-' || *p == '+' || *p == 'e' ||
+	       *p == 'E')
+		p++;
+	return (struct str){ at, (size_t)(p - at) };
+}
+
+/* Numbers without an exponent that are one division of exact numbers, hence rounded once. */
+static inline char *
+read_short_f64(const struct matcher *m, char *at, double *out)
+{
+	bool negative = *at == '-';
+	uint64_t mantissa, fraction;
+	size_t n, k = 0;
+	double magnitude;
+
+	at += negative;
+	n = read_digits(at, m->end, &mantissa);
+	if (n == 0 || n > SAFE_DIGITS || (n > 1 && *at == '0'))
+		return NULL;
+	at += n;
+	if (*at == '.') {
+		k = read_digits(at + 1, m->end, &fraction);
+		if (k == 0 || n + k > SAFE_DIGITS)
+			return NULL;
+		mantissa = mantissa * powers_of_ten[k] + fraction;
+		at += 1 + k;
+	}
+	if (mantissa > EXACT_WHOLE || *at == 'e' || *at == 'E')
+		return NULL;
+	magnitude = (double)mantissa;
+	if (k > 0)
+		magnitude /= (double)powers_of_ten[k];
+	*out = negative ? -magnitude : magnitude;
+	return at;
+}
+
+static char *
+read_f64(const struct matcher *m, char *at, double *out)
+{
+	char *behind = read_short_f64(m, at, out);
+	struct str text;
+
+	if (behind != NULL)
+		return behind;
+	text = number_text(at);
+	return number_parse_f64(text, out) && isfinite(*out) ? at + text.len : NULL;
+}
+
+static char *
+read_f32(char *at, double *out)
+{
+	struct str text = number_text(at);
+	float rounded;
+
+	if (!number_parse_f32(text, &rounded) || !isfinite(rounded))
+		return NULL;
+	*out = (double)rounded;
+	return at + text.len;
+}
+
+/* Up to the quote, which is left. A time has no escapes, so the first quote ends it. */
+static char *
+read_time(const struct matcher *m, char *at, int64_t per_second, int64_t *out)
+{
+	const char *quote;
+	uint64_t whole, fraction;
+	size_t n = read_digits(at, m->end, &whole);
+
+	if (per_second == 1 && n > 0 && n <= SAFE_DIGITS && whole <= SAFE_SECONDS && at[n] == '.' &&
+	    read_digits(at + n + 1, m->end, &fraction) == 9) {
+		*out = (int64_t)whole * NS_PER_S + (int64_t)fraction;
+		return at + n + 10;
+	}
+	quote = memchr(at, '"', (size_t)(m->end - at));
+	if (quote == NULL)
+		return NULL;
+	n = (size_t)(quote - at);
+	return number_parse_time((struct str){ at, n }, per_second, out) ? at + n : NULL;
+}
+
+/* Metrics of a group, and mostly all of a document, have the same stamp. */
+static inline char *
+read_stamp(struct matcher *m, char *at)
+{
+	struct parser *p = m->p;
+	size_t n = p->stamp.len;
+	char *behind;
+
+	if (n > 0 && (size_t)(m->end - at) > n && at[n] == '"' && same_bytes(at, p->stamp.p, n)) {
+		m->stamp_ns = p->stamp_ns;
+		return at + n;
+	}
+	if (*at == '"')
+		return at;
+	behind = read_time(m, at, 1, &m->stamp_ns);
+	if (behind != NULL) {
+		p->stamp = (struct str){ at, (size_t)(behind - at) };
+		p->stamp_ns = m->stamp_ns;
+	}
+	return behind;
+}
+
+static char *
+read_bool(const struct matcher *m, char *at, bool *out)
+{
+	struct str word = *at == 't' ? STR("true") : STR("false");
+
+	if ((size_t)(m->end - at) < word.len || memcmp(at, word.p, word.len) != 0)
+		return NULL;
+	*out = *at == 't';
+	return at + word.len;
+}
+
+/* A scan that stands within the metric's object. */
+static struct scan
+scan_at(const struct matcher *m, char *at)
+{
+	struct scan s = m->p->list;
+
+	s.p = at;
+	s.depth++;
+	return s;
+}
+
+static char *
+read_string(struct matcher *m, char *at, struct str *out)
+{
+	struct scan s = scan_at(m, at - 1); /* the quote */
+	struct scan_token t;
+
+	if (scan_string(&s, &t) != 0)
+		return NULL;
+	*out = scan_text(&t);
+	if (t.escaped || t.beyond_ascii)
+		m->pending = t;
+	return t.p + t.len;
+}
+
+static char *
+read_list(struct matcher *m, char *at)
+{
+	struct scan s = scan_at(m, at);
+
+	return scan_value(&s, &m->pending) == 0 ? s.p : NULL;
+}
+
+static char *
+read_bucket(struct matcher *m, char *at, size_t i)
+{
+	at = read_magnitude(m, at, &m->counts[i]);
+	return at != NULL && !__builtin_add_overflow(m->total, m->counts[i], &m->total) ? at : NULL;
+}
+
+static inline char *
+read_hole(struct matcher *m, const struct skeleton *s, const struct hole *hole, char *at,
+    struct value *out)
+{
+	switch ((enum hole_type)hole->type) {
+	case HOLE_BOOL:
+		return read_bool(m, at, &out->b);
+	case HOLE_INT:
+		return read_int(m, at, s->kind, &out->i);
+	case HOLE_UINT:
+		return read_uint(m, at, s->kind, &out->u);
+	case HOLE_F32:
+		return read_f32(at, &out->f);
+	case HOLE_F64:
+		return read_f64(m, at, &out->f);
+	case HOLE_TIME:
+		return read_time(m, at, unit_per_second(s->desc->unit), &out->i);
+	case HOLE_STRING:
+		return read_string(m, at, &out->s);
+	case HOLE_LIST:
+		return read_list(m, at);
+	case HOLE_STAMP:
+		return read_stamp(m, at);
+	case HOLE_DIST_F64:
+		return read_f64(m, at, (double *)(void *)((char *)m->dists + hole->at));
+	case HOLE_DIST_UINT:
+		return read_magnitude(m, at, (uint64_t *)(void *)((char *)m->dists + hole->at));
+	case HOLE_BUCKET:
+		return read_bucket(m, at, hole->at);
+	}
+	return NULL;
+}
+
+static inline char *
+skip_fixed(const struct matcher *m, char *at, const char *fixed, size_t n)
+{
+	return (size_t)(m->end - at) >= n && same_bytes(at, fixed, n) ? at + n : NULL;
+}
+
+static inline char *
+read_metric(struct matcher *m, const struct skeleton *s, char *at, struct value *out)
+{
+	const char *fixed = s->fixed, *end = s->fixed + s->fixed_len;
+
+	for (size_t i = 0; i < s->hole_count; i++) {
+		const struct hole *hole = &s->holes[i];
+
+		at = skip_fixed(m, at, fixed, hole->gap);
+		if (at == NULL || (at = read_hole(m, s, hole, at, out)) == NULL)
+			return NULL;
+		fixed += hole->gap;
+	}
+	return skip_fixed(m, at, fixed, (size_t)(end - fixed));
+}
+
+static void
+begin_dist(struct matcher *m)
+{
+	*m->dists = (struct dist){ .counts = m->counts };
+	m->total = 0;
+}
+
+static void
+end_dist(struct matcher *m, const struct skeleton *s, struct value *out)
+{
+	m->dists->len = s->desc->limit_count + 1;
+	m->dists->count = m->total;
+	m->counts += m->dists->len;
+	out->dist = m->dists++;
+}
+
+/* False if another metric of the group has another stamp. */
+static inline bool
+take_stamp(struct matcher *m, size_t i)
+{
+	int64_t *group_ts = &m->group_ts[m->layout->slots[i]];
+
+	m->ts[i] = m->stamp_ns;
+	if (m->stamp_ns == TS_NONE || *group_ts == m->stamp_ns)
+		return true;
+	if (*group_ts != TS_NONE)
+		return false;
+	*group_ts = m->stamp_ns;
+	return true;
+}
+
+/* The i-th metric, which stands there if it does. */
+static inline char *
+match_metric(struct matcher *m, size_t i, char *at)
+{
+	const struct skeleton *s = m->layout->skeletons[i];
+	struct value *out = &m->values[i];
+
+	m->stamp_ns = TS_NONE;
+	if (s->kind == KIND_DIST)
+		begin_dist(m);
+	at = read_metric(m, s, at, out);
+	if (at == NULL || !take_stamp(m, i))
+		return NULL;
+	if (s->kind == KIND_DIST)
+		end_dist(m, s, out);
+	return at;
+}
+
+/* The value that was put off until its metric was sure to match. */
+static enum outcome
+read_pending(struct matcher *m, size_t i)
+{
+	struct metric_desc desc = *m->layout->skeletons[i]->desc;
+	enum outcome outcome;
+
+	m->p->path = desc.path;
+	outcome = parser_read_value(m->p, &m->pending, &desc, &m->values[i]);
+	m->pending.type = SCAN_NOTHING;
+	return outcome;
+}
+
+/* Where the metric begins that follows what ends at `at`; NULL if none does. */
+static char *
+find_metric(const struct parser *p, char *at)
+{
+	struct scan list = p->list;
+
+	list.p = at;
+	return scan_next(&list) == 1 ? list.p : NULL;
+}
+
+/* As find_metric, quick where tricorder wrote it. */
+static inline char *
+next_metric(const struct matcher *m, char *at)
+{
+	if (m->end - at >= 4 && memcmp(at, ",\n\t{", 4) == 0 && !m->p->list.first)
+		return at + 3;
+	return find_metric(m->p, at);
+}
+
+/* A skeleton is read from its start, and its neighbours are not always the next ones. */
+static inline void
+fetch_ahead(const struct layout *l, size_t i)
+{
+	const char *next;
+
+	if (i >= l->shared.len)
+		return;
+	next = (const char *)l->skeletons[i];
+	for (size_t at = 0; at < FETCHED_BYTES; at += 64)
+		__builtin_prefetch(next + at);
+}
+
+/*
+ * How many metrics match. The list stands behind them, or behind one more: its value was bad, and
+ * is counted.
+ */
+static enum outcome
+match_metrics(struct matcher *m, size_t *matched)
+{
+	const struct layout *l = m->layout;
+	struct scan *list = &m->p->list;
+	enum outcome outcome = METRIC_GOOD;
+	size_t i;
+
+	m->pending.type = SCAN_NOTHING;
+	for (i = 0; i < l->shared.len; i++) {
+		char *at = next_metric(m, list->p);
+
+		fetch_ahead(l, i + AHEAD);
+		if (at == NULL || (at = match_metric(m, i, at)) == NULL)
+			break;
+		list->p = at;
+		list->first = false;
+		if (m->pending.type != SCAN_NOTHING &&
+		    (outcome = read_pending(m, i)) != METRIC_GOOD)
+			break;
+	}
+	*matched = i;
+	return outcome;
+}
+
+/* The bytes of all arrays that a poll needs, and where they are, in the order of alignment. */
+static int
+make_arrays(struct matcher *m)
+{
+	const struct layout *l = m->layout;
+	size_t n = l->shared.len;
+	size_t bytes = n * (sizeof(*m->values) + sizeof(*m->ts)) +
+	               l->slot_count * sizeof(*m->group_ts) + l->dist_count * sizeof(*m->dists) +
+	               l->bucket_count * sizeof(*m->counts);
+
+	m->values = parser_array(m->p, bytes, 1);
+	if (m->values == NULL)
+		return -1;
+	m->dists = (struct dist *)(void *)(m->values + n);
+	m->ts = (int64_t *)(void *)(m->dists + l->dist_count);
+	m->group_ts = m->ts + n;
+	m->counts = (uint64_t *)(m->group_ts + l->slot_count);
+	for (size_t i = 0; i < l->slot_count; i++)
+		m->group_ts[i] = TS_NONE;
+	return 0;
+}
+
+/* True if the document ends here as it should. Else the list is where it was. */
+static bool
+is_at_end(struct parser *p)
+{
+	struct scan before = p->list;
+
+	if (scan_next(&p->list) == 0 && scan_finish(&p->list) == 0)
+		return true;
+	p->list = before;
+	return false;
+}
+
+/* A metric without a stamp gets that of its group, so far as that has one. */
+static void
+complete_stamps(struct matcher *m)
+{
+	for (size_t i = 0; i < m->layout->shared.len; i++) {
+		if (m->ts[i] == TS_NONE)
+			m->ts[i] = m->group_ts[m->layout->slots[i]];
+	}
+}
+
+/* The layout's arrays for the batch, where it has none of its own. */
+static int
+copy_arrays(struct matcher *m, const struct metric_desc **desc, const int64_t **group)
+{
+	size_t n = m->layout->shared.len;
+	struct metric_desc *descs = parser_array(m->p, n, sizeof(*descs));
+	int64_t *groups = descs == NULL ? NULL : parser_array(m->p, n, sizeof(*groups));
+
+	if (groups == NULL)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		descs[i] = *m->layout->skeletons[i]->desc;
+		groups[i] = m->layout->skeletons[i]->group;
+	}
+	*desc = descs;
+	*group = groups;
+	return 0;
+}
+
+static int
+fill_batch(struct matcher *m)
+{
+	const struct metric_desc *desc = m->layout->desc;
+	const int64_t *group = m->layout->group;
+
+	if (desc == NULL && copy_arrays(m, &desc, &group) != 0)
+		return -1;
+	complete_stamps(m);
+	return batch_adopt(m->p->batch, desc, group, m->values, m->ts, m->p->err);
+}
+
+/* Adds the first n as the parser would have done, so that it can go on. */
+static int
+add_matched(struct matcher *m, size_t n)
+{
+	struct batch *batch = m->p->batch;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct skeleton *s = m->layout->skeletons[i];
+
+		if (batch_add(batch, s->desc, &m->values[i], s->group, m->ts[i], m->p->err) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+enum match
+layout_match(struct parser *p, struct layout *layout, size_t *matched)
+{
+	struct matcher m = { .p = p, .layout = layout, .end = p->doc.end };
+	enum outcome outcome;
+
+	batch_hold(p->batch, &layout_ref(layout)->shared);
+	if (make_arrays(&m) != 0)
+		return MATCH_LOST;
+	outcome = match_metrics(&m, matched);
+	if (outcome == POLL_LOST)
+		return MATCH_LOST;
+	if (outcome == METRIC_GOOD && *matched == layout->shared.len && is_at_end(p))
+		return fill_batch(&m) == 0 ? MATCH_ALL : MATCH_LOST;
+	return add_matched(&m, *matched) == 0 ? MATCH_PART : MATCH_LOST;
+}

@@ -1,0 +1,136 @@
+/*
+ * Reading by a layout: one document is learned, and an edited copy of it then gives the same with
+ * the layout and without. The input is a number of edits, four bytes each, and the document.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../sources/batch_same.h"
+#include "sources/tricorder_memory_priv.h"
+#include "sources/tricorder_parse_priv.h"
+
+#define BUDGET_BYTES (16 * 1024 * 1024)
+#define MOST_EDITS   8
+#define EDIT_BYTES   4
+#define MOST_RUN     64
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* A place, what is done there, and a byte for it. */
+static void
+edit(struct buf *doc, const uint8_t *how)
+{
+	size_t at, run = 1 + how[3] % MOST_RUN, left;
+	struct buf out;
+
+	if (doc->len == 0)
+		return;
+	at = (how[0] | (size_t)how[1] << 8) % doc->len;
+	left = doc->len - at;
+	if (run > left)
+		run = left;
+	buf_init(&out, 0);
+	buf_add(&out, doc->p, at);
+	switch (how[2] % 5) {
+	case 0: /* replace */
+		buf_putc(&out, (char)how[3]);
+		run = 1;
+		break;
+	case 1: /* insert */
+		buf_putc(&out, (char)how[3]);
+		run = 0;
+		break;
+	case 2: /* take out */
+		break;
+	case 3: /* repeat */
+		buf_add(&out, doc->p + at, run);
+		run = 0;
+		break;
+	case 4: /* the next digit becomes another */
+		for (run = 0; run < left && !(doc->p[at + run] >= '0' && doc->p[at + run] <= '9');)
+			run++;
+		buf_add(&out, doc->p + at, run);
+		if (run < left) {
+			buf_putc(&out, (char)('0' + how[3] % 10));
+			run++;
+		}
+		break;
+	}
+	buf_add(&out, doc->p + at + run, left - run);
+	buf_fini(doc);
+	*doc = out;
+}
+
+/* A copy to be parsed, of exactly its size. */
+static char *
+copy_of(const struct buf *doc)
+{
+	char *copy = malloc(doc->len + 1);
+
+	assert(copy != NULL);
+	if (doc->len > 0)
+		memcpy(copy, doc->p, doc->len);
+	copy[doc->len] = '\0';
+	return copy;
+}
+
+static void
+compare(struct tricorder_memory *memory, const struct buf *doc)
+{
+	char *plain_doc = copy_of(doc), *known_doc = copy_of(doc);
+	struct batch plain, known;
+	struct err plain_err, known_err;
+	int plain_rc, known_rc;
+
+	batch_init(&plain, 0);
+	batch_init(&known, 0);
+	plain_rc = tricorder_parse(plain_doc, doc->len, &plain, &plain_err);
+	known_rc = memory_parse(memory, known_doc, doc->len, &known, &known_err);
+	assert(plain_rc == known_rc);
+	if (plain_rc == 0) {
+		const char *differs;
+
+		batch_end(&plain, 1);
+		batch_end(&known, 1);
+		differs = batch_difference(&plain, &known);
+		if (differs != NULL)
+			fprintf(stderr, "%s differs\n", differs);
+		assert(differs == NULL);
+		assert(known.bad_count == 0 || known.layout_id == 0);
+	} else {
+		assert(plain_err.code == known_err.code);
+		assert(strcmp(plain_err.text, known_err.text) == 0);
+	}
+	batch_fini(&known);
+	batch_fini(&plain);
+	free(known_doc);
+	free(plain_doc);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	size_t edits = size == 0 ? 0 : data[0] % MOST_EDITS;
+	struct tricorder_memory memory;
+	struct buf doc;
+	struct err err;
+
+	if (size < 1 + edits * EDIT_BYTES)
+		return 0;
+	buf_init(&doc, 0);
+	buf_add(&doc, data + 1 + edits * EDIT_BYTES, size - 1 - edits * EDIT_BYTES);
+	memory_init(&memory, tricorder_layouts_new(BUDGET_BYTES, &err), STR("app"));
+	assert(memory.table != NULL);
+	compare(&memory, &doc);
+	for (size_t i = 0; i < edits; i++) {
+		compare(&memory, &doc); /* what was learned matches its own document */
+		memory.wait = memory.backoff = 0;
+		edit(&doc, data + 1 + i * EDIT_BYTES);
+		compare(&memory, &doc);
+	}
+	memory_fini(&memory);
+	tricorder_layouts_free(memory.table);
+	buf_fini(&doc);
+	return 0;
+}
