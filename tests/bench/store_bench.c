@@ -662,7 +662,7 @@ in_child(void (*section)(const struct options *), const struct options *options)
 		die("a section failed");
 }
 
-static void
+__attribute__((noreturn)) static void
 usage(void)
 {
 	die("usage: store_bench [-nolayout] [-memory MIB]\n"
@@ -674,7 +674,7 @@ usage(void)
 static size_t
 number(const char *text)
 {
-	uint64_t n;
+	uint64_t n = 0;
 
 	if (text == NULL || !str_to_u64(str_of(text), &n) || n == 0 || n > 1000 * 1000 * 1000)
 		usage();
