@@ -3,6 +3,7 @@
  * runs on the poller's thread.
  */
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -24,6 +25,9 @@ struct endpoint {
 	/* The caller's until posted, then the poller's. */
 	struct loop_task add_task, remove_task;
 	struct endpoint *replaces;
+	/* Any thread's: poll_now_task is posted, and holds a reference. */
+	struct loop_task poll_now_task;
+	_Atomic bool poll_now_asked;
 
 	/* The poller's. */
 	enum ep_state state;
@@ -38,6 +42,7 @@ struct endpoint {
 	struct loop_timer tick_timer;
 	struct loop_timer stale_timer; /* stale_after past the last good poll */
 	struct endpoint *next, *prev;  /* of the poller's */
+	bool linked;                   /* is one of them: was added, has not ended */
 
 	struct lock lock;
 	struct endpoint_status status; /* under lock; only the poller writes */
@@ -524,6 +529,43 @@ on_tick(struct loop_timer *timer)
 	step(ep, EV_TICK, NULL);
 }
 
+/* Unless a poll is under way, which is as good. */
+static void
+poll_now(struct endpoint *ep)
+{
+	if (ep_state_is_busy(ep->state))
+		return;
+	ep->tick_ns = now_ns(ep);
+	step(ep, EV_TICK, NULL);
+}
+
+static void
+on_poll_now(struct loop_task *task)
+{
+	struct endpoint *ep = CONTAINER_OF(task, struct endpoint, poll_now_task);
+
+	ep->poll_now_asked = false;
+	if (ep->linked)
+		poll_now(ep);
+	endpoint_unref(ep);
+}
+
+void
+endpoint_poll_now(struct endpoint *ep)
+{
+	if (atomic_exchange(&ep->poll_now_asked, true))
+		return;
+	endpoint_ref(ep);
+	loop_post(ep->poller->loop, &ep->poll_now_task);
+}
+
+void
+endpoints_poll_now(struct poller *poller)
+{
+	for (struct endpoint *ep = poller->endpoints; ep != NULL; ep = ep->next)
+		poll_now(ep);
+}
+
 static void
 on_stale(struct loop_timer *timer)
 {
@@ -546,6 +588,7 @@ link_to_poller(struct endpoint *ep)
 	if (ep->next != NULL)
 		ep->next->prev = ep;
 	poller->endpoints = ep;
+	ep->linked = true;
 	poller->pool->endpoint_count++;
 }
 
@@ -561,6 +604,7 @@ unlink_from_poller(struct endpoint *ep)
 	if (ep->next != NULL)
 		ep->next->prev = ep->prev;
 	ep->next = ep->prev = NULL;
+	ep->linked = false;
 	poller->pool->endpoint_count--;
 }
 
@@ -652,6 +696,7 @@ endpoint_add(
 		.refs = 2,
 		.add_task.fn = on_added,
 		.remove_task.fn = on_removed,
+		.poll_now_task.fn = on_poll_now,
 		.replaces = replaces,
 		.waiter = { .granted = on_granted, .loop = poller->loop },
 		.tick_timer.fn = on_tick,

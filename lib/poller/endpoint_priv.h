@@ -36,6 +36,7 @@ struct poller {
 	struct endpoint *endpoints; /* those it polls, newest first */
 	struct poll *rest;          /* polls to be used again */
 	size_t rest_count;
+	struct loop_task poll_now_task;
 	struct loop_task stop_task;
 	pthread_t thread;
 	bool started; /* pollers_new and pollers_free: the thread is there */
@@ -74,6 +75,8 @@ void pollers_unmake(struct pollers *);
 struct poll *poller_take_poll(struct poller *);
 void poller_give_poll(struct poller *, struct poll *);
 
+/* Has all endpoints of a poller polled now. The poller's thread. */
+void endpoints_poll_now(struct poller *);
 /* Ends all endpoints of a poller; their series stay as they are. The poller's thread. */
 void endpoints_end(struct poller *);
 

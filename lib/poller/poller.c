@@ -198,6 +198,19 @@ poller_give_poll(struct poller *poller, struct poll *poll)
 /* Threads. */
 
 static void
+poll_now(struct loop_task *task)
+{
+	endpoints_poll_now(CONTAINER_OF(task, struct poller, poll_now_task));
+}
+
+void
+pollers_poll_now(struct pollers *pool)
+{
+	for (unsigned i = 0; i < pool->count; i++)
+		loop_post(pool->pollers[i].loop, &pool->pollers[i].poll_now_task);
+}
+
+static void
 stop(struct loop_task *task)
 {
 	struct poller *poller = CONTAINER_OF(task, struct poller, stop_task);
@@ -221,6 +234,7 @@ static int
 poller_init(struct poller *poller, struct pollers *pool, struct resolver *resolver, struct err *err)
 {
 	poller->pool = pool;
+	poller->poll_now_task.fn = poll_now;
 	poller->stop_task.fn = stop;
 	poller->loop = loop_new(err);
 	if (poller->loop == NULL)

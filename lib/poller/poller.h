@@ -61,6 +61,13 @@ struct endpoint *endpoint_add(
     struct pollers *, struct target *, struct endpoint *replaces, struct err *);
 /* Ends it: poll abandoned, series inactive. Takes the caller's reference. Returns at once. */
 void endpoint_remove(struct endpoint *);
+/*
+ * Has it polled now, outside of its schedule, which stays; nothing happens while a poll is under
+ * way. Returns at once.
+ */
+void endpoint_poll_now(struct endpoint *);
+/* The same for all endpoints there are, at the same time. */
+void pollers_poll_now(struct pollers *);
 struct endpoint *endpoint_ref(struct endpoint *);
 void endpoint_unref(struct endpoint *); /* NULL is fine; the last one frees it */
 

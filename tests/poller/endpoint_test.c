@@ -91,6 +91,66 @@ a_good_poll_is_stored_and_told(void **state)
 }
 
 static void
+polled_now_it_keeps_its_schedule(void **state)
+{
+	struct fixture f;
+	struct endpoint *ep;
+
+	(void)state;
+	begin(&f);
+	scripts[1].reports_inside_start = true;
+	ep = add(&f, 1, &waiting_ops);
+	endpoint_poll_now(ep);
+	endpoint_poll_now(ep);
+	settle(&f);
+	assert_int_equal(scripts[1].started, 1);
+	assert_int_equal(status_of(ep).lateness_ns, 0);
+	pollers_poll_now(f.pool);
+	settle(&f);
+	assert_int_equal(scripts[1].started, 2);
+	advance(&f, until_tick(&f, ep) - 1);
+	assert_int_equal(scripts[1].started, 2);
+	advance(&f, 1);
+	assert_int_equal(scripts[1].started, 3);
+	remove_and_finish(&f, ep);
+}
+
+static void
+polled_now_during_a_poll_nothing_is_skipped(void **state)
+{
+	struct fixture f;
+	struct endpoint *ep;
+
+	(void)state;
+	begin(&f);
+	ep = add(&f, 1, &waiting_ops);
+	go_to_tick(&f, ep);
+	endpoint_poll_now(ep);
+	pollers_poll_now(f.pool);
+	settle(&f);
+	assert_int_equal(scripts[1].started, 1);
+	assert_int_equal(status_of(ep).skipped, 0);
+	remove_and_finish(&f, ep);
+}
+
+static void
+polled_now_after_its_end_nothing_happens(void **state)
+{
+	struct fixture f;
+	struct endpoint *ep;
+
+	(void)state;
+	begin(&f);
+	ep = endpoint_ref(add(&f, 1, &waiting_ops));
+	endpoint_remove(ep);
+	endpoint_poll_now(ep);
+	settle(&f);
+	assert_int_equal(scripts[1].started, 0);
+	endpoint_unref(ep);
+	finish(&f);
+}
+
+static void
 reports_inside_start_are_acted_on_later(void **state)
 {
 	struct fixture f;
@@ -724,6 +784,9 @@ main(void)
 		cmocka_unit_test(a_new_endpoint_waits_for_its_tick),
 		cmocka_unit_test(a_poll_passes_through_all_states),
 		cmocka_unit_test(a_good_poll_is_stored_and_told),
+		cmocka_unit_test(polled_now_it_keeps_its_schedule),
+		cmocka_unit_test(polled_now_during_a_poll_nothing_is_skipped),
+		cmocka_unit_test(polled_now_after_its_end_nothing_happens),
 		cmocka_unit_test(reports_inside_start_are_acted_on_later),
 		cmocka_unit_test(a_source_need_not_report_that_it_is_connected),
 		cmocka_unit_test(the_four_times_of_a_poll_are_kept),
