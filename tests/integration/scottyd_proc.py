@@ -322,12 +322,27 @@ class FleetSim(Process):
             raise
 
     def stop(self):
-        """{(name, behaviour): {"polls": n, "least": n, "p99_ms": x, "max_ms": x}}"""
+        """{(name, behaviour): {"polls": n, "least": n, "p99_ms": x, "max_ms": x, ...}}
+
+        Of all since the start or the last call of figures.
+        """
+        begin = len(self.lines)
         self.child.send_signal(signal.SIGTERM)
         if self.wait(10 * SLOW) != 0:
             raise AssertionError(f"fleet_sim failed:\n{self.log()}")
+        return self._stats(begin)
+
+    def figures(self):
+        """The same without the single endpoints, and it goes on; then counts anew."""
+        begin = len(self.lines)
+        self.child.send_signal(signal.SIGUSR1)
+        eventually(lambda: any(line.startswith("process ") for line in self.lines[begin:]),
+                   "figures of fleet_sim")
+        return self._stats(begin)
+
+    def _stats(self, begin):
         stats = {}
-        for line in self.lines[self.lines.index("ready") + 1:]:
+        for line in self.lines[begin:]:
             name, *fields = line.split()
             row = dict(field.split("=") for field in fields)
             behaviour = row.pop("behaviour")
