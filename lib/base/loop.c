@@ -25,6 +25,7 @@ struct loop {
 
 	/* The loop's thread. */
 	int64_t mono_ns, real_ns;
+	uint64_t turn_count;
 	bool clock_stands; /* loop_set_clock was called */
 	bool turning;
 	bool calling_timers;
@@ -104,6 +105,18 @@ loop_free(struct loop *loop)
 		close(loop->epoll_fd);
 	lock_fini(&loop->lock);
 	free(loop);
+}
+
+uint64_t
+loop_turn_count(const struct loop *loop)
+{
+	return loop->turn_count;
+}
+
+bool
+loop_is_behind(const struct loop *loop)
+{
+	return loop->event_count == EVENTS_PER_TURN;
 }
 
 int64_t
@@ -505,6 +518,7 @@ loop_turn(struct loop *loop, int64_t max_wait_ns)
 
 	assert(!loop->turning);
 	loop->turning = true;
+	loop->turn_count++;
 	n = epoll_wait(loop->epoll_fd, loop->events, EVENTS_PER_TURN, wait_ms(loop, max_wait_ns));
 	assert(n >= 0 || errno == EINTR);
 	loop->event_next = 0;

@@ -57,6 +57,14 @@ void loop_stop(struct loop *);
  */
 void loop_turn(struct loop *, int64_t max_wait_ns);
 
+/* Turns begun so far. */
+uint64_t loop_turn_count(const struct loop *);
+/*
+ * True if the turn under way took as many events from the kernel as it takes at most, so that
+ * others are waiting: no time to begin what brings more of them.
+ */
+bool loop_is_behind(const struct loop *);
+
 /* The monotonic clock, read once per turn. */
 int64_t loop_now_ns(const struct loop *);
 /* The wall clock, read once per turn. */

@@ -31,10 +31,14 @@ struct endpoint {
 
 	/* The poller's. */
 	enum ep_state state;
-	struct source *source;     /* opened by the first poll */
-	struct poll *poll;         /* under way, else NULL */
-	struct gate_waiter waiter; /* for a connection or, having that, for a poll slot */
-	bool has_connection, has_poll;
+	struct source *source; /* opened by the first poll */
+	struct poll *poll;     /* under way, else NULL */
+	bool in_line;          /* the poller's */
+	struct endpoint *line_next, *line_prev;
+	struct gate_waiter waiter;
+	struct gate *waiting_at; /* NULL = no gate */
+	bool timed_out;          /* the last poll, so the next one needs a slow connection */
+	bool has_slow_connection, has_connection, has_poll;
 	int64_t tick_ns;      /* when the poll under way should have started; mono */
 	int64_t next_tick_ns; /* what tick_timer is set to */
 	int64_t since_ns;     /* when the current state was entered; mono */
@@ -148,13 +152,56 @@ cancel_source(struct endpoint *ep)
 	ep->poll->running = false;
 }
 
+static void
+join_line(struct endpoint *ep)
+{
+	struct poller *poller = ep->poller;
+
+	ep->in_line = true;
+	ep->line_prev = poller->line_last;
+	if (poller->line_last == NULL)
+		poller->line_first = ep;
+	else
+		poller->line_last->line_next = ep;
+	poller->line_last = ep;
+	loop_defer(poller->loop, &poller->line_task);
+}
+
+static void
+leave_line(struct endpoint *ep)
+{
+	struct poller *poller = ep->poller;
+
+	if (!ep->in_line)
+		return;
+	if (ep->line_prev == NULL)
+		poller->line_first = ep->line_next;
+	else
+		ep->line_prev->line_next = ep->line_next;
+	if (ep->line_next == NULL)
+		poller->line_last = ep->line_prev;
+	else
+		ep->line_next->line_prev = ep->line_prev;
+	ep->line_next = ep->line_prev = NULL;
+	ep->in_line = false;
+}
+
+static void
+leave_gate(struct endpoint *ep)
+{
+	if (ep->waiting_at != NULL)
+		gate_leave(ep->waiting_at, &ep->waiter);
+	ep->waiting_at = NULL;
+}
+
 /* Gives back all that the poll holds or waits for. */
 static void
 release(struct endpoint *ep)
 {
 	struct pollers *pool = ep->poller->pool;
 
-	gate_leave(ep->has_connection ? &pool->polls : &pool->connections, &ep->waiter);
+	leave_line(ep);
+	leave_gate(ep);
 	if (ep->poll != NULL)
 		poller_give_poll(ep->poller, ep->poll);
 	ep->poll = NULL;
@@ -162,7 +209,9 @@ release(struct endpoint *ep)
 		gate_give(&pool->polls);
 	if (ep->has_connection)
 		gate_give(&pool->connections);
-	ep->has_poll = ep->has_connection = false;
+	if (ep->has_slow_connection)
+		gate_give(&pool->slow_connections);
+	ep->has_poll = ep->has_connection = ep->has_slow_connection = false;
 }
 
 /* ACT_FAIL, ACT_CANCEL. why may be lent from the poll, which is given back last. */
@@ -181,6 +230,7 @@ fail(struct endpoint *ep, const struct err *why)
 	memcpy(ep->status.error, why->text, sizeof(ep->status.error));
 	ep->status.error_ts_ns = loop_real_ns(ep->poller->loop);
 	lock_drop(&ep->lock);
+	ep->timed_out = why->code == ERR_TIMEOUT;
 	pool->poll_count++;
 	pool->failed_count++;
 	if (!was_down)
@@ -237,6 +287,7 @@ succeed(struct endpoint *ep, const struct append_stats *stats)
 	ep->status.last_poll_ts_ns = loop_real_ns(ep->poller->loop);
 	ep->status.stale = false;
 	lock_drop(&ep->lock);
+	ep->timed_out = false;
 	count_good(ep, stats);
 	be_fresh(ep);
 	if (was_down)
@@ -416,18 +467,78 @@ connect_source(struct endpoint *ep)
 	ep->source->ops->start(ep->source, &ep->poll->job);
 }
 
-/* ACT_QUEUE, ACT_QUEUE_POLL. */
-static void
-queue_at(struct endpoint *ep, struct gate *gate)
+/* True if the slot is there; else the waiter is told once it is. */
+static bool
+take_slot(struct endpoint *ep, struct gate *gate)
 {
 	if (gate_take(gate, &ep->waiter))
+		return true;
+	ep->waiting_at = gate;
+	return false;
+}
+
+/* Whose last poll took too long needs a place among those, too. */
+static void
+ask_for_connection(struct endpoint *ep)
+{
+	struct pollers *pool = ep->poller->pool;
+
+	if (ep->timed_out && !ep->has_slow_connection) {
+		if (!take_slot(ep, &pool->slow_connections))
+			return;
+		ep->has_slow_connection = true;
+	}
+	if (take_slot(ep, &pool->connections))
 		step(ep, EV_SLOT, NULL);
 }
 
 static void
 on_granted(struct gate_waiter *waiter)
 {
-	step(CONTAINER_OF(waiter, struct endpoint, waiter), EV_SLOT, NULL);
+	struct endpoint *ep = CONTAINER_OF(waiter, struct endpoint, waiter);
+	bool slow = ep->waiting_at == &ep->poller->pool->slow_connections;
+
+	ep->waiting_at = NULL;
+	if (slow) {
+		ep->has_slow_connection = true;
+		ask_for_connection(ep);
+	} else {
+		step(ep, EV_SLOT, NULL);
+	}
+}
+
+/* ACT_QUEUE. */
+static void
+queue(struct endpoint *ep)
+{
+	/* Nobody is overtaken. */
+	if (ep->poller->line_first == NULL && poller_may_start(ep->poller))
+		ask_for_connection(ep);
+	else
+		join_line(ep);
+}
+
+void
+endpoints_serve_line(struct poller *poller)
+{
+	while (poller->line_first != NULL && poller_may_start(poller)) {
+		struct endpoint *ep = poller->line_first;
+
+		leave_line(ep);
+		ask_for_connection(ep);
+	}
+	if (poller->line_first != NULL)
+		loop_defer(poller->loop, &poller->line_task);
+}
+
+/* ACT_QUEUE_POLL. */
+static void
+queue_poll(struct endpoint *ep)
+{
+	/* Time in line is not the target's fault. */
+	loop_timer_clear(ep->poller->loop, &ep->poll->deadline);
+	if (take_slot(ep, &ep->poller->pool->polls))
+		step(ep, EV_SLOT, NULL);
 }
 
 /* ACT_POLL. */
@@ -456,8 +567,6 @@ note_phase(struct endpoint *ep, enum ep_state next)
 static void
 act(struct endpoint *ep, enum ep_action action, const struct err *why)
 {
-	struct pollers *pool = ep->poller->pool;
-
 	switch (action) {
 	case ACT_NONE:
 		break;
@@ -465,15 +574,13 @@ act(struct endpoint *ep, enum ep_action action, const struct err *why)
 		count_skipped(ep, 1);
 		break;
 	case ACT_QUEUE:
-		queue_at(ep, &pool->connections);
+		queue(ep);
 		break;
 	case ACT_CONNECT:
 		connect_source(ep);
 		break;
 	case ACT_QUEUE_POLL:
-		/* Time in line is not the target's fault. */
-		loop_timer_clear(ep->poller->loop, &ep->poll->deadline);
-		queue_at(ep, &pool->polls);
+		queue_poll(ep);
 		break;
 	case ACT_POLL:
 		let_source_proceed(ep);

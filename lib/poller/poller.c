@@ -14,6 +14,12 @@
 /* Polls kept for the next: enough for what one thread has under way unless targets are slow. */
 #define POLLS_KEPT 32
 
+/*
+ * Polls that one turn of a loop starts: enough for the turn itself to cost little, and few enough
+ * for their answers to be dealt with in the next one or two.
+ */
+#define STARTS_PER_TURN 64
+
 /* Own metrics. */
 
 static const double seconds_limits[] = { .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 20, 30, 50, 100 };
@@ -195,6 +201,29 @@ poller_give_poll(struct poller *poller, struct poll *poll)
 	poller->rest_count++;
 }
 
+/* The line. */
+
+bool
+poller_may_start(struct poller *poller)
+{
+	uint64_t turn = loop_turn_count(poller->loop);
+
+	if (poller->start_turn != turn) {
+		poller->start_turn = turn;
+		poller->starts_left = STARTS_PER_TURN;
+	}
+	if (poller->starts_left == 0 || loop_is_behind(poller->loop))
+		return false;
+	poller->starts_left--;
+	return true;
+}
+
+static void
+serve_line(struct loop_task *task)
+{
+	endpoints_serve_line(CONTAINER_OF(task, struct poller, line_task));
+}
+
 /* Threads. */
 
 static void
@@ -234,6 +263,7 @@ static int
 poller_init(struct poller *poller, struct pollers *pool, struct resolver *resolver, struct err *err)
 {
 	poller->pool = pool;
+	poller->line_task.fn = serve_line;
 	poller->poll_now_task.fn = poll_now;
 	poller->stop_task.fn = stop;
 	poller->loop = loop_new(err);
@@ -307,6 +337,12 @@ processor_count(void)
 	return (unsigned)CPU_COUNT(&set);
 }
 
+static size_t
+slow_connections(const struct pollers_conf *conf)
+{
+	return conf->connections > 1 ? conf->connections / 2 : 1;
+}
+
 void
 pollers_set(struct pollers *pool, const struct pollers_conf *conf)
 {
@@ -317,6 +353,7 @@ pollers_set(struct pollers *pool, const struct pollers_conf *conf)
 	pool->stale_after_ns = conf->stale_after_ns;
 	pool->max_response = conf->max_response;
 	gate_set_limit(&pool->connections, conf->connections);
+	gate_set_limit(&pool->slow_connections, slow_connections(conf));
 	gate_set_limit(&pool->polls, conf->polls);
 }
 
@@ -337,6 +374,7 @@ pollers_make(const struct pollers_conf *conf, struct store *store, struct resolv
 	pool->ctx = conf->ctx;
 	pool->began_mono_ns = clock_mono_ns();
 	gate_init(&pool->connections, conf->connections);
+	gate_init(&pool->slow_connections, slow_connections(conf));
 	gate_init(&pool->polls, conf->polls);
 	pollers_set(pool, conf);
 	pool->pollers = calloc(count, sizeof(*pool->pollers));
@@ -367,6 +405,7 @@ pollers_unmake(struct pollers *pool)
 		poller_fini(&pool->pollers[i]);
 	free(pool->pollers);
 	gate_fini(&pool->polls);
+	gate_fini(&pool->slow_connections);
 	gate_fini(&pool->connections);
 	free(pool);
 }
