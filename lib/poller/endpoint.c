@@ -152,6 +152,14 @@ cancel_source(struct endpoint *ep)
 	ep->poll->running = false;
 }
 
+/* In the next turn. */
+static void
+serve_line_soon(struct poller *poller)
+{
+	if (!poller->line_timer.set)
+		loop_timer_set(poller->loop, &poller->line_timer, loop_now_ns(poller->loop));
+}
+
 static void
 join_line(struct endpoint *ep)
 {
@@ -164,7 +172,7 @@ join_line(struct endpoint *ep)
 	else
 		poller->line_last->line_next = ep;
 	poller->line_last = ep;
-	loop_defer(poller->loop, &poller->line_task);
+	serve_line_soon(poller);
 }
 
 static void
@@ -341,7 +349,7 @@ on_deadline(struct loop_timer *timer)
 	struct buf place;
 	struct err err;
 
-	/* What was reported in this turn came in time; the next turn acts on it. */
+	/* What was reported came in time, and is about to be acted on. */
 	if (!poll->running || poll->connected)
 		return;
 	buf_init(&place, 0);
@@ -353,7 +361,7 @@ on_deadline(struct loop_timer *timer)
 	step(ep, EV_TIMEOUT, &err);
 }
 
-/* What was reported, a turn later. */
+/* What was reported, once the source has returned. */
 static void
 react(struct loop_task *task)
 {
@@ -528,7 +536,7 @@ endpoints_serve_line(struct poller *poller)
 		ask_for_connection(ep);
 	}
 	if (poller->line_first != NULL)
-		loop_defer(poller->loop, &poller->line_task);
+		serve_line_soon(poller);
 }
 
 /* ACT_QUEUE_POLL. */

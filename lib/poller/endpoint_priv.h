@@ -40,8 +40,8 @@ struct poller {
 	 * way stays little.
 	 */
 	struct endpoint *line_first, *line_last;
-	struct loop_task line_task; /* lets some through; queued while somebody is in line */
-	uint64_t start_turn;        /* the loop's turn that starts_left is for */
+	struct loop_timer line_timer; /* lets some through; set while somebody is in line */
+	uint64_t start_turn;          /* the loop's turn that starts_left is for */
 	unsigned starts_left;
 	struct poll *rest; /* polls to be used again */
 	size_t rest_count;

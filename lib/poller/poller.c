@@ -188,7 +188,8 @@ void
 poller_give_poll(struct poller *poller, struct poll *poll)
 {
 	assert(!poll->running);
-	loop_defer_cancel(poller->loop, &poll->react_task);
+	if (poll->react_task.deferred)
+		loop_defer_cancel(poller->loop, &poll->react_task);
 	loop_timer_clear(poller->loop, &poll->deadline);
 	if (poller->rest_count == POLLS_KEPT) {
 		poll_free(poll);
@@ -219,9 +220,9 @@ poller_may_start(struct poller *poller)
 }
 
 static void
-serve_line(struct loop_task *task)
+serve_line(struct loop_timer *timer)
 {
-	endpoints_serve_line(CONTAINER_OF(task, struct poller, line_task));
+	endpoints_serve_line(CONTAINER_OF(timer, struct poller, line_timer));
 }
 
 /* Threads. */
@@ -263,7 +264,7 @@ static int
 poller_init(struct poller *poller, struct pollers *pool, struct resolver *resolver, struct err *err)
 {
 	poller->pool = pool;
-	poller->line_task.fn = serve_line;
+	poller->line_timer.fn = serve_line;
 	poller->poll_now_task.fn = poll_now;
 	poller->stop_task.fn = stop;
 	poller->loop = loop_new(err);
