@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -41,8 +42,12 @@ struct loop {
 	struct lock lock;        /* for all below and the `posted` of every task */
 	struct task_list posted; /* for the next turn */
 	struct task_list now;    /* for this turn */
-	bool woken;              /* wake_fd was written since posted was last taken */
-	bool stopped;
+	/*
+	 * Changed with the lock held. Read by the loop's thread without it, as it does several
+	 * times a turn: what it misses has written wake_fd by then, so the next turn sees it.
+	 */
+	_Atomic bool woken; /* wake_fd was written since posted was last taken */
+	_Atomic bool stopped;
 };
 
 static int
@@ -468,6 +473,8 @@ take_posted(struct loop *loop)
 {
 	bool any;
 
+	if (!loop->woken)
+		return false;
 	lock_take(&loop->lock);
 	assert(loop->now.first == NULL);
 	loop->now = loop->posted;
@@ -507,26 +514,13 @@ call_posted(struct loop *loop)
 
 /* Turns. */
 
-static bool
-has_tasks(struct loop *loop)
-{
-	bool has = loop->deferred.first != NULL;
-
-	if (!has) {
-		lock_take(&loop->lock);
-		has = loop->posted.first != NULL;
-		lock_drop(&loop->lock);
-	}
-	return has;
-}
-
 /* How long the turn may wait, in milliseconds rounded up, as timers must not come early. */
 static int
 wait_ms(struct loop *loop, int64_t max_wait_ns)
 {
 	int64_t wait_ns = max_wait_ns < 0 ? INT64_MAX : max_wait_ns;
 
-	if (loop->clock_stands || wait_ns == 0 || has_tasks(loop))
+	if (loop->clock_stands || wait_ns == 0 || loop->deferred.first != NULL || loop->woken)
 		return 0;
 	if (loop->timers != NULL) {
 		/* Not mono_ns: the last turn's callbacks took their time. */
@@ -570,13 +564,7 @@ loop_turn(struct loop *loop, int64_t max_wait_ns)
 static bool
 take_stop(struct loop *loop)
 {
-	bool stopped;
-
-	lock_take(&loop->lock);
-	stopped = loop->stopped;
-	loop->stopped = false;
-	lock_drop(&loop->lock);
-	return stopped;
+	return loop->stopped && atomic_exchange(&loop->stopped, false);
 }
 
 void

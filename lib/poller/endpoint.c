@@ -20,6 +20,7 @@ struct endpoint {
 	struct target *target;
 	struct series_set *series;
 	uint64_t hash;
+	bool is_tricorder;
 	_Atomic unsigned refs; /* one the caller's, one the poller's until the endpoint ended */
 
 	/* The caller's until posted, then the poller's. */
@@ -40,6 +41,7 @@ struct endpoint {
 	bool timed_out;          /* the last poll, so the next one needs a slow connection */
 	bool has_slow_connection, has_connection, has_poll;
 	int64_t tick_ns;      /* when the poll under way should have started; mono */
+	int64_t lateness_ns;  /* of its start */
 	int64_t next_tick_ns; /* what tick_timer is set to */
 	int64_t since_ns;     /* when the current state was entered; mono */
 	int64_t phase_ns[PHASE_COUNT];
@@ -48,8 +50,10 @@ struct endpoint {
 	struct endpoint *next, *prev;  /* of the poller's */
 	bool linked;                   /* is one of them: was added, has not ended */
 
+	/* What readers see: only the poller writes. */
+	_Atomic enum ep_state shown_state;
 	struct lock lock;
-	struct endpoint_status status; /* under lock; only the poller writes */
+	struct endpoint_status status; /* under lock; its state is shown_state */
 };
 
 static void step(struct endpoint *, enum ep_event, const struct err *why);
@@ -68,25 +72,18 @@ seconds(int64_t ns)
 
 /* Status. */
 
-static void
-publish_state(struct endpoint *ep)
-{
-	lock_take(&ep->lock);
-	ep->status.state = ep->state;
-	lock_drop(&ep->lock);
-}
-
 /* REQUIRES(ep->lock) */
 static void
 publish_end(struct endpoint *ep)
 {
 	struct endpoint_status *status = &ep->status;
 
-	status->state = ep->state;
+	ep->shown_state = ep->state;
 	status->polls++;
 	status->wait_connect_ns = ep->phase_ns[PHASE_WAIT_CONNECT];
 	status->connect_ns = ep->phase_ns[PHASE_CONNECT];
 	status->wait_poll_ns = ep->phase_ns[PHASE_WAIT_POLL];
+	status->lateness_ns = ep->lateness_ns;
 	status->poll_ns = ep->phase_ns[PHASE_POLL];
 }
 
@@ -105,7 +102,10 @@ publish_content(struct endpoint *ep, const struct batch *batch, size_t added)
 	}
 	status->metric_count = batch->len;
 	status->bad_count = batch->bad_count;
-	memcpy(status->bad_text, batch->bad_text, sizeof(status->bad_text));
+	if (batch->bad_count > 0)
+		memcpy(status->bad_text, batch->bad_text, sizeof(status->bad_text));
+	else
+		status->bad_text[0] = '\0';
 }
 
 static void
@@ -122,6 +122,7 @@ endpoint_status(struct endpoint *ep, struct endpoint_status *out)
 {
 	lock_take(&ep->lock);
 	*out = ep->status;
+	out->state = ep->shown_state;
 	lock_drop(&ep->lock);
 }
 
@@ -132,10 +133,9 @@ inherit_status(struct endpoint *ep, struct endpoint *from)
 	struct endpoint_status status;
 
 	endpoint_status(from, &status);
-	if (ep_state_is_busy(status.state))
-		status.state = EP_EMPTY;
 	lock_take(&ep->lock);
 	ep->status = status;
+	ep->shown_state = ep_state_is_busy(status.state) ? EP_EMPTY : status.state;
 	lock_drop(&ep->lock);
 }
 
@@ -261,7 +261,7 @@ count_good(struct endpoint *ep, const struct append_stats *stats)
 	pool->poll_count++;
 	pool->bad_count += ep->poll->batch.bad_count;
 	own_dist_add(pool->collection_times, seconds(total_ns));
-	if (strcmp(ep->target->source->name, "tricorder") == 0)
+	if (ep->is_tricorder)
 		own_dist_add(pool->tricorder_times, seconds(total_ns));
 	own_dist_add(pool->changed, (double)stats->added);
 }
@@ -447,12 +447,8 @@ take_poll(struct endpoint *ep, struct err *err)
 static void
 note_lateness(struct endpoint *ep)
 {
-	int64_t lateness_ns = now_ns(ep) - ep->tick_ns;
-
-	lock_take(&ep->lock);
-	ep->status.lateness_ns = lateness_ns;
-	lock_drop(&ep->lock);
-	own_dist_add(ep->poller->pool->lateness, seconds(lateness_ns));
+	ep->lateness_ns = now_ns(ep) - ep->tick_ns;
+	own_dist_add(ep->poller->pool->lateness, seconds(ep->lateness_ns));
 }
 
 /* ACT_CONNECT. A source that cannot be opened is tried again with each tick. */
@@ -621,7 +617,7 @@ step(struct endpoint *ep, enum ep_event event, const struct err *why)
 		ep->state = to.next;
 		/* The end of a poll is told with what came of it. */
 		if (ep_state_is_busy(to.next) || to.act == ACT_ABANDON)
-			publish_state(ep);
+			ep->shown_state = to.next;
 	}
 	act(ep, to.act, why);
 }
@@ -808,6 +804,7 @@ endpoint_add(
 		.target = target_ref(target),
 		.series = series,
 		.hash = hash,
+		.is_tricorder = strcmp(target->source->name, "tricorder") == 0,
 		.refs = 2,
 		.add_task.fn = on_added,
 		.remove_task.fn = on_removed,

@@ -90,7 +90,7 @@ struct endpoint_status {
 	uint64_t skipped; /* ticks that found the poll before under way, or the loop too late */
 	uint64_t first_values;              /* values added by the first good poll */
 	uint64_t later_values, later_polls; /* by those after it */
-	int64_t lateness_ns;                /* start of the last poll after its tick */
+	int64_t lateness_ns;                /* start of the last poll that ended after its tick */
 };
 void endpoint_status(struct endpoint *, struct endpoint_status *out);
 
