@@ -19,6 +19,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -100,6 +101,9 @@ class Load:
 
     def __init__(self, fleet, seconds, sim, cpu, lateness, skipped):
         self.seconds, self.cpu, self.skipped = seconds, cpu, skipped
+        self.processors = len(fleet.collector)
+        # The simulator is told one interval only.
+        self.has_period = fleet.interval_ms == fleet.first_interval_ms
         self.good = sim["all", "good"]
         self.process = sim["process", "any"]
         self.values = self.process["answers"] * fleet.metrics
@@ -110,6 +114,11 @@ class Load:
     @property
     def values_per_second(self):
         return self.values / self.seconds
+
+    @property
+    def busy(self):
+        """Of all the processors that the collector may use."""
+        return self.cpu / self.seconds / self.processors
 
     @property
     def cpu_per_million(self):
@@ -128,7 +137,8 @@ class Fleet:
         self.endpoints, self.metrics = endpoints, metrics
         self.bad, self.collection = bad or {}, collection
         self.good = endpoints - sum(self.bad.values())
-        self.interval_ms, self.memory = interval_ms, memory
+        self.interval_ms = self.first_interval_ms = interval_ms
+        self.memory = memory
         self.collector = collector or COLLECTOR
         self.stack = contextlib.ExitStack()
 
@@ -209,9 +219,10 @@ class Report:
         row = (f"{fleet.endpoints:,} x {fleet.metrics:,}", f"{fleet.interval_ms / 1000:g} s{note}",
                f"{load.values_per_second / 1e6:.2f} M", f"{load.cpu_per_million:.3f}",
                f"{load.cpu_us_per_poll:.0f}", f"{load.late_p50:.2f} / {load.late_p99:.2f}",
-               f"{load.good['p50_ms']:.2f} / {load.good['p99_ms']:.2f}", f"{load.skipped}",
+               f"{load.good['p50_ms']:.2f} / {load.good['p99_ms']:.2f}" if load.has_period
+               else "-", f"{load.skipped}",
                f"{load.rss / MIB:.0f}", f"{load.bytes_per_series:.0f}",
-               f"{100 * load.cpu / load.seconds:.0f}%",
+               f"{100 * load.busy:.0f}%",
                f"{100 * load.process['cpu_s'] / load.seconds:.0f}%")
         self.runs.append(row)
         print("  " + ", ".join(f"{head} {cell}" for head, cell in zip(HEADS, row)), flush=True)
@@ -318,25 +329,28 @@ def fast(report, quick):
 
 def shortest(fleet, report, quick):
     """(interval in ms, load) of the shortest interval that nobody missed."""
-    seconds, trials = (2, 5) if quick else (4, 10)
-    interval, best = SHORTEST_MS, None
+    seconds, trials = (2, 6) if quick else (4, 12)
+    interval, best, missed = SHORTEST_MS, None, 0
     for _ in range(trials):
         load = fleet.at(round(interval), seconds)
         held = fleet.holds(load)
         print(f"    {fleet.interval_ms} ms: {'held' if held else 'missed'}, "
-              f"{load.values_per_second / 1e6:.2f} M values/s, skipped {load.skipped}", flush=True)
+              f"{load.values_per_second / 1e6:.2f} M values/s, skipped {load.skipped}, "
+              f"{100 * load.busy:.0f}% busy", flush=True)
         if held and (best is None or fleet.interval_ms < best[0]):
             best = (fleet.interval_ms, load)
-        if held and interval <= SHORTEST_MS:
+        elif not held:
+            missed = max(missed, fleet.interval_ms)
+        if best is None:
+            # How much it can do tells where to begin.
+            interval = max(1.1 * missed, 1050 * fleet.good * fleet.metrics / load.values_per_second)
+        elif best[0] <= SHORTEST_MS or best[0] - missed < 0.04 * best[0]:
             break
-        if held:
-            interval = max(SHORTEST_MS, interval * 0.93)
-        elif best is not None:
-            break
-        elif interval <= SHORTEST_MS:  # how much it can do tells where to begin
-            interval = max(110, 1050 * fleet.good * fleet.metrics / load.values_per_second)
+        elif missed < best[0] * 0.7:  # far from full: as much shorter as it has time left
+            interval = best[0] * min(0.95, max(0.4, best[1].busy * 1.03))
         else:
-            interval *= 1.1
+            interval = (best[0] + missed) / 2
+        interval = max(SHORTEST_MS, interval)
     if best is None:
         report.figure(f"shortest interval of {fleet.endpoints:,} x {fleet.metrics:,}", "not found")
         return None
@@ -457,7 +471,9 @@ def half(report, quick):
         best = shortest(fleet, report, quick)
         if not best:
             return
-        load = fleet.at(2 * best[0], 5 if quick else 15)
+    with Fleet(endpoints, 200, 2 * best[0]) as fleet:
+        fleet.wait_polled()
+        load = fleet.measure(5 if quick else 15)
         report.load(fleet, load, ", half the most load")
     bad = {way: n * endpoints // 200 for way, n in BAD.items()}
     with Fleet(endpoints, 200, 2 * best[0], bad) as fleet:
@@ -512,8 +528,29 @@ def tiny(report, quick):
     report.figure("CPU of a poll of 10 metrics", f"{load.cpu_us_per_poll:.1f} us")
 
 
+def allocations(report, quick):
+    """allocations per poll, 1,000 x 200 every 1 s: none per value"""
+    with tempfile.TemporaryDirectory(prefix="count-malloc-") as directory:
+        def counts(fleet):
+            with open(os.path.join(directory, str(fleet.scottyd.child.pid)), "rb") as f:
+                return (fleet.own("polls")["value"], int.from_bytes(f.read(8), sys.byteorder))
+
+        os.environ.update(LD_PRELOAD=os.path.join(sp.BIN, "count_malloc.so"),
+                          SCOTTY_COUNT_MALLOC=directory)
+        try:
+            with Fleet(1000, 200, 1000) as fleet:
+                fleet.wait_polled()
+                time.sleep(2)
+                before = counts(fleet)
+                time.sleep(5 if quick else 10)
+                polls, mallocs = (now - then for now, then in zip(counts(fleet), before))
+        finally:
+            del os.environ["LD_PRELOAD"], os.environ["SCOTTY_COUNT_MALLOC"]
+    report.figure("allocations per poll of 200 metrics", f"{mallocs / polls:.1f}")
+
+
 RUNS = {f.__name__: f for f in
-        (slow, fast, tiny, most, once, memory, latest, hour, half, hang, overload, big)}
+        (slow, fast, allocations, tiny, most, once, memory, latest, hour, half, hang, overload, big)}
 QUICK = ("fast", "most", "once", "hour", "hang")
 
 
