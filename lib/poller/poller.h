@@ -18,9 +18,13 @@ struct pollers;
 struct endpoint;
 
 struct pollers_conf {
-	unsigned threads;   /* 0 = one per processor */
-	size_t connections; /* endpoints being connected or polled at once; > 0 */
-	size_t polls;       /* of those, transferring; 0 = no limit */
+	unsigned threads; /* 0 = one per processor */
+	/*
+	 * Endpoints being connected or polled at once; > 0. Those whose last poll timed out get at
+	 * most half of them.
+	 */
+	size_t connections;
+	size_t polls; /* of those, transferring; 0 = no limit */
 	/*
 	 * From the start of the source to CONNECTED, or to the end of the poll for a source that
 	 * never reports CONNECTED; from the poll slot to the end. Both > 0.
