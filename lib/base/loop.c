@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -15,6 +16,9 @@
 /* As many events as one turn takes from the kernel; the rest come with the next turn. */
 #define EVENTS_PER_TURN 256
 
+/* How often tasks that were deferred by deferred tasks are called before others get their turn. */
+#define DEFERRED_ROUNDS 4
+
 struct task_list {
 	struct loop_task *first, *last;
 };
@@ -25,6 +29,7 @@ struct loop {
 
 	/* The loop's thread. */
 	int64_t mono_ns, real_ns;
+	uint64_t turn_count;
 	bool clock_stands; /* loop_set_clock was called */
 	bool turning;
 	bool calling_timers;
@@ -32,12 +37,17 @@ struct loop {
 	struct loop_timer *later;  /* another heap: set by a timer, so for the next turn */
 	struct epoll_event events[EVENTS_PER_TURN];
 	int event_next, event_count;
+	struct task_list deferred, deferred_now; /* the latter are being called */
 
-	struct lock lock;       /* for all below and the `queued` of every task */
-	struct task_list tasks; /* for the next turn */
-	struct task_list now;   /* for this turn */
-	bool woken;             /* wake_fd was written since tasks was last taken */
-	bool stopped;
+	struct lock lock;        /* for all below and the `posted` of every task */
+	struct task_list posted; /* for the next turn */
+	struct task_list now;    /* for this turn */
+	/*
+	 * Changed with the lock held. Read by the loop's thread without it, as it does several
+	 * times a turn: what it misses has written wake_fd by then, so the next turn sees it.
+	 */
+	_Atomic bool woken; /* wake_fd was written since posted was last taken */
+	_Atomic bool stopped;
 };
 
 static int
@@ -106,6 +116,18 @@ loop_free(struct loop *loop)
 	free(loop);
 }
 
+uint64_t
+loop_turn_count(const struct loop *loop)
+{
+	return loop->turn_count;
+}
+
+bool
+loop_is_behind(const struct loop *loop)
+{
+	return loop->event_count == EVENTS_PER_TURN;
+}
+
 int64_t
 loop_now_ns(const struct loop *loop)
 {
@@ -124,6 +146,65 @@ loop_set_clock(struct loop *loop, int64_t mono_ns, int64_t real_ns)
 	loop->clock_stands = true;
 	loop->mono_ns = mono_ns;
 	loop->real_ns = real_ns;
+}
+
+/* Deferred tasks: called after each callback, so that no other comes between. */
+
+static void
+tasks_append(struct task_list *list, struct loop_task *t)
+{
+	t->next = NULL;
+	if (list->first == NULL)
+		list->first = t;
+	else
+		list->last->next = t;
+	list->last = t;
+}
+
+/* True if it was there. */
+static bool
+tasks_remove(struct task_list *list, struct loop_task *t)
+{
+	struct loop_task *before = NULL;
+
+	for (struct loop_task *at = list->first; at != t; at = at->next) {
+		if (at == NULL)
+			return false;
+		before = at;
+	}
+	if (before == NULL)
+		list->first = t->next;
+	else
+		before->next = t->next;
+	if (list->last == t)
+		list->last = before;
+	return true;
+}
+
+void
+loop_defer(struct loop *loop, struct loop_task *t)
+{
+	assert(t->fn != NULL);
+	if (t->deferred)
+		return;
+	t->deferred = true;
+	tasks_append(&loop->deferred, t);
+}
+
+static void
+call_deferred(struct loop *loop)
+{
+	for (int round = 0; round < DEFERRED_ROUNDS && loop->deferred.first != NULL; round++) {
+		struct loop_task *t;
+
+		loop->deferred_now = loop->deferred;
+		loop->deferred = (struct task_list){ NULL, NULL };
+		while ((t = loop->deferred_now.first) != NULL) {
+			loop->deferred_now.first = t->next;
+			t->deferred = false;
+			t->fn(t);
+		}
+	}
 }
 
 /* File descriptors. */
@@ -208,8 +289,10 @@ call_fds(struct loop *loop)
 			continue;
 		/* A callback of this turn may have changed what this one waits for. */
 		events = events_of(event->events) & (h->events | LOOP_ERROR);
-		if (events != 0)
-			h->fn(h, events);
+		if (events == 0)
+			continue;
+		h->fn(h, events);
+		call_deferred(loop);
 	}
 }
 
@@ -320,73 +403,14 @@ call_timers(struct loop *loop)
 
 		loop_timer_clear(loop, t);
 		t->fn(t);
+		call_deferred(loop);
 	}
 	loop->calling_timers = false;
 	loop->timers = heap_merge(loop->timers, loop->later);
 	loop->later = NULL;
 }
 
-/* Tasks. */
-
-static void
-tasks_append(struct task_list *list, struct loop_task *t)
-{
-	t->next = NULL;
-	if (list->first == NULL)
-		list->first = t;
-	else
-		list->last->next = t;
-	list->last = t;
-}
-
-/* True if it was there. */
-static bool
-tasks_remove(struct task_list *list, struct loop_task *t)
-{
-	struct loop_task *before = NULL;
-
-	for (struct loop_task *at = list->first; at != t; at = at->next) {
-		if (at == NULL)
-			return false;
-		before = at;
-	}
-	if (before == NULL)
-		list->first = t->next;
-	else
-		before->next = t->next;
-	if (list->last == t)
-		list->last = before;
-	return true;
-}
-
-/* Under the lock. */
-static void
-enqueue(struct loop *loop, struct loop_task *t)
-{
-	if (t->queued)
-		return;
-	t->queued = true;
-	tasks_append(&loop->tasks, t);
-}
-
-void
-loop_defer(struct loop *loop, struct loop_task *t)
-{
-	assert(t->fn != NULL);
-	lock_take(&loop->lock);
-	enqueue(loop, t);
-	lock_drop(&loop->lock);
-}
-
-void
-loop_defer_cancel(struct loop *loop, struct loop_task *t)
-{
-	lock_take(&loop->lock);
-	if (t->queued && !tasks_remove(&loop->now, t))
-		tasks_remove(&loop->tasks, t);
-	t->queued = false;
-	lock_drop(&loop->lock);
-}
+/* Posted tasks. */
 
 /*
  * Under the lock: what wakes the loop may make it be freed, and that has to wait for the write. One
@@ -410,8 +434,27 @@ loop_post(struct loop *loop, struct loop_task *t)
 {
 	assert(t->fn != NULL);
 	lock_take(&loop->lock);
-	enqueue(loop, t);
+	if (!t->posted) {
+		t->posted = true;
+		tasks_append(&loop->posted, t);
+	}
 	wake(loop);
+	lock_drop(&loop->lock);
+}
+
+void
+loop_defer_cancel(struct loop *loop, struct loop_task *t)
+{
+	if (t->deferred) {
+		if (!tasks_remove(&loop->deferred_now, t))
+			tasks_remove(&loop->deferred, t);
+		t->deferred = false;
+		return;
+	}
+	lock_take(&loop->lock);
+	if (t->posted && !tasks_remove(&loop->now, t))
+		tasks_remove(&loop->posted, t);
+	t->posted = false;
 	lock_drop(&loop->lock);
 }
 
@@ -424,20 +467,26 @@ loop_stop(struct loop *loop)
 	lock_drop(&loop->lock);
 }
 
-/* What is queued from here on is for the next turn. */
-static void
-take_tasks(struct loop *loop)
+/* What is posted from here on is for the next turn. True if there is something for this one. */
+static bool
+take_posted(struct loop *loop)
 {
+	bool any;
+
+	if (!loop->woken)
+		return false;
 	lock_take(&loop->lock);
 	assert(loop->now.first == NULL);
-	loop->now = loop->tasks;
-	loop->tasks = (struct task_list){ NULL, NULL };
+	loop->now = loop->posted;
+	any = loop->now.first != NULL;
+	loop->posted = (struct task_list){ NULL, NULL };
 	loop->woken = false;
 	lock_drop(&loop->lock);
+	return any;
 }
 
 static struct loop_task *
-next_task(struct loop *loop)
+next_posted(struct loop *loop)
 {
 	struct loop_task *t;
 
@@ -446,33 +495,24 @@ next_task(struct loop *loop)
 	if (t != NULL) {
 		loop->now.first = t->next;
 		/* Before the call, so that what is posted during it is not lost. */
-		t->queued = false;
+		t->posted = false;
 	}
 	lock_drop(&loop->lock);
 	return t;
 }
 
 static void
-call_tasks(struct loop *loop)
+call_posted(struct loop *loop)
 {
 	struct loop_task *t;
 
-	while ((t = next_task(loop)) != NULL)
+	while ((t = next_posted(loop)) != NULL) {
 		t->fn(t);
+		call_deferred(loop);
+	}
 }
 
 /* Turns. */
-
-static bool
-has_tasks(struct loop *loop)
-{
-	bool has;
-
-	lock_take(&loop->lock);
-	has = loop->tasks.first != NULL;
-	lock_drop(&loop->lock);
-	return has;
-}
 
 /* How long the turn may wait, in milliseconds rounded up, as timers must not come early. */
 static int
@@ -480,7 +520,7 @@ wait_ms(struct loop *loop, int64_t max_wait_ns)
 {
 	int64_t wait_ns = max_wait_ns < 0 ? INT64_MAX : max_wait_ns;
 
-	if (loop->clock_stands || wait_ns == 0 || has_tasks(loop))
+	if (loop->clock_stands || wait_ns == 0 || loop->deferred.first != NULL || loop->woken)
 		return 0;
 	if (loop->timers != NULL) {
 		/* Not mono_ns: the last turn's callbacks took their time. */
@@ -501,32 +541,30 @@ wait_ms(struct loop *loop, int64_t max_wait_ns)
 void
 loop_turn(struct loop *loop, int64_t max_wait_ns)
 {
+	bool any_posted;
 	int n;
 
 	assert(!loop->turning);
 	loop->turning = true;
+	loop->turn_count++;
 	n = epoll_wait(loop->epoll_fd, loop->events, EVENTS_PER_TURN, wait_ms(loop, max_wait_ns));
 	assert(n >= 0 || errno == EINTR);
 	loop->event_next = 0;
 	loop->event_count = n > 0 ? n : 0;
 	read_clocks(loop);
-	take_tasks(loop);
+	any_posted = take_posted(loop);
+	call_deferred(loop); /* what was before the turn */
 	call_fds(loop);
 	call_timers(loop);
-	call_tasks(loop);
+	if (any_posted)
+		call_posted(loop);
 	loop->turning = false;
 }
 
 static bool
 take_stop(struct loop *loop)
 {
-	bool stopped;
-
-	lock_take(&loop->lock);
-	stopped = loop->stopped;
-	loop->stopped = false;
-	lock_drop(&loop->lock);
-	return stopped;
+	return loop->stopped && atomic_exchange(&loop->stopped, false);
 }
 
 void

@@ -37,10 +37,11 @@ struct loop_timer {
 	bool set;
 };
 
+/* Either always deferred or always posted. */
 struct loop_task {
 	void (*fn)(struct loop_task *);
 	struct loop_task *next; /* the loop's own from here on */
-	bool queued;
+	bool deferred, posted;
 };
 
 struct loop *loop_new(struct err *);
@@ -56,6 +57,14 @@ void loop_stop(struct loop *);
  * timer allows), then calls what is due: fds, timers, posted and deferred tasks.
  */
 void loop_turn(struct loop *, int64_t max_wait_ns);
+
+/* Turns begun so far. */
+uint64_t loop_turn_count(const struct loop *);
+/*
+ * True if the turn under way took as many events from the kernel as it takes at most, so that
+ * others are waiting: no time to begin what brings more of them.
+ */
+bool loop_is_behind(const struct loop *);
 
 /* The monotonic clock, read once per turn. */
 int64_t loop_now_ns(const struct loop *);
@@ -80,13 +89,20 @@ void loop_fd_del(struct loop *, struct loop_fd *h);
 void loop_timer_set(struct loop *, struct loop_timer *t, int64_t at_ns);
 void loop_timer_clear(struct loop *, struct loop_timer *t);
 
-/* Calls t->fn once in the next turn. Does nothing if it is queued already. */
+/*
+ * Calls t->fn once, soon after the callback under way has returned, before other fds, timers and
+ * posted tasks get theirs; what was begun is so brought to its end before anything else is. At the
+ * latest in the next turn: tasks that defer tasks over and over do not hold the loop up. In the
+ * order deferred. Does nothing if t is deferred already.
+ */
 void loop_defer(struct loop *, struct loop_task *t);
+/* Calls off a task, deferred or posted. */
 void loop_defer_cancel(struct loop *, struct loop_task *t);
 
 /*
- * Any thread: as loop_defer, and wakes the loop. The task must not be queued already, unless the
- * caller can live with one call for both. Tasks run in the order posted. Locks taken: loop.
+ * Any thread: calls t->fn once in the next turn, and wakes the loop. The task must not be posted
+ * already, unless the caller can live with one call for both. Tasks run in the order posted. Locks
+ * taken: loop.
  */
 void loop_post(struct loop *, struct loop_task *t);
 

@@ -93,6 +93,12 @@ int fleet_put(struct fleet *, struct str host, struct str app, struct str body, 
 int fleet_delete(struct fleet *, struct str host, struct str app, struct err *);
 
 /*
+ * Has host/app polled now or, both empty, all that is polled; schedules stay as they are. *count
+ * tells how many that is. -1 with ERR_NOTFOUND: no such endpoint, or it is not polled.
+ */
+int fleet_poll_now(struct fleet *, struct str host, struct str app, size_t *count, struct err *);
+
+/*
  * A member as readers see it. host and app live as long as the member's reference, the rest in the
  * view.
  */

@@ -394,6 +394,31 @@ fleet_snapshot_free(struct member **members, size_t n)
 	free(members);
 }
 
+int
+fleet_poll_now(struct fleet *fleet, struct str host, struct str app, size_t *count, struct err *err)
+{
+	struct member *member;
+	int rc = 0;
+
+	if (host.len == 0 && app.len == 0) {
+		*count = fleet->active_count;
+		pollers_poll_now(fleet->pollers);
+		return 0;
+	}
+	lock_take(&fleet->registry_lock);
+	member = member_find(fleet, host, app);
+	if (member != NULL && member->endpoint != NULL) {
+		*count = 1;
+		endpoint_poll_now(member->endpoint);
+	} else {
+		err_set(err, ERR_NOTFOUND, "no endpoint %.*s/%.*s is polled", STR_ARG(host),
+		    STR_ARG(app));
+		rc = -1;
+	}
+	lock_drop(&fleet->registry_lock);
+	return rc;
+}
+
 /* A copy of s in the view's own text. */
 static struct str
 view_text(struct member_view *view, size_t *used, struct str s)

@@ -3,6 +3,7 @@
  * runs on the poller's thread.
  */
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -19,28 +20,40 @@ struct endpoint {
 	struct target *target;
 	struct series_set *series;
 	uint64_t hash;
+	bool is_tricorder;
 	_Atomic unsigned refs; /* one the caller's, one the poller's until the endpoint ended */
 
 	/* The caller's until posted, then the poller's. */
 	struct loop_task add_task, remove_task;
 	struct endpoint *replaces;
+	/* Any thread's: poll_now_task is posted, and holds a reference. */
+	struct loop_task poll_now_task;
+	_Atomic bool poll_now_asked;
 
 	/* The poller's. */
 	enum ep_state state;
-	struct source *source;     /* opened by the first poll */
-	struct poll *poll;         /* under way, else NULL */
-	struct gate_waiter waiter; /* for a connection or, having that, for a poll slot */
-	bool has_connection, has_poll;
+	struct source *source; /* opened by the first poll */
+	struct poll *poll;     /* under way, else NULL */
+	bool in_line;          /* the poller's */
+	struct endpoint *line_next, *line_prev;
+	struct gate_waiter waiter;
+	struct gate *waiting_at; /* NULL = no gate */
+	bool timed_out;          /* the last poll, so the next one needs a slow connection */
+	bool has_slow_connection, has_connection, has_poll;
 	int64_t tick_ns;      /* when the poll under way should have started; mono */
+	int64_t lateness_ns;  /* of its start */
 	int64_t next_tick_ns; /* what tick_timer is set to */
 	int64_t since_ns;     /* when the current state was entered; mono */
 	int64_t phase_ns[PHASE_COUNT];
 	struct loop_timer tick_timer;
 	struct loop_timer stale_timer; /* stale_after past the last good poll */
 	struct endpoint *next, *prev;  /* of the poller's */
+	bool linked;                   /* is one of them: was added, has not ended */
 
+	/* What readers see: only the poller writes. */
+	_Atomic enum ep_state shown_state;
 	struct lock lock;
-	struct endpoint_status status; /* under lock; only the poller writes */
+	struct endpoint_status status; /* under lock; its state is shown_state */
 };
 
 static void step(struct endpoint *, enum ep_event, const struct err *why);
@@ -59,25 +72,18 @@ seconds(int64_t ns)
 
 /* Status. */
 
-static void
-publish_state(struct endpoint *ep)
-{
-	lock_take(&ep->lock);
-	ep->status.state = ep->state;
-	lock_drop(&ep->lock);
-}
-
 /* REQUIRES(ep->lock) */
 static void
 publish_end(struct endpoint *ep)
 {
 	struct endpoint_status *status = &ep->status;
 
-	status->state = ep->state;
+	ep->shown_state = ep->state;
 	status->polls++;
 	status->wait_connect_ns = ep->phase_ns[PHASE_WAIT_CONNECT];
 	status->connect_ns = ep->phase_ns[PHASE_CONNECT];
 	status->wait_poll_ns = ep->phase_ns[PHASE_WAIT_POLL];
+	status->lateness_ns = ep->lateness_ns;
 	status->poll_ns = ep->phase_ns[PHASE_POLL];
 }
 
@@ -96,7 +102,10 @@ publish_content(struct endpoint *ep, const struct batch *batch, size_t added)
 	}
 	status->metric_count = batch->len;
 	status->bad_count = batch->bad_count;
-	memcpy(status->bad_text, batch->bad_text, sizeof(status->bad_text));
+	if (batch->bad_count > 0)
+		memcpy(status->bad_text, batch->bad_text, sizeof(status->bad_text));
+	else
+		status->bad_text[0] = '\0';
 }
 
 static void
@@ -113,6 +122,7 @@ endpoint_status(struct endpoint *ep, struct endpoint_status *out)
 {
 	lock_take(&ep->lock);
 	*out = ep->status;
+	out->state = ep->shown_state;
 	lock_drop(&ep->lock);
 }
 
@@ -123,10 +133,9 @@ inherit_status(struct endpoint *ep, struct endpoint *from)
 	struct endpoint_status status;
 
 	endpoint_status(from, &status);
-	if (ep_state_is_busy(status.state))
-		status.state = EP_EMPTY;
 	lock_take(&ep->lock);
 	ep->status = status;
+	ep->shown_state = ep_state_is_busy(status.state) ? EP_EMPTY : status.state;
 	lock_drop(&ep->lock);
 }
 
@@ -143,13 +152,64 @@ cancel_source(struct endpoint *ep)
 	ep->poll->running = false;
 }
 
+/* In the next turn. */
+static void
+serve_line_soon(struct poller *poller)
+{
+	if (!poller->line_timer.set)
+		loop_timer_set(poller->loop, &poller->line_timer, loop_now_ns(poller->loop));
+}
+
+static void
+join_line(struct endpoint *ep)
+{
+	struct poller *poller = ep->poller;
+
+	ep->in_line = true;
+	ep->line_prev = poller->line_last;
+	if (poller->line_last == NULL)
+		poller->line_first = ep;
+	else
+		poller->line_last->line_next = ep;
+	poller->line_last = ep;
+	serve_line_soon(poller);
+}
+
+static void
+leave_line(struct endpoint *ep)
+{
+	struct poller *poller = ep->poller;
+
+	if (!ep->in_line)
+		return;
+	if (ep->line_prev == NULL)
+		poller->line_first = ep->line_next;
+	else
+		ep->line_prev->line_next = ep->line_next;
+	if (ep->line_next == NULL)
+		poller->line_last = ep->line_prev;
+	else
+		ep->line_next->line_prev = ep->line_prev;
+	ep->line_next = ep->line_prev = NULL;
+	ep->in_line = false;
+}
+
+static void
+leave_gate(struct endpoint *ep)
+{
+	if (ep->waiting_at != NULL)
+		gate_leave(ep->waiting_at, &ep->waiter);
+	ep->waiting_at = NULL;
+}
+
 /* Gives back all that the poll holds or waits for. */
 static void
 release(struct endpoint *ep)
 {
 	struct pollers *pool = ep->poller->pool;
 
-	gate_leave(ep->has_connection ? &pool->polls : &pool->connections, &ep->waiter);
+	leave_line(ep);
+	leave_gate(ep);
 	if (ep->poll != NULL)
 		poller_give_poll(ep->poller, ep->poll);
 	ep->poll = NULL;
@@ -157,7 +217,9 @@ release(struct endpoint *ep)
 		gate_give(&pool->polls);
 	if (ep->has_connection)
 		gate_give(&pool->connections);
-	ep->has_poll = ep->has_connection = false;
+	if (ep->has_slow_connection)
+		gate_give(&pool->slow_connections);
+	ep->has_poll = ep->has_connection = ep->has_slow_connection = false;
 }
 
 /* ACT_FAIL, ACT_CANCEL. why may be lent from the poll, which is given back last. */
@@ -176,6 +238,7 @@ fail(struct endpoint *ep, const struct err *why)
 	memcpy(ep->status.error, why->text, sizeof(ep->status.error));
 	ep->status.error_ts_ns = loop_real_ns(ep->poller->loop);
 	lock_drop(&ep->lock);
+	ep->timed_out = why->code == ERR_TIMEOUT;
 	pool->poll_count++;
 	pool->failed_count++;
 	if (!was_down)
@@ -198,7 +261,7 @@ count_good(struct endpoint *ep, const struct append_stats *stats)
 	pool->poll_count++;
 	pool->bad_count += ep->poll->batch.bad_count;
 	own_dist_add(pool->collection_times, seconds(total_ns));
-	if (strcmp(ep->target->source->name, "tricorder") == 0)
+	if (ep->is_tricorder)
 		own_dist_add(pool->tricorder_times, seconds(total_ns));
 	own_dist_add(pool->changed, (double)stats->added);
 }
@@ -232,6 +295,7 @@ succeed(struct endpoint *ep, const struct append_stats *stats)
 	ep->status.last_poll_ts_ns = loop_real_ns(ep->poller->loop);
 	ep->status.stale = false;
 	lock_drop(&ep->lock);
+	ep->timed_out = false;
 	count_good(ep, stats);
 	be_fresh(ep);
 	if (was_down)
@@ -285,7 +349,7 @@ on_deadline(struct loop_timer *timer)
 	struct buf place;
 	struct err err;
 
-	/* What was reported in this turn came in time; the next turn acts on it. */
+	/* What was reported came in time, and is about to be acted on. */
 	if (!poll->running || poll->connected)
 		return;
 	buf_init(&place, 0);
@@ -297,7 +361,7 @@ on_deadline(struct loop_timer *timer)
 	step(ep, EV_TIMEOUT, &err);
 }
 
-/* What was reported, a turn later. */
+/* What was reported, once the source has returned. */
 static void
 react(struct loop_task *task)
 {
@@ -383,12 +447,8 @@ take_poll(struct endpoint *ep, struct err *err)
 static void
 note_lateness(struct endpoint *ep)
 {
-	int64_t lateness_ns = now_ns(ep) - ep->tick_ns;
-
-	lock_take(&ep->lock);
-	ep->status.lateness_ns = lateness_ns;
-	lock_drop(&ep->lock);
-	own_dist_add(ep->poller->pool->lateness, seconds(lateness_ns));
+	ep->lateness_ns = now_ns(ep) - ep->tick_ns;
+	own_dist_add(ep->poller->pool->lateness, seconds(ep->lateness_ns));
 }
 
 /* ACT_CONNECT. A source that cannot be opened is tried again with each tick. */
@@ -411,18 +471,78 @@ connect_source(struct endpoint *ep)
 	ep->source->ops->start(ep->source, &ep->poll->job);
 }
 
-/* ACT_QUEUE, ACT_QUEUE_POLL. */
-static void
-queue_at(struct endpoint *ep, struct gate *gate)
+/* True if the slot is there; else the waiter is told once it is. */
+static bool
+take_slot(struct endpoint *ep, struct gate *gate)
 {
 	if (gate_take(gate, &ep->waiter))
+		return true;
+	ep->waiting_at = gate;
+	return false;
+}
+
+/* Whose last poll took too long needs a place among those, too. */
+static void
+ask_for_connection(struct endpoint *ep)
+{
+	struct pollers *pool = ep->poller->pool;
+
+	if (ep->timed_out && !ep->has_slow_connection) {
+		if (!take_slot(ep, &pool->slow_connections))
+			return;
+		ep->has_slow_connection = true;
+	}
+	if (take_slot(ep, &pool->connections))
 		step(ep, EV_SLOT, NULL);
 }
 
 static void
 on_granted(struct gate_waiter *waiter)
 {
-	step(CONTAINER_OF(waiter, struct endpoint, waiter), EV_SLOT, NULL);
+	struct endpoint *ep = CONTAINER_OF(waiter, struct endpoint, waiter);
+	bool slow = ep->waiting_at == &ep->poller->pool->slow_connections;
+
+	ep->waiting_at = NULL;
+	if (slow) {
+		ep->has_slow_connection = true;
+		ask_for_connection(ep);
+	} else {
+		step(ep, EV_SLOT, NULL);
+	}
+}
+
+/* ACT_QUEUE. */
+static void
+queue(struct endpoint *ep)
+{
+	/* Nobody is overtaken. */
+	if (ep->poller->line_first == NULL && poller_may_start(ep->poller))
+		ask_for_connection(ep);
+	else
+		join_line(ep);
+}
+
+void
+endpoints_serve_line(struct poller *poller)
+{
+	while (poller->line_first != NULL && poller_may_start(poller)) {
+		struct endpoint *ep = poller->line_first;
+
+		leave_line(ep);
+		ask_for_connection(ep);
+	}
+	if (poller->line_first != NULL)
+		serve_line_soon(poller);
+}
+
+/* ACT_QUEUE_POLL. */
+static void
+queue_poll(struct endpoint *ep)
+{
+	/* Time in line is not the target's fault. */
+	loop_timer_clear(ep->poller->loop, &ep->poll->deadline);
+	if (take_slot(ep, &ep->poller->pool->polls))
+		step(ep, EV_SLOT, NULL);
 }
 
 /* ACT_POLL. */
@@ -451,8 +571,6 @@ note_phase(struct endpoint *ep, enum ep_state next)
 static void
 act(struct endpoint *ep, enum ep_action action, const struct err *why)
 {
-	struct pollers *pool = ep->poller->pool;
-
 	switch (action) {
 	case ACT_NONE:
 		break;
@@ -460,15 +578,13 @@ act(struct endpoint *ep, enum ep_action action, const struct err *why)
 		count_skipped(ep, 1);
 		break;
 	case ACT_QUEUE:
-		queue_at(ep, &pool->connections);
+		queue(ep);
 		break;
 	case ACT_CONNECT:
 		connect_source(ep);
 		break;
 	case ACT_QUEUE_POLL:
-		/* Time in line is not the target's fault. */
-		loop_timer_clear(ep->poller->loop, &ep->poll->deadline);
-		queue_at(ep, &pool->polls);
+		queue_poll(ep);
 		break;
 	case ACT_POLL:
 		let_source_proceed(ep);
@@ -501,7 +617,7 @@ step(struct endpoint *ep, enum ep_event event, const struct err *why)
 		ep->state = to.next;
 		/* The end of a poll is told with what came of it. */
 		if (ep_state_is_busy(to.next) || to.act == ACT_ABANDON)
-			publish_state(ep);
+			ep->shown_state = to.next;
 	}
 	act(ep, to.act, why);
 }
@@ -522,6 +638,43 @@ on_tick(struct loop_timer *timer)
 	if (!ep_state_is_busy(ep->state))
 		ep->tick_ns = tick_ns;
 	step(ep, EV_TICK, NULL);
+}
+
+/* Unless a poll is under way, which is as good. */
+static void
+poll_now(struct endpoint *ep)
+{
+	if (ep_state_is_busy(ep->state))
+		return;
+	ep->tick_ns = now_ns(ep);
+	step(ep, EV_TICK, NULL);
+}
+
+static void
+on_poll_now(struct loop_task *task)
+{
+	struct endpoint *ep = CONTAINER_OF(task, struct endpoint, poll_now_task);
+
+	ep->poll_now_asked = false;
+	if (ep->linked)
+		poll_now(ep);
+	endpoint_unref(ep);
+}
+
+void
+endpoint_poll_now(struct endpoint *ep)
+{
+	if (atomic_exchange(&ep->poll_now_asked, true))
+		return;
+	endpoint_ref(ep);
+	loop_post(ep->poller->loop, &ep->poll_now_task);
+}
+
+void
+endpoints_poll_now(struct poller *poller)
+{
+	for (struct endpoint *ep = poller->endpoints; ep != NULL; ep = ep->next)
+		poll_now(ep);
 }
 
 static void
@@ -546,6 +699,7 @@ link_to_poller(struct endpoint *ep)
 	if (ep->next != NULL)
 		ep->next->prev = ep;
 	poller->endpoints = ep;
+	ep->linked = true;
 	poller->pool->endpoint_count++;
 }
 
@@ -561,6 +715,7 @@ unlink_from_poller(struct endpoint *ep)
 	if (ep->next != NULL)
 		ep->next->prev = ep->prev;
 	ep->next = ep->prev = NULL;
+	ep->linked = false;
 	poller->pool->endpoint_count--;
 }
 
@@ -649,9 +804,11 @@ endpoint_add(
 		.target = target_ref(target),
 		.series = series,
 		.hash = hash,
+		.is_tricorder = strcmp(target->source->name, "tricorder") == 0,
 		.refs = 2,
 		.add_task.fn = on_added,
 		.remove_task.fn = on_removed,
+		.poll_now_task.fn = on_poll_now,
 		.replaces = replaces,
 		.waiter = { .granted = on_granted, .loop = poller->loop },
 		.tick_timer.fn = on_tick,

@@ -34,8 +34,18 @@ struct poller {
 	struct loop *loop;
 	struct source_env env;
 	struct endpoint *endpoints; /* those it polls, newest first */
-	struct poll *rest;          /* polls to be used again */
+	/*
+	 * Those whose tick has come and who have not been let through yet, longest waiting first:
+	 * when there is more to poll than can be done in time, all wait alike, and what is under
+	 * way stays little.
+	 */
+	struct endpoint *line_first, *line_last;
+	struct loop_timer line_timer; /* lets some through; set while somebody is in line */
+	uint64_t start_turn;          /* the loop's turn that starts_left is for */
+	unsigned starts_left;
+	struct poll *rest; /* polls to be used again */
 	size_t rest_count;
+	struct loop_task poll_now_task;
 	struct loop_task stop_task;
 	pthread_t thread;
 	bool started; /* pollers_new and pollers_free: the thread is there */
@@ -58,6 +68,11 @@ struct pollers {
 	_Atomic int64_t connect_timeout_ns, poll_timeout_ns, stale_after_ns;
 	_Atomic uint64_t max_response;
 	struct gate connections, polls;
+	/*
+	 * Of the connections, how many may go to endpoints whose last poll took too long: however
+	 * many of them hang, the good ones find slots.
+	 */
+	struct gate slow_connections;
 
 	/* Own metrics: any poller adds, any thread reads. */
 	_Atomic uint64_t endpoint_count, poll_count, failed_count, bad_count, skipped_count;
@@ -75,6 +90,15 @@ void pollers_unmake(struct pollers *);
 struct poll *poller_take_poll(struct poller *);
 void poller_give_poll(struct poller *, struct poll *);
 
+/*
+ * True if another poll may start in this turn of the poller's loop, and counts it. Polls start in
+ * small portions, and only once the answers to those before have been taken in.
+ */
+bool poller_may_start(struct poller *);
+/* Lets those in line through, as far as may be. The poller's thread. */
+void endpoints_serve_line(struct poller *);
+/* Has all endpoints of a poller polled now. The poller's thread. */
+void endpoints_poll_now(struct poller *);
 /* Ends all endpoints of a poller; their series stay as they are. The poller's thread. */
 void endpoints_end(struct poller *);
 

@@ -17,6 +17,12 @@
 /* For layouts of tricorder answers: 10,000 of 1,000 metrics that differ in a few take 200 MB. */
 #define LAYOUTS_BYTES (256 * 1024 * 1024)
 
+/*
+ * Polls that one turn of a loop starts: enough for the turn itself to cost little, and few enough
+ * for their answers to be dealt with in the next one or two.
+ */
+#define STARTS_PER_TURN 64
+
 /* Own metrics. */
 
 static const double seconds_limits[] = { .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 20, 30, 50, 100 };
@@ -185,7 +191,8 @@ void
 poller_give_poll(struct poller *poller, struct poll *poll)
 {
 	assert(!poll->running);
-	loop_defer_cancel(poller->loop, &poll->react_task);
+	if (poll->react_task.deferred)
+		loop_defer_cancel(poller->loop, &poll->react_task);
 	loop_timer_clear(poller->loop, &poll->deadline);
 	if (poller->rest_count == POLLS_KEPT) {
 		poll_free(poll);
@@ -198,7 +205,43 @@ poller_give_poll(struct poller *poller, struct poll *poll)
 	poller->rest_count++;
 }
 
+/* The line. */
+
+bool
+poller_may_start(struct poller *poller)
+{
+	uint64_t turn = loop_turn_count(poller->loop);
+
+	if (poller->start_turn != turn) {
+		poller->start_turn = turn;
+		poller->starts_left = STARTS_PER_TURN;
+	}
+	if (poller->starts_left == 0 || loop_is_behind(poller->loop))
+		return false;
+	poller->starts_left--;
+	return true;
+}
+
+static void
+serve_line(struct loop_timer *timer)
+{
+	endpoints_serve_line(CONTAINER_OF(timer, struct poller, line_timer));
+}
+
 /* Threads. */
+
+static void
+poll_now(struct loop_task *task)
+{
+	endpoints_poll_now(CONTAINER_OF(task, struct poller, poll_now_task));
+}
+
+void
+pollers_poll_now(struct pollers *pool)
+{
+	for (unsigned i = 0; i < pool->count; i++)
+		loop_post(pool->pollers[i].loop, &pool->pollers[i].poll_now_task);
+}
 
 static void
 stop(struct loop_task *task)
@@ -224,6 +267,8 @@ static int
 poller_init(struct poller *poller, struct pollers *pool, struct resolver *resolver, struct err *err)
 {
 	poller->pool = pool;
+	poller->line_timer.fn = serve_line;
+	poller->poll_now_task.fn = poll_now;
 	poller->stop_task.fn = stop;
 	poller->loop = loop_new(err);
 	if (poller->loop == NULL)
@@ -297,6 +342,12 @@ processor_count(void)
 	return (unsigned)CPU_COUNT(&set);
 }
 
+static size_t
+slow_connections(const struct pollers_conf *conf)
+{
+	return conf->connections > 1 ? conf->connections / 2 : 1;
+}
+
 void
 pollers_set(struct pollers *pool, const struct pollers_conf *conf)
 {
@@ -307,6 +358,7 @@ pollers_set(struct pollers *pool, const struct pollers_conf *conf)
 	pool->stale_after_ns = conf->stale_after_ns;
 	pool->max_response = conf->max_response;
 	gate_set_limit(&pool->connections, conf->connections);
+	gate_set_limit(&pool->slow_connections, slow_connections(conf));
 	gate_set_limit(&pool->polls, conf->polls);
 }
 
@@ -327,6 +379,7 @@ pollers_make(const struct pollers_conf *conf, struct store *store, struct resolv
 	pool->ctx = conf->ctx;
 	pool->began_mono_ns = clock_mono_ns();
 	gate_init(&pool->connections, conf->connections);
+	gate_init(&pool->slow_connections, slow_connections(conf));
 	gate_init(&pool->polls, conf->polls);
 	pollers_set(pool, conf);
 	pool->layouts = tricorder_layouts_new(LAYOUTS_BYTES, err);
@@ -361,6 +414,7 @@ pollers_unmake(struct pollers *pool)
 	free(pool->pollers);
 	tricorder_layouts_free(pool->layouts); /* sources and batches are gone */
 	gate_fini(&pool->polls);
+	gate_fini(&pool->slow_connections);
 	gate_fini(&pool->connections);
 	free(pool);
 }

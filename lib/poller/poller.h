@@ -18,9 +18,13 @@ struct pollers;
 struct endpoint;
 
 struct pollers_conf {
-	unsigned threads;   /* 0 = one per processor */
-	size_t connections; /* endpoints being connected or polled at once; > 0 */
-	size_t polls;       /* of those, transferring; 0 = no limit */
+	unsigned threads; /* 0 = one per processor */
+	/*
+	 * Endpoints being connected or polled at once; > 0. Those whose last poll timed out get at
+	 * most half of them.
+	 */
+	size_t connections;
+	size_t polls; /* of those, transferring; 0 = no limit */
 	/*
 	 * From the start of the source to CONNECTED, or to the end of the poll for a source that
 	 * never reports CONNECTED; from the poll slot to the end. Both > 0.
@@ -61,6 +65,13 @@ struct endpoint *endpoint_add(
     struct pollers *, struct target *, struct endpoint *replaces, struct err *);
 /* Ends it: poll abandoned, series inactive. Takes the caller's reference. Returns at once. */
 void endpoint_remove(struct endpoint *);
+/*
+ * Has it polled now, outside of its schedule, which stays; nothing happens while a poll is under
+ * way. Returns at once.
+ */
+void endpoint_poll_now(struct endpoint *);
+/* The same for all endpoints there are, at the same time. */
+void pollers_poll_now(struct pollers *);
 struct endpoint *endpoint_ref(struct endpoint *);
 void endpoint_unref(struct endpoint *); /* NULL is fine; the last one frees it */
 
@@ -83,7 +94,7 @@ struct endpoint_status {
 	uint64_t skipped; /* ticks that found the poll before under way, or the loop too late */
 	uint64_t first_values;              /* values added by the first good poll */
 	uint64_t later_values, later_polls; /* by those after it */
-	int64_t lateness_ns;                /* start of the last poll after its tick */
+	int64_t lateness_ns;                /* start of the last poll that ended after its tick */
 };
 void endpoint_status(struct endpoint *, struct endpoint_status *out);
 

@@ -47,7 +47,7 @@ enum poll_event { POLL_CONNECTED, POLL_DONE, POLL_FAILED };
  * One poll. The source fills the batch (empty at the start; it need not call batch_end), reports
  * CONNECTED when the target answers the phone (at most once, may be left out), then DONE or FAILED
  * exactly once; err is set with FAILED only. report may be called inside start: the endpoint acts
- * on it in the loop's next turn, so no source thinks about re-entry.
+ * on it once the callback under way has returned, so no source thinks about re-entry.
  */
 struct poll_job {
 	struct batch *batch;

@@ -197,6 +197,35 @@ delete_answers_as_the_fleet_says(void **state)
 }
 
 static void
+polling_now_is_accepted_for_one_and_for_all(void **state)
+{
+	struct api_fixture *f = *state;
+
+	fake_fleet.members[0] = fake_fleet.members[1] = good;
+	fake_fleet.len = 2;
+	assert_string_equal(ask(f, METHOD_POST, "/api/poll"), "{\"endpoints\":2}\n");
+	assert_int_equal(f->status, 202);
+	assert_string_equal(fake_fleet.host, "");
+	assert_string_equal(
+	    ask(f, METHOD_POST, "/api/poll/web1/health%20agent"), "{\"endpoints\":1}\n");
+	assert_int_equal(f->status, 202);
+	assert_string_equal(fake_fleet.host, "web1");
+	assert_string_equal(fake_fleet.app, "health agent");
+	ask(f, METHOD_POST, "/api/poll/web1");
+	assert_int_equal(f->status, 404);
+	ask(f, METHOD_POST, "/api/poll/web1/a/b");
+	assert_int_equal(f->status, 404);
+	fake_fleet.fails = ERR_NOTFOUND;
+	ask(f, METHOD_POST, "/api/poll/web1/a");
+	assert_int_equal(f->status, 404);
+	get(f, "/api/poll");
+	assert_int_equal(f->status, 405);
+	f->from_afar = true;
+	ask(f, METHOD_POST, "/api/poll");
+	assert_int_equal(f->status, 403);
+}
+
+static void
 path_must_be_a_host_and_an_application(void **state)
 {
 	static const char *const targets[] = { "/api/endpoints/", "/api/endpoints/h",
@@ -301,6 +330,7 @@ main(void)
 		TEST(pages_show_nothing_unescaped),
 		TEST(put_answers_as_the_fleet_says),
 		TEST(delete_answers_as_the_fleet_says),
+		TEST(polling_now_is_accepted_for_one_and_for_all),
 		TEST(path_must_be_a_host_and_an_application),
 		TEST(only_admins_may_change_endpoints),
 		cmocka_unit_test(tokens_are_equal_only_whole),

@@ -47,6 +47,14 @@ fleet_delete(struct fleet *fleet, struct str host, struct str app, struct err *e
 }
 
 int
+fleet_poll_now(struct fleet *fleet, struct str host, struct str app, size_t *count, struct err *err)
+{
+	(void)fleet;
+	*count = host.len == 0 ? fake_fleet.len : 1;
+	return answer(host, app, err);
+}
+
+int
 fleet_snapshot(struct fleet *fleet, struct member ***out, size_t *n, struct err *err)
 {
 	(void)fleet;

@@ -711,8 +711,11 @@ tasks_are_called_in_the_order_queued(void **state)
 	assert_int_equal(f->called_count, 0);
 	loop_turn(f->loop, -1);
 	assert_int_equal(f->called_count, ARRAY_LEN(probes));
-	for (size_t i = 0; i < ARRAY_LEN(probes); i++)
-		assert_ptr_equal(f->called[i], &probes[i]);
+	/* Deferred ones first. */
+	for (size_t i = 0; i < 3; i++)
+		assert_ptr_equal(f->called[i], &probes[2 * i]);
+	for (size_t i = 0; i < 2; i++)
+		assert_ptr_equal(f->called[3 + i], &probes[2 * i + 1]);
 	loop_turn(f->loop, -1);
 	assert_int_equal(f->called_count, ARRAY_LEN(probes));
 }
@@ -726,9 +729,9 @@ a_task_queued_twice_is_called_once(void **state)
 	probe_init(&a, f);
 	probe_init(&b, f);
 	loop_defer(f->loop, &a.task);
-	loop_defer(f->loop, &b.task);
+	loop_post(f->loop, &b.task);
 	loop_defer(f->loop, &a.task);
-	loop_post(f->loop, &a.task);
+	loop_post(f->loop, &b.task);
 	loop_turn(f->loop, -1);
 	loop_turn(f->loop, -1);
 	assert_int_equal(a.calls, 1);
@@ -736,34 +739,59 @@ a_task_queued_twice_is_called_once(void **state)
 }
 
 static void
-defer_own_task(struct probe *p)
+defer_other(struct probe *p)
 {
-	loop_defer(p->f->loop, &p->task);
+	loop_defer(p->f->loop, &p->other->task);
 }
 
 static void
-a_task_deferred_in_a_turn_waits_for_the_next(void **state)
+a_task_deferred_follows_the_callback_that_did(void **state)
 {
 	struct fixture *f = *state;
-	struct probe by_task, by_fd, by_timer;
+	struct probe fd, timers[2], task, tasks[5];
+	const struct probe *wanted[] = { &fd, &tasks[0], &timers[0], &tasks[1], &timers[1],
+		&tasks[2], &task, &tasks[3], &tasks[4] };
 
-	probe_init(&by_task, f);
-	probe_open(&by_fd, f, 0, LOOP_WRITE);
-	probe_init(&by_timer, f);
-	by_task.then = by_fd.then = by_timer.then = defer_own_task;
-	loop_defer(f->loop, &by_task.task);
-	loop_timer_set(f->loop, &by_timer.timer, START_NS);
-	loop_turn(f->loop, -1);
-	assert_int_equal(by_task.calls, 1);
-	assert_int_equal(by_fd.calls, 1);
-	assert_int_equal(by_timer.calls, 1);
-	probe_close(&by_fd);
-	for (unsigned calls = 2; calls <= 4; calls++) {
-		loop_turn(f->loop, -1);
-		assert_int_equal(by_task.calls, calls);
-		assert_int_equal(by_fd.calls, calls);
-		assert_int_equal(by_timer.calls, calls);
+	for (size_t i = 0; i < ARRAY_LEN(tasks); i++)
+		probe_init(&tasks[i], f);
+	probe_open(&fd, f, 0, LOOP_WRITE);
+	fd.other = &tasks[0];
+	for (size_t i = 0; i < ARRAY_LEN(timers); i++) {
+		probe_init(&timers[i], f);
+		timers[i].other = &tasks[1 + i];
+		timers[i].then = defer_other;
+		loop_timer_set(f->loop, &timers[i].timer, START_NS - 1 + (int64_t)i);
 	}
+	probe_init(&task, f);
+	task.other = &tasks[3];
+	tasks[3].other = &tasks[4];
+	fd.then = task.then = tasks[3].then = defer_other;
+	loop_post(f->loop, &task.task);
+	loop_turn(f->loop, -1);
+	assert_int_equal(f->called_count, ARRAY_LEN(wanted));
+	for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
+		assert_ptr_equal(f->called[i], wanted[i]);
+	probe_close(&fd);
+}
+
+static void
+tasks_that_defer_themselves_hold_nobody_up(void **state)
+{
+	struct fixture *f = *state;
+	struct probe self, timer;
+
+	probe_init(&self, f);
+	self.other = &self;
+	self.then = defer_other;
+	probe_init(&timer, f);
+	loop_defer(f->loop, &self.task);
+	loop_timer_set(f->loop, &timer.timer, START_NS);
+	loop_turn(f->loop, -1);
+	assert_int_equal(timer.calls, 1);
+	assert_in_range(self.calls, 1, 20);
+	self.then = NULL;
+	loop_turn(f->loop, -1);
+	assert_in_range(self.calls, 2, 21);
 }
 
 static void
@@ -1104,7 +1132,8 @@ main(void)
 		TEST(a_turn_does_not_wait_with_a_task_deferred),
 		TEST(tasks_are_called_in_the_order_queued),
 		TEST(a_task_queued_twice_is_called_once),
-		TEST(a_task_deferred_in_a_turn_waits_for_the_next),
+		TEST(a_task_deferred_follows_the_callback_that_did),
+		TEST(tasks_that_defer_themselves_hold_nobody_up),
 		TEST(tasks_come_after_fds_and_timers),
 		TEST(a_task_cancelled_is_not_called),
 		TEST(a_task_can_cancel_one_of_its_turn_and_queue_it_anew),

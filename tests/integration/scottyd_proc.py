@@ -65,6 +65,72 @@ def run(*args, **more):
                           timeout=20 * SLOW, check=False, **more)
 
 
+class Witness:
+    """Tells a slow scottyd from a machine that stood still.
+
+    While its with block runs, a thread pinned to each processor sleeps STEP_S over and over and
+    notes how much too long that took.
+    """
+
+    STEP_S = 0.005
+
+    def __init__(self):
+        self.worst_ms = 0
+        self.done = threading.Event()
+        self.stalls_ms = []  # the longest of each processor
+        self.threads = [threading.Thread(target=self._watch, args=(processor,))
+                        for processor in os.sched_getaffinity(0)]
+
+    def _watch(self, processor):
+        os.sched_setaffinity(0, {processor})  # of this thread only
+        worst, before = 0, time.monotonic()
+        while not self.done.is_set():
+            time.sleep(self.STEP_S)
+            now = time.monotonic()
+            worst, before = max(worst, now - before - self.STEP_S), now
+        self.stalls_ms.append(worst * 1000)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.done.set()
+        for thread in self.threads:
+            thread.join()
+        self.worst_ms = max(self.stalls_ms)
+
+
+class FigureMissed(AssertionError):
+    """A time that was measured is too long."""
+
+
+def check_ms(what, value_ms, limit_ms):
+    """The limit is multiplied by SLOW."""
+    if value_ms >= limit_ms * SLOW:
+        raise FigureMissed(f"{what}: {value_ms:g} ms, at most {limit_ms * SLOW:g} ms are fine")
+
+
+def measure(run, limit_ms, tries=3):
+    """Returns run(), which checks times of the size of limit_ms by check_ms.
+
+    When one of them is missed while a processor stood still for half as long or longer, it was the
+    machine that was measured: run is called again. Without such a stall the miss counts.
+    """
+    for left in reversed(range(tries)):
+        with Witness() as witness:
+            try:
+                return run()
+            except FigureMissed as missed:
+                failure = missed
+        stalled = witness.worst_ms >= limit_ms * SLOW / 2
+        print(f"{failure}; a processor stood still for {witness.worst_ms:.0f} ms"
+              f"{', so again' if stalled and left else ''}")
+        if not stalled or not left:
+            raise failure
+
+
 class Answer:
     def __init__(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body
@@ -256,12 +322,27 @@ class FleetSim(Process):
             raise
 
     def stop(self):
-        """{(name, behaviour): {"polls": n, "least": n, "p99_ms": x, "max_ms": x}}"""
+        """{(name, behaviour): {"polls": n, "least": n, "p99_ms": x, "max_ms": x, ...}}
+
+        Of all since the start or the last call of figures.
+        """
+        begin = len(self.lines)
         self.child.send_signal(signal.SIGTERM)
         if self.wait(10 * SLOW) != 0:
             raise AssertionError(f"fleet_sim failed:\n{self.log()}")
+        return self._stats(begin)
+
+    def figures(self):
+        """The same without the single endpoints, and it goes on; then counts anew."""
+        begin = len(self.lines)
+        self.child.send_signal(signal.SIGUSR1)
+        eventually(lambda: any(line.startswith("process ") for line in self.lines[begin:]),
+                   "figures of fleet_sim")
+        return self._stats(begin)
+
+    def _stats(self, begin):
         stats = {}
-        for line in self.lines[self.lines.index("ready") + 1:]:
+        for line in self.lines[begin:]:
             name, *fields = line.split()
             row = dict(field.split("=") for field in fields)
             behaviour = row.pop("behaviour")

@@ -134,7 +134,7 @@ removal_in_any_state_leaves_nothing_behind(void **state)
 }
 
 static void
-removal_before_a_report_is_acted_on_drops_it(void **state)
+an_end_before_a_report_is_acted_on_drops_it(void **state)
 {
 	struct fixture f;
 	struct endpoint *ep;
@@ -143,9 +143,10 @@ removal_before_a_report_is_acted_on_drops_it(void **state)
 	begin(&f);
 	ep = add(&f, 1, &plain_ops);
 	go_to_tick(&f, ep);
-	endpoint_remove(ep); /* its task comes first */
 	report_connected(&scripts[1]);
 	report_done(&scripts[1]);
+	endpoints_end(&f.pool->pollers[0]);
+	endpoint_unref(ep);
 	settle(&f);
 	assert_int_equal(f.polled, 0);
 	assert_int_equal(scripts[1].cancelled, 0); /* it was over already */
@@ -622,7 +623,7 @@ main(void)
 		cmocka_unit_test(good_polls_keep_an_endpoint_fresh),
 		cmocka_unit_test(without_a_limit_nothing_becomes_stale),
 		cmocka_unit_test(removal_in_any_state_leaves_nothing_behind),
-		cmocka_unit_test(removal_before_a_report_is_acted_on_drops_it),
+		cmocka_unit_test(an_end_before_a_report_is_acted_on_drops_it),
 		cmocka_unit_test(removal_before_it_was_taken_in_is_fine),
 		cmocka_unit_test(a_slot_granted_to_a_removed_endpoint_goes_on),
 		cmocka_unit_test(endpoints_left_at_the_end_are_freed),

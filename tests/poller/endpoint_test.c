@@ -91,7 +91,143 @@ a_good_poll_is_stored_and_told(void **state)
 }
 
 static void
-reports_inside_start_are_acted_on_later(void **state)
+polled_now_it_keeps_its_schedule(void **state)
+{
+	struct fixture f;
+	struct endpoint *ep;
+
+	(void)state;
+	begin(&f);
+	scripts[1].reports_inside_start = true;
+	ep = add(&f, 1, &waiting_ops);
+	endpoint_poll_now(ep);
+	endpoint_poll_now(ep);
+	settle(&f);
+	assert_int_equal(scripts[1].started, 1);
+	assert_int_equal(status_of(ep).lateness_ns, 0);
+	pollers_poll_now(f.pool);
+	settle(&f);
+	assert_int_equal(scripts[1].started, 2);
+	advance(&f, until_tick(&f, ep) - 1);
+	assert_int_equal(scripts[1].started, 2);
+	advance(&f, 1);
+	assert_int_equal(scripts[1].started, 3);
+	remove_and_finish(&f, ep);
+}
+
+static void
+polled_now_during_a_poll_nothing_is_skipped(void **state)
+{
+	struct fixture f;
+	struct endpoint *ep;
+
+	(void)state;
+	begin(&f);
+	ep = add(&f, 1, &waiting_ops);
+	go_to_tick(&f, ep);
+	endpoint_poll_now(ep);
+	pollers_poll_now(f.pool);
+	settle(&f);
+	assert_int_equal(scripts[1].started, 1);
+	assert_int_equal(status_of(ep).skipped, 0);
+	remove_and_finish(&f, ep);
+}
+
+static void
+polled_now_after_its_end_nothing_happens(void **state)
+{
+	struct fixture f;
+	struct endpoint *ep;
+
+	(void)state;
+	begin(&f);
+	ep = endpoint_ref(add(&f, 1, &waiting_ops));
+	endpoint_remove(ep);
+	endpoint_poll_now(ep);
+	settle(&f);
+	assert_int_equal(scripts[1].started, 0);
+	endpoint_unref(ep);
+	finish(&f);
+}
+
+static void
+polls_start_in_portions_in_the_order_of_ticks(void **state)
+{
+	struct fixture f;
+	struct poller *poller;
+	struct endpoint *eps[5];
+
+	(void)state;
+	begin(&f);
+	poller = &f.pool->pollers[0];
+	for (unsigned i = 0; i < ARRAY_LEN(eps); i++)
+		eps[i] = add(&f, 1 + i, &waiting_ops);
+	/* As if this turn had started all but two of its portion. */
+	poller->start_turn = loop_turn_count(f.loop) + 1;
+	poller->starts_left = 2;
+	for (unsigned i = 0; i < ARRAY_LEN(eps); i++)
+		endpoint_poll_now(eps[i]);
+	loop_turn(f.loop, 0);
+	for (unsigned i = 0; i < ARRAY_LEN(eps); i++)
+		assert_int_equal(scripts[1 + i].started, i < 2);
+	assert_state(eps[2], EP_WAITING_TO_CONNECT);
+	endpoint_remove(eps[3]);
+	poller->start_turn = loop_turn_count(f.loop) + 1;
+	poller->starts_left = 1;
+	loop_turn(f.loop, 0);
+	assert_int_equal(scripts[3].started, 1);
+	assert_int_equal(scripts[5].started, 0);
+	settle(&f);
+	assert_int_equal(scripts[4].started, 0);
+	assert_int_equal(scripts[5].started, 1);
+	for (unsigned i = 0; i < ARRAY_LEN(eps); i++)
+		if (i != 3)
+			endpoint_remove(eps[i]);
+	finish(&f);
+}
+
+static void
+who_timed_out_gets_at_most_half_of_the_connections(void **state)
+{
+	struct fixture f;
+	struct endpoint *slow[3], *good;
+
+	(void)state;
+	begin_with(&f, 64 * 1024 * 1024, 4, 0);
+	for (unsigned i = 0; i < 3; i++)
+		slow[i] = add(&f, 1 + i, &waiting_ops);
+	pollers_poll_now(f.pool);
+	settle(&f);
+	advance(&f, CONNECT_TIMEOUT_NS);
+	for (unsigned i = 0; i < 3; i++)
+		assert_state(slow[i], EP_FAILED_TO_CONNECT);
+	good = add(&f, 4, &waiting_ops);
+	pollers_poll_now(f.pool);
+	settle(&f);
+	assert_int_equal(gate_taken(&f.pool->connections), 3);
+	assert_int_equal(scripts[1].started + scripts[2].started + scripts[3].started, 5);
+	assert_state(good, EP_CONNECTING);
+	/* One that answers makes room, and is as good as the others from then on. */
+	for (unsigned i = 0; i < 3; i++) {
+		if (scripts[1 + i].job == NULL)
+			continue;
+		report_connected(&scripts[1 + i]);
+		report_done(&scripts[1 + i]);
+		break;
+	}
+	settle(&f);
+	assert_int_equal(scripts[1].started + scripts[2].started + scripts[3].started, 6);
+	pollers_poll_now(f.pool);
+	settle(&f);
+	assert_int_equal(gate_taken(&f.pool->connections), 4);
+	for (unsigned i = 0; i < 3; i++)
+		endpoint_remove(slow[i]);
+	endpoint_remove(good);
+	finish(&f);
+}
+
+static void
+reports_inside_start_are_acted_on_after_it(void **state)
 {
 	struct fixture f;
 	struct endpoint *ep;
@@ -102,8 +238,6 @@ reports_inside_start_are_acted_on_later(void **state)
 	ep = add(&f, 1, &waiting_ops);
 	advance_one_turn(&f, until_tick(&f, ep));
 	assert_int_equal(scripts[1].started, 1);
-	assert_state(ep, EP_CONNECTING);
-	settle(&f);
 	assert_state(ep, EP_SYNCED);
 	assert_int_equal(active_series(ep), 1);
 	/* It was done before it could be told to go on. */
@@ -613,12 +747,14 @@ time_in_line_does_not_count_towards_deadlines(void **state)
 	advance(&f, 40 * NS_PER_S);
 	assert_state(first, EP_FAILED_TO_CONNECT);
 	assert_state(second, EP_CONNECTING);
-	/* Since its own tick, though another one passed meanwhile. */
-	assert_true(status_of(second).lateness_ns >= 40 * NS_PER_S);
 	assert_true(status_of(second).skipped > 0);
 	advance(&f, 39 * NS_PER_S);
 	assert_state(second, EP_CONNECTING);
 	endpoint_remove(first);
+	report_done(scripts[1].job != NULL ? &scripts[1] : &scripts[2]);
+	settle(&f);
+	/* Since its own tick, though another one passed meanwhile. */
+	assert_true(status_of(second).lateness_ns >= 40 * NS_PER_S);
 	remove_and_finish(&f, second);
 }
 
@@ -724,7 +860,12 @@ main(void)
 		cmocka_unit_test(a_new_endpoint_waits_for_its_tick),
 		cmocka_unit_test(a_poll_passes_through_all_states),
 		cmocka_unit_test(a_good_poll_is_stored_and_told),
-		cmocka_unit_test(reports_inside_start_are_acted_on_later),
+		cmocka_unit_test(polls_start_in_portions_in_the_order_of_ticks),
+		cmocka_unit_test(who_timed_out_gets_at_most_half_of_the_connections),
+		cmocka_unit_test(polled_now_it_keeps_its_schedule),
+		cmocka_unit_test(polled_now_during_a_poll_nothing_is_skipped),
+		cmocka_unit_test(polled_now_after_its_end_nothing_happens),
+		cmocka_unit_test(reports_inside_start_are_acted_on_after_it),
 		cmocka_unit_test(a_source_need_not_report_that_it_is_connected),
 		cmocka_unit_test(the_four_times_of_a_poll_are_kept),
 		cmocka_unit_test(bad_metrics_cost_only_themselves),

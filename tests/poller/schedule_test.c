@@ -49,8 +49,35 @@ first_tick_has_its_place_on_the_wall_clock(void **state)
 	for (int64_t later = 0; later < 3 * INTERVAL_NS; later += INTERVAL_NS / 7) {
 		int64_t wait = schedule_first(hash, INTERVAL_NS, 77, REAL_NS + later) - 77;
 
-		assert_true((REAL_NS + later + wait) % INTERVAL_NS ==
-		            (int64_t)(hash % (uint64_t)INTERVAL_NS));
+		assert_true((REAL_NS + later + wait) % INTERVAL_NS == 4450 * NS_PER_MS);
+	}
+	assert_in_range((int64_t)(hash % INTERVAL_NS), 4450 * NS_PER_MS, 4500 * NS_PER_MS - 1);
+}
+
+static void
+ticks_share_grains_of_50_ms_or_a_128th_of_the_interval(void **state)
+{
+	static const struct {
+		int64_t interval_ns, grain_ns;
+	} rows[] = {
+		{ 3600 * NS_PER_S, 50 * NS_PER_MS },
+		{ 10 * NS_PER_S, 50 * NS_PER_MS },
+		{ 1280 * NS_PER_MS, 10 * NS_PER_MS },
+		{ 128 * NS_PER_MS, NS_PER_MS },
+		{ 100, 1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		for (uint64_t hash = 0; hash < 1000; hash++) {
+			int64_t interval_ns = rows[i].interval_ns, place_ns;
+			uint64_t scattered = hash * UINT64_C(0x9e3779b97f4a7c15);
+
+			place_ns = schedule_first(scattered, interval_ns, 0, 0) % interval_ns;
+			assert_true(place_ns % rows[i].grain_ns == 0);
+			assert_true((int64_t)(scattered % (uint64_t)interval_ns) - place_ns <
+			            rows[i].grain_ns);
+		}
 	}
 }
 
@@ -145,6 +172,7 @@ main(void)
 		cmocka_unit_test(hash_tells_host_from_app),
 		cmocka_unit_test(first_tick_is_after_now_and_within_an_interval),
 		cmocka_unit_test(first_tick_has_its_place_on_the_wall_clock),
+		cmocka_unit_test(ticks_share_grains_of_50_ms_or_a_128th_of_the_interval),
 		cmocka_unit_test(a_place_that_is_now_means_the_next_time),
 		cmocka_unit_test(a_clock_before_1970_does_no_harm),
 		cmocka_unit_test(next_tick_follows_an_interval_later),

@@ -596,9 +596,12 @@ owner_may_start_anew_when_told_of_the_end(void **state)
 	p->again = target;
 	start(p, target);
 	wait_done(f, p);
-	assert_true(p->request.active);
-	p->done = 0;
-	wait_done(f, p);
+	/* On a slow machine the second one may be over as well. */
+	if (p->done == 1) {
+		assert_true(p->request.active);
+		p->done = 0;
+		wait_done(f, p);
+	}
 	assert_default_body(p);
 	assert_int_equal(p->connected, 2);
 	assert_int_equal(bad_server_accepted_count(f->server), 1);

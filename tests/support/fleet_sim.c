@@ -4,7 +4,8 @@
  * Each listens on 127.0.0.1 at a port of its own, from -base on, or with -addresses on an address
  * of its own, from 127.1.0.0 on, at port -base. The good ones come first; the bad ones of each flag
  * follow in the order of the help text. It prints "ready", runs until SIGTERM or for -seconds, and
- * then says how well each was polled.
+ * then says how well each was polled; at SIGUSR1 it does so for all since the last one, and begins
+ * anew.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,6 +25,9 @@
 #include "base/loop.h"
 #include "lateness.h"
 #include "sim_body.h"
+
+/* So many documents are there at most: endpoints share them. */
+#define BODIES_MAX 16
 
 #define FIRST_OWN_ADDRESS 0x7f010000u /* 127.1.0.0 */
 
@@ -53,6 +57,13 @@ struct options {
 	int64_t bad[BEHAVIOUR_COUNT]; /* how many of each */
 };
 
+/* Since the start or the last SIGUSR1. */
+struct totals {
+	uint64_t answers, bytes, steps; /* of good endpoints; steps that their documents made */
+	int64_t first_ns, last_ns;      /* first request, last answer that was sent */
+	double cpu_s;                   /* of this process, at the start of the count */
+};
+
 struct sim;
 
 struct site {
@@ -60,6 +71,7 @@ struct site {
 	struct loop_fd listener; /* fd -1 = none */
 	uint32_t number;
 	enum behaviour behaviour;
+	uint64_t seen;     /* step of its document that was answered last */
 	int64_t polled_ns; /* when the last request was complete; 0 = never */
 	uint64_t polls;
 	struct lateness lateness;
@@ -68,11 +80,13 @@ struct site {
 struct sim {
 	struct options options;
 	struct loop *loop;
-	struct sim_body *body;
+	struct sim_body *bodies[BODIES_MAX];
+	size_t body_count;
 	struct site *sites;
 	struct conn *conns; /* all that are open */
 	struct loop_fd signals;
 	struct loop_timer end;
+	struct totals totals;
 };
 
 /* One accepted connection; frees itself when the other side is gone. */
@@ -81,8 +95,11 @@ struct conn {
 	struct loop_timer timer; /* for what is sent bit by bit */
 	struct site *site;
 	struct conn *next, *prev;
-	unsigned matched; /* bytes of the empty line that ends a request's head */
-	struct buf out;   /* what the socket did not take yet */
+	unsigned matched;      /* bytes of the empty line that ends a request's head */
+	struct sim_text *text; /* the answer being sent, else NULL */
+	struct str rest;       /* of it */
+	struct buf out;        /* other bytes that the socket did not take yet */
+	bool writing;          /* waits for the socket to take more */
 	bool close_when_sent;
 };
 
@@ -100,52 +117,112 @@ conn_free(struct conn *conn)
 	loop_timer_clear(sim->loop, &conn->timer);
 	loop_fd_del(sim->loop, &conn->fd);
 	close(conn->fd.fd);
+	sim_text_unref(conn->text);
 	buf_fini(&conn->out);
 	free(conn);
+}
+
+/* Returns what the socket does not take of bytes; *broken when the connection is gone. */
+static struct str
+send_some(struct conn *conn, struct str bytes, bool *broken)
+{
+	ssize_t n;
+
+	*broken = false;
+	while (bytes.len > 0) {
+		n = send(conn->fd.fd, bytes.p, bytes.len, MSG_NOSIGNAL);
+		if (n < 0) {
+			*broken = errno != EAGAIN;
+			break;
+		}
+		bytes = str_sub(bytes, (size_t)n, bytes.len);
+	}
+	return bytes;
+}
+
+static void
+wait_to_write(struct conn *conn, bool writing)
+{
+	if (conn->writing == writing)
+		return;
+	conn->writing = writing;
+	loop_fd_set(conn->site->sim->loop, &conn->fd, LOOP_READ | (writing ? LOOP_WRITE : 0));
+}
+
+static void
+text_sent(struct conn *conn)
+{
+	struct totals *totals = &conn->site->sim->totals;
+
+	totals->answers++;
+	totals->bytes += conn->text->bytes.len;
+	totals->last_ns = clock_mono_ns();
+	sim_text_unref(conn->text);
+	conn->text = NULL;
 }
 
 /* Sends what is waiting. False when the connection is gone. */
 static bool
 flush(struct conn *conn)
 {
-	while (conn->out.len > 0) {
-		ssize_t n = send(conn->fd.fd, conn->out.p, conn->out.len, MSG_NOSIGNAL);
+	bool broken;
 
-		if (n < 0 && errno == EAGAIN)
-			break;
-		if (n < 0) {
-			conn_free(conn);
-			return false;
-		}
-		buf_drop(&conn->out, (size_t)n);
+	if (conn->text != NULL) {
+		conn->rest = send_some(conn, conn->rest, &broken);
+		if (!broken && conn->rest.len == 0)
+			text_sent(conn);
+	} else {
+		struct str left = send_some(conn, buf_view(&conn->out), &broken);
+
+		buf_drop(&conn->out, conn->out.len - left.len);
 	}
-	if (conn->out.len > 0) {
-		loop_fd_set(conn->site->sim->loop, &conn->fd, LOOP_READ | LOOP_WRITE);
+	if (broken) {
+		conn_free(conn);
+		return false;
+	}
+	if (conn->text != NULL || conn->out.len > 0) {
+		wait_to_write(conn, true);
 		return true;
 	}
 	if (conn->close_when_sent) {
 		conn_free(conn);
 		return false;
 	}
-	buf_fini(&conn->out); /* idle connections hold no memory */
-	buf_init(&conn->out, 0);
-	loop_fd_set(conn->site->sim->loop, &conn->fd, LOOP_READ);
+	wait_to_write(conn, false);
 	return true;
 }
 
-/* Sends text, all at once if the socket takes it. False when the connection is gone. */
+/* Sends bytes, all at once if the socket takes them. False when the connection is gone. */
 static bool
-send_text(struct conn *conn, struct str text)
+send_bytes(struct conn *conn, struct str bytes)
 {
-	if (conn->out.len == 0) {
-		ssize_t n = send(conn->fd.fd, text.p, text.len, MSG_NOSIGNAL);
-
-		if (n > 0)
-			text = str_sub(text, (size_t)n, text.len);
-	}
-	buf_str(&conn->out, text);
+	buf_str(&conn->out, bytes);
 	if (conn->out.failed)
 		conn->close_when_sent = true;
+	return flush(conn);
+}
+
+/* Sends the endpoint's next document, or half of it. False when the connection is gone. */
+static bool
+send_document(struct conn *conn, bool half)
+{
+	struct site *site = conn->site;
+	struct sim *sim = site->sim;
+	struct sim_body *body = sim->bodies[site->number % sim->body_count];
+	uint64_t seen = site->seen;
+
+	if (conn->text != NULL) { /* two requests at once: not what scottyd does */
+		conn_free(conn);
+		return false;
+	}
+	conn->text = sim_body_answer(body, &site->seen, loop_real_ns(sim->loop));
+	if (conn->text == NULL) {
+		conn_free(conn);
+		return false;
+	}
+	sim->totals.steps += site->seen - seen;
+	conn->rest = str_sub(conn->text->bytes, 0, conn->text->bytes.len / (half ? 2 : 1));
+	conn->close_when_sent = half;
 	return flush(conn);
 }
 
@@ -155,7 +232,7 @@ drip(struct loop_timer *timer)
 	struct conn *conn = CONTAINER_OF(timer, struct conn, timer);
 	struct loop *loop = conn->site->sim->loop;
 
-	if (send_text(conn, STR(" ")))
+	if (send_bytes(conn, STR(" ")))
 		loop_timer_set(loop, timer, loop_now_ns(loop) + NS_PER_S);
 }
 
@@ -181,9 +258,11 @@ static void
 note_poll(struct site *site)
 {
 	struct sim *sim = site->sim;
-	int64_t now_ns = loop_now_ns(sim->loop);
+	int64_t now_ns = clock_mono_ns(); /* a turn may answer hundreds */
 
-	if (site->polls > 0)
+	if (sim->totals.first_ns == 0)
+		sim->totals.first_ns = now_ns;
+	if (site->polled_ns > 0)
 		lateness_add(&site->lateness, now_ns - site->polled_ns - sim->options.interval_ns);
 	site->polled_ns = now_ns;
 	site->polls++;
@@ -195,33 +274,30 @@ answer(struct conn *conn)
 {
 	struct site *site = conn->site;
 	struct sim *sim = site->sim;
-	struct str text;
 
 	note_poll(site);
-	text = sim_body_answer(sim->body, site->number, site->polls, loop_real_ns(sim->loop));
 	switch (site->behaviour) {
 	case GOOD:
-		return send_text(conn, text);
+		return send_document(conn, false);
 	case HANG:
 		return true;
 	case DRIP:
 		conn->timer.fn = drip;
 		loop_timer_set(sim->loop, &conn->timer, loop_now_ns(sim->loop) + NS_PER_S);
-		return send_text(conn, STR("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n["));
+		return send_bytes(conn, STR("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n["));
 	case STATUS_500:
-		return send_text(
+		return send_bytes(
 		    conn, STR("HTTP/1.1 500 Internal Server Error\r\n"
 		              "Content-Type: text/plain\r\nContent-Length: 5\r\n\r\nOops\n"));
 	case CUT:
-		conn->close_when_sent = true;
-		return send_text(conn, str_sub(text, 0, text.len / 2));
+		return send_document(conn, true);
 	case GARBAGE:
-		return send_text(conn, STR("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-		                           "Content-Length: 18\r\n\r\n<html>hello</html>"));
+		return send_bytes(conn, STR("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+		                            "Content-Length: 18\r\n\r\n<html>hello</html>"));
 	case HUGE_BODY:
 		conn->timer.fn = send_chunk;
 		loop_timer_set(sim->loop, &conn->timer, loop_now_ns(sim->loop));
-		return send_text(
+		return send_bytes(
 		    conn, STR("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"));
 	case REFUSE:
 	case BEHAVIOUR_COUNT:
@@ -351,11 +427,101 @@ share_out(struct sim *sim)
 			sim->sites[--i].behaviour = (enum behaviour)b;
 }
 
-static void
-stop_on_signal(struct loop_fd *fd, unsigned events)
+static double
+cpu_seconds(void)
 {
+	struct rusage use;
+
+	getrusage(RUSAGE_SELF, &use);
+	return (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+	       (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
+}
+
+/* Counts anew. */
+static void
+totals_begin(struct sim *sim)
+{
+	sim->totals = (struct totals){ .cpu_s = cpu_seconds() };
+	for (size_t i = 0; i < (size_t)sim->options.n; i++) {
+		sim->sites[i].polls = 0;
+		sim->sites[i].lateness = (struct lateness){ 0 };
+	}
+}
+
+static void
+print_line(const char *name, const char *behaviour, uint64_t polls, uint64_t least, uint64_t most,
+    const struct lateness *lateness)
+{
+	printf("%s behaviour=%s polls=%llu least=%llu most=%llu p50_ms=%.3f p99_ms=%.3f "
+	       "max_ms=%.3f\n",
+	    name, behaviour, (unsigned long long)polls, (unsigned long long)least,
+	    (unsigned long long)most, (double)lateness_quantile_us(lateness, 50) / 1000,
+	    (double)lateness_quantile_us(lateness, 99) / 1000, (double)lateness->max_us / 1000);
+}
+
+/* How this process fared: it must not be what limits scottyd. */
+static void
+print_totals(const struct totals *totals)
+{
+	double answers = totals->answers == 0 ? 1 : (double)totals->answers;
+	int64_t length_ns = totals->last_ns - totals->first_ns;
+
+	printf("process behaviour=any cpu_s=%.3f answers=%llu bytes=%llu us_per_answer=%.2f "
+	       "steps_per_answer=%.3f first_to_last_ms=%.3f\n",
+	    cpu_seconds() - totals->cpu_s, (unsigned long long)totals->answers,
+	    (unsigned long long)totals->bytes, (cpu_seconds() - totals->cpu_s) * 1e6 / answers,
+	    (double)totals->steps / answers,
+	    totals->last_ns == 0 ? 0.0 : (double)length_ns / (double)NS_PER_MS);
+}
+
+/*
+ * A line per endpoint if wanted, then one for all of each behaviour: least and most are the polls
+ * of single endpoints.
+ */
+static void
+report(const struct sim *sim, bool each)
+{
+	for (enum behaviour b = GOOD; b < BEHAVIOUR_COUNT; b++) {
+		uint64_t polls = 0, least = UINT64_MAX, most = 0;
+		struct lateness all = { 0 };
+
+		for (size_t i = 0; i < (size_t)sim->options.n; i++) {
+			const struct site *site = &sim->sites[i];
+			char name[32];
+
+			if (site->behaviour != b)
+				continue;
+			snprintf(name, sizeof(name), "sim%05zu", i);
+			if (each)
+				print_line(name, behaviours[b].name, site->polls, site->polls,
+				    site->polls, &site->lateness);
+			polls += site->polls;
+			least = site->polls < least ? site->polls : least;
+			most = site->polls > most ? site->polls : most;
+			lateness_merge(&all, &site->lateness);
+		}
+		if (least != UINT64_MAX)
+			print_line("all", behaviours[b].name, polls, least, most, &all);
+	}
+	print_totals(&sim->totals);
+	fflush(stdout);
+}
+
+static void
+on_signal(struct loop_fd *fd, unsigned events)
+{
+	struct sim *sim = CONTAINER_OF(fd, struct sim, signals);
+	struct signalfd_siginfo info;
+
 	(void)events;
-	loop_stop(CONTAINER_OF(fd, struct sim, signals)->loop);
+	if (read(fd->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	if (info.ssi_signo == SIGUSR1) {
+		report(sim, false);
+		totals_begin(sim);
+	} else {
+		loop_stop(sim->loop);
+	}
 }
 
 static void
@@ -372,8 +538,9 @@ watch_signals(struct sim *sim, struct err *err)
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
-	sim->signals.fn = stop_on_signal;
+	sim->signals.fn = on_signal;
 	sim->signals.fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (sim->signals.fd < 0) {
 		err_errno(err, errno, "signalfd");
@@ -420,6 +587,21 @@ raise_open_files(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* -1: out of memory. */
+static int
+make_bodies(struct sim *sim)
+{
+	size_t n = sim->options.n < BODIES_MAX ? (size_t)sim->options.n : BODIES_MAX;
+
+	for (size_t i = 0; i < n; i++) {
+		sim->bodies[i] = sim_body_new(i, (unsigned)sim->options.metrics);
+		if (sim->bodies[i] == NULL)
+			return -1;
+		sim->body_count++;
+	}
+	return 0;
+}
+
 static int
 sim_start(struct sim *sim, struct err *err)
 {
@@ -429,9 +611,8 @@ sim_start(struct sim *sim, struct err *err)
 	sim->loop = loop_new(err);
 	if (sim->loop == NULL || watch_signals(sim, err) != 0)
 		return -1;
-	sim->body = sim_body_new((unsigned)options->metrics);
 	sim->sites = calloc((size_t)options->n, sizeof(*sim->sites));
-	if (sim->body == NULL || sim->sites == NULL) {
+	if (sim->sites == NULL || make_bodies(sim) != 0) {
 		err_nomem(err);
 		return -1;
 	}
@@ -447,6 +628,7 @@ sim_start(struct sim *sim, struct err *err)
 	}
 	if (options->config != NULL && write_config(sim, err) != 0)
 		return -1;
+	totals_begin(sim);
 	sim->end.fn = stop_at_end;
 	if (options->seconds > 0)
 		loop_timer_set(sim->loop, &sim->end, clock_mono_ns() + options->seconds * NS_PER_S);
@@ -460,44 +642,9 @@ sim_fini(struct sim *sim)
 	while (sim->conns != NULL)
 		conn_free(sim->conns);
 	loop_free(sim->loop);
-	sim_body_free(sim->body);
+	for (size_t i = 0; i < sim->body_count; i++)
+		sim_body_free(sim->bodies[i]);
 	free(sim->sites);
-}
-
-static void
-print_line(const char *name, const char *behaviour, uint64_t polls, uint64_t least,
-    const struct lateness *lateness)
-{
-	printf("%s behaviour=%s polls=%llu least=%llu p99_ms=%.3f max_ms=%.3f\n", name, behaviour,
-	    (unsigned long long)polls, (unsigned long long)least,
-	    (double)lateness_quantile_us(lateness, 99) / 1000, (double)lateness->max_us / 1000);
-}
-
-/* A line per endpoint, then one for all of each behaviour; least: polls of the least polled. */
-static void
-report(const struct sim *sim)
-{
-	for (enum behaviour b = GOOD; b < BEHAVIOUR_COUNT; b++) {
-		uint64_t polls = 0, least = UINT64_MAX;
-		struct lateness all = { 0 };
-
-		for (size_t i = 0; i < (size_t)sim->options.n; i++) {
-			const struct site *site = &sim->sites[i];
-			char name[32];
-
-			if (site->behaviour != b)
-				continue;
-			snprintf(name, sizeof(name), "sim%05zu", i);
-			print_line(
-			    name, behaviours[b].name, site->polls, site->polls, &site->lateness);
-			polls += site->polls;
-			least = site->polls < least ? site->polls : least;
-			lateness_merge(&all, &site->lateness);
-		}
-		if (least != UINT64_MAX)
-			print_line("all", behaviours[b].name, polls, least, &all);
-	}
-	fflush(stdout);
 }
 
 static void
@@ -582,7 +729,7 @@ main(int argc, char **argv)
 	puts("ready");
 	fflush(stdout);
 	loop_run(sim.loop);
-	report(&sim);
+	report(&sim, true);
 	sim_fini(&sim);
 	return 0;
 }

@@ -1,185 +1,225 @@
 #include "sim_body.h"
 
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "base/buf.h"
+#include "base/arena.h"
 #include "base/clock.h"
+#include "messages/tricorder.h"
 
 /* What stands for a kind in the mix below. */
 enum mix { COUNTER = 'c', FLOAT = 'f', STRING = 's', INT = 'i', TIME = 't', DIST = 'd' };
 static const char mix[] = "ccfcccfcsccfcctcfcid";
 #define MIX_LEN (sizeof(mix) - 1)
 
-/* How many metrics lie in one directory. */
-#define PART_LEN 50
+/* How many metrics lie in one directory, and how many groups directories are dealt to. */
+#define PART_LEN    50
+#define GROUP_COUNT 3
+/* A distribution has a group of its own, from here on. */
+#define FIRST_DIST_GROUP 100
 
-/* A value moves once in so many polls. */
-#define POLLS_PER_CHANGE 3
+/* Steps whose texts are kept: for endpoints that are polled a little out of turn. */
+#define STEPS_KEPT 2
 
-/* A part of the text that is written over. Widths are those of the texts in the table below. */
-enum slot_kind { SLOT_STAMP, SLOT_COUNTER, SLOT_FLOAT, SLOT_DURATION, SLOT_BUCKET };
-struct slot {
-	size_t at; /* from the start of the text */
-	enum slot_kind kind;
-	unsigned metric;
-};
+static const double limits[] = { .1, .2, .5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4,
+	2e4, 5e4, 1e5 };
+#define BUCKETS (ARRAY_LEN(limits) + 1)
 
-/* Leading digits are never 0, which JSON forbids. */
-static const char *const slot_text[] = {
-	[SLOT_STAMP] = "1000000000.000000000",
-	[SLOT_COUNTER] = "1000000000",
-	[SLOT_FLOAT] = "100.000000",
-	[SLOT_DURATION] = "1000000.000000000",
-	[SLOT_BUCKET] = "1000000",
+/* How one metric moves. */
+struct motion {
+	enum mix mix;
+	bool always;     /* at every step, not only by chance */
+	uint64_t stride; /* of a counter: the most it grows by */
+	int64_t cents;   /* of a float */
+	struct dist *dist;
+	uint64_t *counts; /* of dist */
 };
 
 struct sim_body {
-	struct buf text; /* head and JSON */
-	struct slot *slots;
-	size_t slot_count, slot_room;
-	bool failed;
+	unsigned len;
+	uint64_t random; /* state of the generator */
+	struct arena arena;
+	struct metric_desc *desc;
+	struct value *value;
+	int64_t *group, *ts;
+	struct motion *motion;
+	uint64_t step;
+	struct sim_text *texts[STEPS_KEPT]; /* of step i in i % STEPS_KEPT */
+	size_t last_bytes;
 };
 
-static void
-add_slot(struct sim_body *body, enum slot_kind kind, unsigned metric)
+/* SplitMix64 (Steele, Lea, Flood 2014). */
+static uint64_t
+next_random(uint64_t *state)
 {
-	if (body->slot_count == body->slot_room) {
-		size_t room = body->slot_room == 0 ? 256 : 2 * body->slot_room;
-		struct slot *slots = realloc(body->slots, room * sizeof(*slots));
+	uint64_t n = *state += UINT64_C(0x9e3779b97f4a7c15);
 
-		if (slots == NULL) {
-			body->failed = true;
-			return;
-		}
-		body->slots = slots;
-		body->slot_room = room;
-	}
-	body->slots[body->slot_count++] = (struct slot){ body->text.len, kind, metric };
-	buf_puts(&body->text, slot_text[kind]);
+	n = (n ^ n >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	n = (n ^ n >> 27) * UINT64_C(0x94d049bb133111eb);
+	return n ^ n >> 31;
 }
 
-/* Five buckets. All is in the last one, so that its count is the whole count. */
-static void
-add_dist(struct sim_body *body, unsigned metric)
+/* From 0 to limit - 1. */
+static uint64_t
+random_below(struct sim_body *body, uint64_t limit)
 {
-	static const char *const limits[] = { "0", "1", "5", "10", "50" };
-
-	buf_puts(&body->text,
-	    "{\n\t\t\t\"min\": 50.25,\n\t\t\t\"max\": 93.5,\n\t\t\t\"average\": 64.125,\n"
-	    "\t\t\t\"median\": 63.5,\n\t\t\t\"sum\": ");
-	add_slot(body, SLOT_FLOAT, metric);
-	buf_puts(&body->text, ",\n\t\t\t\"count\": ");
-	add_slot(body, SLOT_BUCKET, metric);
-	buf_puts(&body->text, ",\n\t\t\t\"generation\": ");
-	add_slot(body, SLOT_BUCKET, metric);
-	buf_puts(&body->text, ",\n\t\t\t\"ranges\": [\n");
-	for (size_t i = 0; i + 1 < ARRAY_LEN(limits); i++)
-		buf_printf(&body->text,
-		    "\t\t\t\t{\n\t\t\t\t\t\"lower\": %s,\n\t\t\t\t\t\"upper\": %s,\n"
-		    "\t\t\t\t\t\"count\": 0\n\t\t\t\t},\n",
-		    limits[i], limits[i + 1]);
-	buf_puts(&body->text,
-	    "\t\t\t\t{\n\t\t\t\t\t\"lower\": 50,\n\t\t\t\t\t\"upper\": 0,\n\t\t\t\t\t\"count\": ");
-	add_slot(body, SLOT_BUCKET, metric);
-	buf_puts(&body->text, "\n\t\t\t\t}\n\t\t\t]\n\t\t}");
+	return next_random(&body->random) % limit;
 }
 
-static void
-add_value(struct sim_body *body, unsigned metric)
+static uint64_t
+power_of_ten(uint64_t exponent)
 {
-	static const char bits64[] = "\t\t\"bits\": 64,\n";
-	struct buf *text = &body->text;
+	uint64_t n = 1;
 
-#define KIND(name, bits) buf_printf(text, "\t\t\"kind\": \"%s\",\n%s\t\t\"value\": ", name, bits)
-	switch ((enum mix)mix[metric % MIX_LEN]) {
+	while (exponent-- > 0)
+		n *= 10;
+	return n;
+}
+
+/* NULL when out of memory. */
+static void *
+zeroed(struct sim_body *body, size_t n, size_t size)
+{
+	void *p = arena_array(&body->arena, n, size);
+
+	return p == NULL ? NULL : memset(p, 0, n * size);
+}
+
+static struct str format(struct sim_body *, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* .p is NULL when out of memory. */
+static struct str
+format(struct sim_body *body, const char *fmt, ...)
+{
+	char text[128];
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	assert(n >= 0 && (size_t)n < sizeof(text));
+	return arena_copy(&body->arena, (struct str){ text, (size_t)n });
+}
+
+/* False when out of memory. */
+static bool
+make_dist(struct sim_body *body, struct motion *motion)
+{
+	motion->dist = zeroed(body, 1, sizeof(*motion->dist));
+	motion->counts = zeroed(body, BUCKETS, sizeof(*motion->counts));
+	if (motion->dist == NULL || motion->counts == NULL)
+		return false;
+	motion->dist->counts = motion->counts;
+	motion->dist->len = BUCKETS;
+	return true;
+}
+
+/* What a metric of each kind is and begins with. False when out of memory. */
+static bool
+make_value(struct sim_body *body, unsigned i, uint64_t *shape)
+{
+	struct metric_desc *desc = &body->desc[i];
+	struct motion *motion = &body->motion[i];
+	struct value *value = &body->value[i];
+	uint64_t digits = next_random(shape) % 12;
+
+	switch (motion->mix) {
 	case COUNTER:
-		KIND("uint64", bits64);
-		add_slot(body, SLOT_COUNTER, metric);
+		desc->kind = i % 3 == 0 ? KIND_INT64 : KIND_UINT64;
+		if (i % 4 == 0)
+			desc->unit = STR(UNIT_BYTES);
+		motion->stride = power_of_ten(digits / 2);
+		value->u = random_below(body, power_of_ten(digits + 3));
 		break;
 	case FLOAT:
-		KIND("float64", bits64);
-		add_slot(body, SLOT_FLOAT, metric);
+		desc->kind = KIND_FLOAT64;
+		if (i % 4 == 0)
+			desc->unit = STR(UNIT_BYTES_PER_SECOND);
+		motion->cents = (int64_t)random_below(body, power_of_ten(3 + digits / 3));
+		value->f = (double)motion->cents / 100;
 		break;
 	case STRING:
-		KIND("string", "");
-		buf_printf(text, "\"release-%u\"", metric);
-		break;
+		desc->kind = KIND_STRING;
+		value->s = format(body, "release-%u.%u-amd64", i, i % 7);
+		return value->s.p != NULL;
 	case INT:
-		KIND("int32", "\t\t\"bits\": 32,\n");
-		buf_printf(text, "-%u", metric);
+		desc->kind = KIND_INT32;
+		value->i = -(int64_t)i;
 		break;
 	case TIME:
-		if (metric / MIX_LEN % 2 == 0) {
-			KIND("time", "");
-			buf_puts(text, "\"1500000000.250000000\"");
-			break;
-		}
-		KIND("duration", "");
-		buf_putc(text, '"');
-		add_slot(body, SLOT_DURATION, metric);
-		buf_putc(text, '"');
+		desc->kind = i / MIX_LEN % 2 == 0 ? KIND_TIME : KIND_DURATION;
+		desc->unit = STR(UNIT_SECONDS);
+		value->i = INT64_C(1500000000) * NS_PER_S;
 		break;
 	case DIST:
-		KIND("distribution", "");
-		add_dist(body, metric);
+		desc->kind = KIND_DIST;
+		desc->unit = STR(UNIT_MILLISECONDS);
+		desc->limits = limits;
+		desc->limit_count = ARRAY_LEN(limits);
+		if (!make_dist(body, motion))
+			return false;
+		value->dist = motion->dist;
 		break;
 	}
-#undef KIND
+	return true;
 }
 
-/* Metrics come in the order of their path components, as names are numbered at a fixed width. */
-static void
-add_metric(struct sim_body *body, unsigned metric)
+/*
+ * Metrics come in the order of their path components, as names are numbered at a fixed width. Shape
+ * is the state of a generator that is the same for all documents. False when out of memory.
+ */
+static bool
+make_metric(struct sim_body *body, unsigned i, uint64_t *shape)
 {
-	buf_printf(&body->text,
-	    "%s\t{\n\t\t\"path\": \"/sim/part%04u/%06u-metric\",\n"
-	    "\t\t\"description\": \"Number %u of a simulated endpoint\",\n\t\t\"unit\": "
-	    "\"None\",\n",
-	    metric == 0 ? "\n" : ",\n", metric / PART_LEN, metric, metric);
-	add_value(body, metric);
-	buf_puts(&body->text, ",\n\t\t\"timestamp\": \"");
-	add_slot(body, SLOT_STAMP, metric);
-	/* A distribution has a group of its own; all others were collected together. */
-	buf_printf(&body->text, "\",\n\t\t\"groupId\": %u\n\t}",
-	    mix[metric % MIX_LEN] == DIST ? 10 + metric : 0);
-}
+	static const char *const words[] = { "requests", "errors", "bytes-read", "queue-length",
+		"cache-hits-per-second", "latency", "free", "connections-in-use" };
+	struct metric_desc *desc = &body->desc[i];
+	struct motion *motion = &body->motion[i];
+	uint64_t random = next_random(shape);
+	const char *word = words[random % ARRAY_LEN(words)];
+	unsigned part = i / PART_LEN;
 
-/* Puts the head before the text, now that its length is known. */
-static void
-add_head(struct sim_body *body)
-{
-	struct buf whole;
-
-	buf_init(&whole, 0);
-	buf_printf(&whole,
-	    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-	    "X-Tricorder-Media-Type: tricorder.v1\r\nContent-Length: %zu\r\n\r\n",
-	    body->text.len);
-	for (size_t i = 0; i < body->slot_count; i++)
-		body->slots[i].at += whole.len;
-	buf_str(&whole, buf_view(&body->text));
-	buf_fini(&body->text);
-	body->text = whole;
+	motion->mix = (enum mix)mix[i % MIX_LEN];
+	motion->always = (random >> 32) % 5 == 0;
+	desc->unit = STR(UNIT_NONE);
+	desc->path = format(body, "/sim/part%03u/%05u-%s", part, i, word);
+	desc->description =
+	    format(body, "Number %u of part %u of a simulated endpoint: %s", i, part, word);
+	body->group[i] = motion->mix == DIST ? FIRST_DIST_GROUP + (int64_t)i : part % GROUP_COUNT;
+	return make_value(body, i, shape) && desc->path.p != NULL && desc->description.p != NULL;
 }
 
 struct sim_body *
-sim_body_new(unsigned metric_count)
+sim_body_new(uint64_t number, unsigned metric_count)
 {
 	struct sim_body *body = calloc(1, sizeof(*body));
+	uint64_t shape = 1;
 
 	if (body == NULL)
 		return NULL;
-	buf_init(&body->text, 0);
-	buf_puts(&body->text, "[");
+	body->len = metric_count;
+	body->random = number;
+	arena_init(&body->arena, 0);
+	body->desc = zeroed(body, metric_count, sizeof(*body->desc));
+	body->value = zeroed(body, metric_count, sizeof(*body->value));
+	body->group = zeroed(body, metric_count, sizeof(*body->group));
+	body->ts = zeroed(body, metric_count, sizeof(*body->ts));
+	body->motion = zeroed(body, metric_count, sizeof(*body->motion));
+	if (metric_count > 0 && (body->desc == NULL || body->value == NULL || body->group == NULL ||
+	                            body->ts == NULL || body->motion == NULL))
+		goto failed;
 	for (unsigned i = 0; i < metric_count; i++)
-		add_metric(body, i);
-	buf_puts(&body->text, "\n]");
-	add_head(body);
-	if (body->failed || body->text.failed) {
-		sim_body_free(body);
-		return NULL;
-	}
+		if (!make_metric(body, i, &shape))
+			goto failed;
 	return body;
+failed:
+	sim_body_free(body);
+	return NULL;
 }
 
 void
@@ -187,65 +227,137 @@ sim_body_free(struct sim_body *body)
 {
 	if (body == NULL)
 		return;
-	buf_fini(&body->text);
-	free(body->slots);
+	for (size_t i = 0; i < STEPS_KEPT; i++)
+		sim_text_unref(body->texts[i]);
+	arena_fini(&body->arena);
 	free(body);
 }
 
-/* The last width digits of n. */
+void
+sim_text_unref(struct sim_text *text)
+{
+	if (text != NULL && --text->refs == 0)
+		free(text);
+}
+
+/* Some more samples; limits and samples are in milliseconds. */
 static void
-put_digits(char *at, unsigned width, uint64_t n)
+add_samples(struct sim_body *body, struct dist *dist, uint64_t *counts)
 {
-	while (width > 0) {
-		at[--width] = (char)('0' + n % 10);
-		n /= 10;
+	for (uint64_t n = 1 + random_below(body, 20); n > 0; n--) {
+		double sample =
+		    (double)random_below(body, power_of_ten(1 + random_below(body, 7))) / 100;
+		size_t bucket = 0;
+
+		while (bucket < ARRAY_LEN(limits) && sample >= limits[bucket])
+			bucket++;
+		counts[bucket]++;
+		dist->min = dist->count == 0 || sample < dist->min ? sample : dist->min;
+		dist->max = sample > dist->max ? sample : dist->max;
+		dist->sum += sample;
+		dist->count++;
+		dist->generation++;
+	}
+	dist->average = dist->median = dist->sum / (double)dist->count;
+}
+
+static void
+move(struct sim_body *body, unsigned i, int64_t ts_ns)
+{
+	struct motion *motion = &body->motion[i];
+	struct value *value = &body->value[i];
+
+	switch (motion->mix) {
+	case COUNTER:
+		value->u += 1 + random_below(body, motion->stride);
+		break;
+	case FLOAT:
+		motion->cents += (int64_t)random_below(body, 201) - 100;
+		value->f = (double)motion->cents / 100;
+		break;
+	case TIME:
+		if (body->desc[i].kind == KIND_TIME)
+			value->i = ts_ns - (int64_t)random_below(body, (uint64_t)NS_PER_S);
+		else
+			value->i = (int64_t)random_below(body, 1000 * (uint64_t)NS_PER_S);
+		break;
+	case DIST:
+		add_samples(body, motion->dist, motion->counts);
+		body->ts[i] = ts_ns;
+		break;
+	case STRING:
+	case INT:
+		break;
 	}
 }
 
-/* A number that differs between endpoints and between metrics: the finalizer of MurmurHash3. */
-static uint64_t
-scatter(uint64_t n)
+/* Groups are gathered one after the other. */
+static void
+advance(struct sim_body *body, int64_t ts_ns)
 {
-	n ^= n >> 33;
-	n *= UINT64_C(0xff51afd7ed558ccd);
-	n ^= n >> 33;
-	n *= UINT64_C(0xc4ceb9fe1a85ec53);
-	return n ^ n >> 33;
+	for (unsigned i = 0; i < body->len; i++) {
+		struct motion *motion = &body->motion[i];
+
+		if (motion->mix != DIST || body->step == 0)
+			body->ts[i] = ts_ns + body->group[i];
+		if (motion->always || random_below(body, 6) == 0)
+			move(body, i, ts_ns);
+	}
+	body->step++;
 }
 
-struct str
-sim_body_answer(struct sim_body *body, uint64_t endpoint, uint64_t poll, int64_t ts_ns)
+/* The answer as of now; NULL when out of memory. */
+static struct sim_text *
+make_text(struct sim_body *body)
 {
-	char stamp[20];
+	const struct batch batch = { .len = body->len,
+		.desc = body->desc,
+		.value = body->value,
+		.group = body->group,
+		.ts = body->ts };
+	struct sim_text *text = NULL;
+	struct buf head, json;
 
-	put_digits(stamp, 10, (uint64_t)(ts_ns / NS_PER_S));
-	stamp[10] = '.';
-	put_digits(stamp + 11, 9, (uint64_t)(ts_ns % NS_PER_S));
-	for (size_t i = 0; i < body->slot_count; i++) {
-		const struct slot *slot = &body->slots[i];
-		uint64_t seed = scatter(endpoint << 32 | slot->metric);
-		uint64_t changes = (poll + slot->metric) / POLLS_PER_CHANGE;
-		char *at = body->text.p + slot->at;
+	buf_init(&head, 0);
+	buf_init(&json, 0);
+	buf_reserve(&json, body->last_bytes);
+	tricorder_encode(&batch, STR(""), &json);
+	buf_printf(&head,
+	    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+	    "X-Tricorder-Media-Type: tricorder.v1\r\nContent-Length: %zu\r\n\r\n",
+	    json.len);
+	if (!head.failed && !json.failed)
+		text = malloc(sizeof(*text) + head.len + json.len);
+	if (text != NULL) {
+		char *bytes = (char *)(text + 1);
 
-		switch (slot->kind) {
-		case SLOT_STAMP:
-			memcpy(at, stamp, sizeof(stamp));
-			break;
-		case SLOT_COUNTER:
-			put_digits(at + 1, 9, seed % 100000000 + changes * (1 + seed % 1000));
-			break;
-		case SLOT_FLOAT:
-			put_digits(at + 1, 2, scatter(seed + changes));
-			put_digits(at + 4, 6, scatter(seed - changes));
-			break;
-		case SLOT_DURATION:
-			put_digits(at + 1, 6, changes);
-			put_digits(at + 8, 9, seed);
-			break;
-		case SLOT_BUCKET:
-			put_digits(at + 1, 6, changes);
-			break;
-		}
+		memcpy(bytes, head.p, head.len);
+		memcpy(bytes + head.len, json.p, json.len);
+		*text = (struct sim_text){ 1, { bytes, head.len + json.len } };
+		body->last_bytes = json.len;
 	}
-	return buf_view(&body->text);
+	buf_fini(&head);
+	buf_fini(&json);
+	return text;
+}
+
+struct sim_text *
+sim_body_answer(struct sim_body *body, uint64_t *seen, int64_t ts_ns)
+{
+	struct sim_text **text;
+
+	if (*seen == body->step) {
+		advance(body, ts_ns);
+		text = &body->texts[body->step % STEPS_KEPT];
+		sim_text_unref(*text);
+		*text = make_text(body);
+	}
+	if (*seen + STEPS_KEPT < body->step)
+		*seen = body->step;
+	else
+		++*seen;
+	text = &body->texts[*seen % STEPS_KEPT];
+	if (*text != NULL)
+		(*text)->refs++;
+	return *text;
 }

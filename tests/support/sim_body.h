@@ -1,12 +1,14 @@
 /*
- * sim_body.h - what the simulated endpoints answer: one text for all, patched per poll.
+ * sim_body.h - what simulated endpoints answer: documents whose values move from poll to poll.
  *
- * All endpoints publish metrics of the same names. Whatever differs between endpoints and polls
- * (values, times) has a fixed width in the text and is written over in place, so an endpoint costs
- * no memory and a poll costs no allocation.
+ * A document is one application's: metrics as a tricorder process has them, with names that are the
+ * same in all documents and values of its own. Its text is built anew once for all the endpoints
+ * that share it, so an answer costs them next to nothing.
  *
- * Of 20 metrics, 12 are counters, 4 floats, 2 constants, 1 a time or a duration, 1 a distribution.
- * A value moves every third poll, so some 30% of all do in any one.
+ * Of 20 metrics, 12 are counters, 4 floats with two decimals, 2 constants (a string and an int), 1
+ * a time or a duration, 1 a distribution of 20 buckets. A fifth of all but the constants moves at
+ * every step and a sixth of the others, by chance: 30% of all. Numbers change their widths, as real
+ * ones do.
  */
 #ifndef SCOTTY_TESTS_SIM_BODY_H
 #define SCOTTY_TESTS_SIM_BODY_H
@@ -17,14 +19,23 @@
 
 struct sim_body;
 
-/* NULL when out of memory. */
-struct sim_body *sim_body_new(unsigned metric_count);
-void sim_body_free(struct sim_body *); /* NULL is fine */
+/* An answer: an HTTP/1.1 head with its Content-Length, then the JSON of tricorder's /metricsapi/.
+ */
+struct sim_text {
+	unsigned refs;
+	struct str bytes;
+};
+void sim_text_unref(struct sim_text *); /* NULL is fine */
+
+/* The document of that number. NULL when out of memory. */
+struct sim_body *sim_body_new(uint64_t number, unsigned metric_count);
+void sim_body_free(struct sim_body *); /* NULL is fine; texts live on */
 
 /*
- * Answer number poll of an endpoint: an HTTP/1.1 head with its Content-Length, then the JSON
- * of tricorder's /metricsapi/. It stays valid until the next call.
+ * The next answer for who has *seen the step of that number (0 = none) and from now on another:
+ * the one after it, unless that is older than the last two. Another reference; NULL when out of
+ * memory.
  */
-struct str sim_body_answer(struct sim_body *, uint64_t endpoint, uint64_t poll, int64_t ts_ns);
+struct sim_text *sim_body_answer(struct sim_body *, uint64_t *seen, int64_t ts_ns);
 
 #endif

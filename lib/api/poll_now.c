@@ -1,0 +1,43 @@
+/*
+ * POST /api/poll: every endpoint is polled now; /api/poll/HOST/APP: that one. Answers before they
+ * are.
+ */
+#include "api/admin_priv.h"
+
+/* Both empty for all endpoints. 0 or -1. */
+static int
+whom(struct request *req, struct str *host, struct str *app, struct err *err)
+{
+	struct str rest = req->rest;
+
+	*host = *app = STR_EMPTY;
+	if (rest.len == 0)
+		return 0;
+	if (request_endpoint(req, &rest, host, app, err) != 0)
+		return -1;
+	if (rest.len > 0) {
+		err_set(err, ERR_NOTFOUND, "nothing is below an endpoint");
+		return -1;
+	}
+	return 0;
+}
+
+void
+poll_now_post(struct request *req, struct response *resp)
+{
+	struct str host, app;
+	size_t count;
+	struct err err;
+
+	if (!admin_allowed(req)) {
+		response_status(req, resp, 403);
+		return;
+	}
+	if (whom(req, &host, &app, &err) != 0 ||
+	    fleet_poll_now(req->service->env.fleet, host, app, &count, &err) != 0) {
+		response_err(req, resp, &err);
+		return;
+	}
+	resp->status = 202;
+	buf_printf(&resp->body, "{\"endpoints\":%zu}\n", count);
+}
