@@ -200,7 +200,7 @@ static const struct question {
 	const char *headers, *body; /* body: NULL = a GET */
 	int tries, repeat;
 } questions[] = {
-	{ "latest", "/api/latest/", "", NULL, 20, 1 },
+	{ "latest", "/api/latest/", "", NULL, 40, 1 },
 	{ "latest_gzip", "/api/latest/", "Accept-Encoding: gzip\r\n", NULL, 20, 1 },
 	{ "rpc_latest", "/RPC2", "Content-Type: text/xml\r\n",
 	    "<methodCall><methodName>Scotty.Latest</methodName></methodCall>", 5, 1 },
