@@ -54,6 +54,15 @@ json_key(struct json *j, const char *key)
 	json_key_str(j, str_of(key));
 }
 
+/*
+ * For who writes the text of many values at once, in the compact layout: begins a value where at
+ * least n bytes may be written, NULL when out of memory; and ends it there.
+ */
+char *json_begin_raw(struct json *, size_t n);
+void json_end_raw(struct json *, const char *end);
+/* Keys and values of an object, their text as it is; nothing if that is empty. Compact layout. */
+void json_raw_members(struct json *, struct str);
+
 /* Key and string, left out when the string is empty. */
 void json_string_unless_empty(struct json *, const char *key, struct str);
 /* A time stamp, "secs.nanos" in quotes; TS_NONE gives "". */
@@ -64,6 +73,12 @@ void json_ts(struct json *, int64_t ts_ns);
  */
 void json_value(struct json *, const struct metric_desc *, const struct value *);
 /*
+ * The same of the kinds whose text has at most JSON_SCALAR_BYTES, written to out: its length; 0 for
+ * other kinds.
+ */
+#define JSON_SCALAR_BYTES 48
+size_t json_scalar(char *out, const struct metric_desc *, const struct value *);
+/*
  * The keys that describe a metric, in scotty's order: path, description, unit, kind, subType, bits
  * (empty ones left out but description and kind).
  */
@@ -72,5 +87,11 @@ void json_desc(struct json *, const struct metric_desc *);
 void json_tags(struct json *, const struct metric_desc *);
 /* The keys that come last: isNotCumulative, upperLimits, tags; each left out when empty. */
 void json_desc_tail(struct json *, const struct metric_desc *);
+/*
+ * Appends what json_desc writes, compact, then what json_desc_tail does, each without a comma
+ * before or after it, and returns the length of the former. With both in desc->text, json_desc and
+ * json_desc_tail of compact documents take them from there.
+ */
+size_t json_desc_text(struct buf *out, const struct metric_desc *);
 
 #endif

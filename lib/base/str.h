@@ -35,6 +35,15 @@ str_eq(struct str a, struct str b)
 	return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
 }
 
+/* Copies s to p, where there is room, and returns the copy's end. */
+static inline char *
+str_put(char *p, struct str s)
+{
+	if (s.len > 0)
+		memcpy(p, s.p, s.len);
+	return p + s.len;
+}
+
 /* Byte order; a prefix comes before what it begins. */
 int str_cmp(struct str, struct str);
 bool str_starts(struct str, struct str prefix);
