@@ -94,6 +94,12 @@ json_init(struct json *j, struct buf *out, bool indent)
 	*j = (struct json){ .out = out, .indent = indent };
 }
 
+void
+json_init_members(struct json *j, struct buf *out)
+{
+	*j = (struct json){ .out = out, .depth = 1 };
+}
+
 static void
 begin(struct json *j, struct str bracket)
 {
@@ -449,6 +455,12 @@ put_scalar(char *out, enum kind kind, struct str unit, const struct value *value
 
 _Static_assert(JSON_SCALAR_BYTES >= NUMBER_BYTES + 2, "a time in quotes must fit");
 
+bool
+json_is_scalar(enum kind kind)
+{
+	return kind != KIND_STRING && kind != KIND_LIST && kind != KIND_DIST;
+}
+
 size_t
 json_scalar(char *out, const struct metric_desc *desc, const struct value *value)
 {
@@ -610,23 +622,16 @@ json_desc_tail(struct json *j, const struct metric_desc *desc)
 		tail_members(j, desc);
 }
 
-/* Without the brackets of an object around them. */
-static void
-bare_members(struct buf *out, const struct metric_desc *desc,
-    void (*members)(struct json *, const struct metric_desc *))
-{
-	struct json json = { .out = out, .depth = 1 };
-
-	members(&json, desc);
-}
-
 size_t
 json_desc_text(struct buf *out, const struct metric_desc *desc)
 {
 	size_t before = out->len, len;
+	struct json json;
 
-	bare_members(out, desc, desc_members);
+	json_init_members(&json, out);
+	desc_members(&json, desc);
 	len = out->len - before;
-	bare_members(out, desc, tail_members);
+	json_init_members(&json, out);
+	tail_members(&json, desc);
 	return len;
 }

@@ -33,6 +33,8 @@ struct json {
 };
 
 void json_init(struct json *, struct buf *out, bool indent);
+/* For a text of members alone, compact, without the brackets of the object they belong to. */
+void json_init_members(struct json *, struct buf *out);
 
 void json_begin_object(struct json *);
 void json_end_object(struct json *); /* an empty one is "{}" */
@@ -72,10 +74,9 @@ void json_ts(struct json *, int64_t ts_ns);
  * null, list of uint8 as base64, time and duration in the unit as strings.
  */
 void json_value(struct json *, const struct metric_desc *, const struct value *);
-/*
- * The same of the kinds whose text has at most JSON_SCALAR_BYTES, written to out: its length; 0 for
- * other kinds.
- */
+/* True for the kinds whose values have short texts: all but string, list, distribution. */
+bool json_is_scalar(enum kind);
+/* What json_value writes for such a kind, to out[JSON_SCALAR_BYTES]: its length. */
 #define JSON_SCALAR_BYTES 48
 size_t json_scalar(char *out, const struct metric_desc *, const struct value *);
 /*

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "api/json_array_priv.h"
+#include "api/stamps_priv.h"
 #include "base/clock.h"
 #include "store/iter.h"
 
@@ -20,6 +21,7 @@ struct host_array {
 	const struct metric_desc *desc; /* the series to show; NULL = no more */
 	bool in_series;                 /* its values are being written */
 	int64_t start_ns;
+	struct stamps stamps;
 };
 
 /* Moves on to the next series. */
@@ -57,6 +59,40 @@ put_value(struct json *json, const struct record *record)
 	json_end_object(json);
 }
 
+/* The same as put_value of each: of a compact document, and values that json_scalar takes. */
+static void
+put_scalar_values(struct host_array *a, const struct record *records, size_t n)
+{
+	static const char most[] = ",{\"timestamp\":\"\",\"value\":,\"active\":false}";
+	size_t each = sizeof(most) + STAMP_BYTES + JSON_SCALAR_BYTES;
+	char *p = n == 0 ? NULL : json_begin_raw(&a->array.json, n * each);
+
+	if (p == NULL)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		if (i > 0)
+			*p++ = ',';
+		p = str_put(p, STR("{\"timestamp\":\""));
+		p = stamps_put(&a->stamps, p, records[i].ts_ns);
+		p = str_put(p, STR("\",\"value\":"));
+		p += json_scalar(p, a->desc, &records[i].value);
+		p = str_put(p, records[i].active ? STR(",\"active\":true}")
+		                                 : STR(",\"active\":false}"));
+	}
+	json_end_raw(&a->array.json, p);
+}
+
+static void
+put_values(struct host_array *a, const struct record *records, size_t n)
+{
+	if (!a->array.json.indent && json_is_scalar(a->desc->kind)) {
+		put_scalar_values(a, records, n);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		put_value(&a->array.json, &records[i]);
+}
+
 static enum stream_result
 host_element(struct json_array *array)
 {
@@ -69,8 +105,7 @@ host_element(struct json_array *array)
 	if (!a->in_series)
 		begin_series(a);
 	n = iter_read(a->iter, records, RECORDS);
-	for (size_t i = 0; i < n; i++)
-		put_value(&array->json, &records[i]);
+	put_values(a, records, n);
 	if (n == 0) {
 		json_end_array(&array->json);
 		json_desc_tail(&array->json, a->desc);
@@ -152,6 +187,7 @@ hosts_get(struct request *req, struct response *resp)
 		return;
 	}
 	json_array_init(&a->array, request_wants_text(req), host_element, host_free);
+	stamps_init(&a->stamps);
 	a->iter = NULL;
 	a->start_ns = request_history_start(req, DEFAULT_MINUTES);
 	a->set = request_series(req, &rest, &err);
