@@ -1,6 +1,7 @@
 #include "messages/number.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
@@ -12,17 +13,6 @@
 
 /* One rounding per operation, which the quick ways below rely on. */
 _Static_assert(FLT_EVAL_METHOD == 0, "doubles must be computed as doubles");
-
-static const char digit_pairs[] = "00010203040506070809"
-                                  "10111213141516171819"
-                                  "20212223242526272829"
-                                  "30313233343536373839"
-                                  "40414243444546474849"
-                                  "50515253545556575859"
-                                  "60616263646566676869"
-                                  "70717273747576777879"
-                                  "80818283848586878889"
-                                  "90919293949596979899";
 
 static unsigned
 digit_count(uint64_t value)
@@ -37,39 +27,68 @@ digit_count(uint64_t value)
 	return least == 0 ? 1 : least + (value >= pow10[least]);
 }
 
-static void
-put_pair(char *out, unsigned value)
+#define TEN_TO_8 100000000
+
+/* The same in each of eight bytes. */
+#define EIGHT(byte) ((uint64_t)(byte)*UINT64_C(0x0101010101010101))
+
+/*
+ * The eight digits of value, which is below 10^8, a byte each, the first one lowest. Fours, then
+ * pairs, then single digits are parted by multiplication with the reciprocal, all at once.
+ */
+static uint64_t
+eight_digits(uint32_t value)
 {
-	memcpy(out, &digit_pairs[value * 2], 2);
+	uint64_t fours = value / 10000 | (uint64_t)(value % 10000) << 32;
+	uint64_t hundreds = (fours * 10486) >> 20 & UINT64_C(0x0000007F0000007F);
+	uint64_t pairs = hundreds | (fours - hundreds * 100) << 16;
+	uint64_t tens = (pairs * 103) >> 10 & UINT64_C(0x000F000F000F000F);
+
+	return tens | (pairs - tens * 10) << 8;
 }
 
-/* The last n digits, with leading zeros. */
 static void
-put_digits(char *out, uint64_t value, unsigned n)
+put_bytes(char *out, uint64_t bytes)
 {
-	/* Eight at a time, so that the divisions need not wait for each other. */
-	for (; n >= 8; n -= 8, value /= 100000000) {
-		unsigned low = (unsigned)(value % 100000000);
-		unsigned upper = low / 10000, lower = low % 10000;
+	bytes = htole64(bytes);
+	memcpy(out, &bytes, sizeof(bytes));
+}
 
-		put_pair(out + n - 8, upper / 100);
-		put_pair(out + n - 6, upper % 100);
-		put_pair(out + n - 4, lower / 100);
-		put_pair(out + n - 2, lower % 100);
-	}
-	for (; n >= 2; n -= 2, value /= 100)
-		put_pair(out + n - 2, (unsigned)(value % 100));
-	if (n == 1)
-		out[0] = (char)('0' + value % 10);
+static void
+put_eight(char *out, uint32_t value)
+{
+	put_bytes(out, eight_digits(value) + EIGHT('0'));
+}
+
+/* Without leading zeros; value is below 10^8. Writes eight bytes, whatever the length returned. */
+static size_t
+put_few(char *out, uint32_t value)
+{
+	uint64_t digits = eight_digits(value);
+	/* The last one stays. */
+	unsigned zeros = (unsigned)__builtin_ctzll(digits | UINT64_C(1) << 56) / 8;
+
+	put_bytes(out, (digits + EIGHT('0')) >> 8 * zeros);
+	return 8 - zeros;
 }
 
 size_t
 number_u64(char *out, uint64_t value)
 {
-	unsigned n = digit_count(value);
+	uint64_t upper = value / TEN_TO_8;
+	size_t n;
 
-	put_digits(out, value, n);
-	return n;
+	if (upper == 0)
+		return put_few(out, (uint32_t)value);
+	if (upper < TEN_TO_8) {
+		n = put_few(out, (uint32_t)upper);
+	} else {
+		n = put_few(out, (uint32_t)(upper / TEN_TO_8));
+		put_eight(out + n, (uint32_t)(upper % TEN_TO_8));
+		n += 8;
+	}
+	put_eight(out + n, (uint32_t)(value % TEN_TO_8));
+	return n + 8;
 }
 
 size_t
@@ -248,6 +267,21 @@ shortest(struct binary b)
 	return (struct decimal){ s + up_in, k };
 }
 
+/* The same number; d.digits != 0 */
+static struct decimal
+without_zeros(struct decimal d)
+{
+	while (d.digits % 10000 == 0) {
+		d.digits /= 10000;
+		d.exp += 4;
+	}
+	while (d.digits % 10 == 0) {
+		d.digits /= 10;
+		d.exp++;
+	}
+	return d;
+}
+
 /* b.c != 0 */
 static struct decimal
 to_decimal(struct binary b)
@@ -258,15 +292,28 @@ to_decimal(struct binary b)
 		d.digits = b.c >> -b.q; /* a whole number below 2^53: shortest as it is */
 	else
 		d = shortest(b);
-	while (d.digits % 10000 == 0) {
-		d.digits /= 10000;
-		d.exp += 4;
-	}
-	while (d.digits % 10 == 0) {
-		d.digits /= 10;
-		d.exp++;
-	}
-	return d;
+	return without_zeros(d);
+}
+
+/*
+ * Numbers with few digits after the point, which most are that a program has rounded or a person
+ * would read: true if magnitude is the double next to a whole number of millionths, of 15 digits at
+ * most. No two such decimals read as one double (DBL_DIG), so no shorter one does. The division,
+ * of two whole numbers, is rounded once, so it gives the double that the decimal reads as.
+ */
+static bool
+to_short_decimal(double magnitude, struct decimal *out)
+{
+	double millionths = magnitude * 1e6;
+	uint64_t digits;
+
+	if (!(millionths >= 1 && millionths < 1e15 - 1))
+		return false;
+	digits = (uint64_t)(millionths + 0.5);
+	if ((double)digits / 1e6 != magnitude)
+		return false;
+	*out = without_zeros((struct decimal){ digits, -6 });
+	return true;
 }
 
 /* When a number is written with an exponent: when that is below low or from high on. */
@@ -281,24 +328,31 @@ static const struct form g_form = { .low = -4, .high = 6, .exp_digits = 2 };
 static size_t
 put_exponent(char *out, int exp, unsigned least)
 {
-	unsigned magnitude = (unsigned)abs(exp), n = digit_count(magnitude);
+	unsigned magnitude = (unsigned)abs(exp);
+	size_t len = 0;
 
-	if (n < least)
-		n = least;
-	out[0] = 'e';
-	out[1] = exp < 0 ? '-' : '+';
-	put_digits(out + 2, magnitude, n);
-	return 2 + n;
+	out[len++] = 'e';
+	out[len++] = exp < 0 ? '-' : '+';
+	if (least > 1 && magnitude < 10)
+		out[len++] = '0';
+	return len + number_u64(out + len, magnitude);
 }
 
-/* n digits stand at out + 1: moves the first `whole` of them down and puts the point behind. */
+#define DIGITS_MOST 17 /* that a float's shortest text can have */
+
+/* The digits of d with a point behind the first `whole` of them, if any follow. */
 static size_t
-put_point(char *out, size_t n, size_t whole)
+put_with_point(char *out, uint64_t value, size_t whole)
 {
-	memmove(out, out + 1, whole);
+	char digits[2 * DIGITS_MOST + 8];
+	size_t n = number_u64(digits, value);
+
+	/* Lengths known when compiling make these a few moves each. */
+	memcpy(out, digits, DIGITS_MOST);
 	if (n == whole)
 		return n;
 	out[whole] = '.';
+	memcpy(out + whole + 1, digits + whole, DIGITS_MOST);
 	return n + 1;
 }
 
@@ -309,8 +363,7 @@ put_decimal(char *out, struct decimal d, const struct form *form)
 	int point = (int)n + d.exp; /* digits before the point; may be negative */
 
 	if (point - 1 < form->low || point - 1 >= form->high) {
-		number_u64(out + 1, d.digits);
-		len = put_point(out, n, 1);
+		len = put_with_point(out, d.digits, 1);
 		return len + put_exponent(out + len, point - 1, form->exp_digits);
 	}
 	if (d.exp >= 0) {
@@ -318,10 +371,8 @@ put_decimal(char *out, struct decimal d, const struct form *form)
 		memset(out + n, '0', (size_t)d.exp);
 		return (size_t)point;
 	}
-	if (point > 0) {
-		number_u64(out + 1, d.digits);
-		return put_point(out, n, (size_t)point);
-	}
+	if (point > 0)
+		return put_with_point(out, d.digits, (size_t)point);
 	out[0] = '0';
 	out[1] = '.';
 	memset(out + 2, '0', (size_t)-point);
@@ -354,10 +405,15 @@ put_f64(char *out, double value, const struct form *form)
 {
 	uint64_t bits, fraction;
 	unsigned exponent;
+	struct decimal d;
 	struct binary b;
 
 	if (!isfinite(value))
 		return put_special(out, value);
+	if (to_short_decimal(fabs(value), &d)) {
+		out[0] = '-';
+		return (value < 0) + put_decimal(out + (value < 0), d, form);
+	}
 	memcpy(&bits, &value, sizeof(bits));
 	fraction = bits & ((UINT64_C(1) << 52) - 1);
 	exponent = (unsigned)(bits >> 52) & 0x7FF;
@@ -424,9 +480,11 @@ number_time(char *out, int64_t ns, int64_t per_second)
 	if (ns < 0)
 		out[len++] = '-';
 	len += number_u64(out + len, whole);
+	below %= second;
 	out[len++] = '.';
-	put_digits(out + len, below % second, 9);
-	return len + 9;
+	out[len++] = (char)('0' + below / TEN_TO_8);
+	put_eight(out + len, (uint32_t)(below % TEN_TO_8));
+	return len + 8;
 }
 
 static bool
