@@ -520,13 +520,34 @@ list(struct json *j, const struct metric_desc *desc, const struct list *l)
 	json_end_array(j);
 }
 
+/* The same as below in one go. */
 static void
-distribution(struct json *j, const struct dist *d)
+compact_distribution(struct json *j, const struct dist *d)
 {
-	if (d == NULL) {
-		json_null(j);
+	size_t names = STR("{\"sum\":,\"count\":,\"counts\":[],\"rollOverCount\":}").len;
+	char *p = begin_value(j, names + (d->len + 3) * (NUMBER_BYTES + 1));
+
+	if (p == NULL)
 		return;
+	p = str_put(p, STR("{\"sum\":"));
+	p += put_f64(p, d->sum);
+	p = str_put(p, STR(",\"count\":"));
+	p += number_u64(p, d->count);
+	p = str_put(p, STR(",\"counts\":["));
+	for (size_t i = 0; i < d->len; i++) {
+		if (i > 0)
+			*p++ = ',';
+		p += number_u64(p, d->counts[i]);
 	}
+	p = str_put(p, STR("],\"rollOverCount\":"));
+	p += number_u64(p, d->rollovers);
+	*p++ = '}';
+	set_end(j->out, p);
+}
+
+static void
+indented_distribution(struct json *j, const struct dist *d)
+{
 	json_begin_object(j);
 	json_key(j, "sum");
 	json_f64(j, d->sum);
@@ -540,6 +561,17 @@ distribution(struct json *j, const struct dist *d)
 	json_key(j, "rollOverCount");
 	json_u64(j, d->rollovers);
 	json_end_object(j);
+}
+
+static void
+distribution(struct json *j, const struct dist *d)
+{
+	if (d == NULL)
+		json_null(j);
+	else if (j->indent)
+		indented_distribution(j, d);
+	else
+		compact_distribution(j, d);
 }
 
 void

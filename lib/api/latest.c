@@ -22,20 +22,6 @@ put_names(struct json *json, const struct series_set *set)
 	json_string_unless_empty(json, "appName", series_set_app(set));
 }
 
-static void
-put_metric(struct json *json, const struct series_set *set, const struct record *record)
-{
-	json_begin_object(json);
-	put_names(json, set);
-	json_desc(json, record->desc);
-	json_key(json, "timestamp");
-	json_ts(json, record->ts_ns);
-	json_key(json, "value");
-	json_value(json, record->desc, &record->value);
-	json_desc_tail(json, record->desc);
-	json_end_object(json);
-}
-
 static struct str
 names_text(struct latest_array *a, const struct series_set *set)
 {
@@ -50,13 +36,34 @@ names_text(struct latest_array *a, const struct series_set *set)
 	return buf_view(&a->names);
 }
 
+static void
+put_metric(struct latest_array *a, const struct series_set *set, const struct record *record)
+{
+	struct json *json = &a->array.json;
+
+	json_begin_object(json);
+	if (json->indent)
+		put_names(json, set);
+	else
+		json_raw_members(json, names_text(a, set));
+	json_desc(json, record->desc);
+	json_key(json, "timestamp");
+	json_ts(json, record->ts_ns);
+	json_key(json, "value");
+	json_value(json, record->desc, &record->value);
+	json_desc_tail(json, record->desc);
+	json_end_object(json);
+}
+
 /*
  * The same as put_metric in one go, as most of what anybody reads here is written here: of a
  * compact document, a description with its text, and a value that json_scalar takes.
  */
 static void
-put_scalar_metric(struct latest_array *a, struct str names, const struct record *record)
+put_scalar_metric(
+    struct latest_array *a, const struct series_set *set, const struct record *record)
 {
+	struct str names = names_text(a, set);
 	const struct desc_text *text = record->desc->text;
 	size_t punctuation = STR("{,,\"timestamp\":\"\",\"value\":,}").len;
 	char *p = json_begin_raw(&a->array.json, names.len + text->desc.len + text->tail.len +
@@ -86,22 +93,17 @@ latest_element(struct json_array *array)
 	struct latest_array *a = CONTAINER_OF(array, struct latest_array, array);
 	const struct series_set *set;
 	const struct record *record;
-	struct str names;
 	struct err err;
 	int rc = latest_next(&a->walk, &set, &record, &err);
 
 	if (rc != 1)
 		return rc == 0 ? STREAM_END : STREAM_FAILED;
-	if (array->json.indent || record->desc->text == NULL ||
-	    !json_is_scalar(record->desc->kind)) {
-		put_metric(&array->json, set, record);
-		return STREAM_MORE;
-	}
-	names = names_text(a, set);
-	if (a->names.failed)
-		return STREAM_FAILED;
-	put_scalar_metric(a, names, record);
-	return STREAM_MORE;
+	if (!array->json.indent && record->desc->text != NULL &&
+	    json_is_scalar(record->desc->kind))
+		put_scalar_metric(a, set, record);
+	else
+		put_metric(a, set, record);
+	return a->names.failed ? STREAM_FAILED : STREAM_MORE;
 }
 
 static void
