@@ -66,28 +66,6 @@ literal(struct json *j, struct str text)
 		set_end(j->out, str_put(p, text));
 }
 
-char *
-json_begin_raw(struct json *j, size_t n)
-{
-	assert(!j->indent);
-	return begin_value(j, n);
-}
-
-void
-json_end_raw(struct json *j, const char *end)
-{
-	set_end(j->out, end);
-}
-
-void
-json_raw_members(struct json *j, struct str text)
-{
-	char *p = text.len == 0 ? NULL : json_begin_raw(j, text.len);
-
-	if (p != NULL)
-		set_end(j->out, str_put(p, text));
-}
-
 void
 json_init(struct json *j, struct buf *out, bool indent)
 {
@@ -420,6 +398,9 @@ json_ts(struct json *j, int64_t ts_ns)
 		set_end(j->out, p + put_time(p, ts_ns, 1));
 }
 
+#define SCALAR_BYTES (NUMBER_BYTES + 2)
+
+/* All kinds but string, list and distribution; of these nothing, and the length is 0. */
 static size_t
 put_scalar(char *out, enum kind kind, struct str unit, const struct value *value)
 {
@@ -453,20 +434,6 @@ put_scalar(char *out, enum kind kind, struct str unit, const struct value *value
 	return 0;
 }
 
-_Static_assert(JSON_SCALAR_BYTES >= NUMBER_BYTES + 2, "a time in quotes must fit");
-
-bool
-json_is_scalar(enum kind kind)
-{
-	return kind != KIND_STRING && kind != KIND_LIST && kind != KIND_DIST;
-}
-
-size_t
-json_scalar(char *out, const struct metric_desc *desc, const struct value *value)
-{
-	return put_scalar(out, desc->kind, desc->unit, value);
-}
-
 static void
 scalar(struct json *j, enum kind kind, struct str unit, const struct value *value)
 {
@@ -476,7 +443,7 @@ scalar(struct json *j, enum kind kind, struct str unit, const struct value *valu
 		json_string(j, value->s);
 		return;
 	}
-	p = begin_value(j, JSON_SCALAR_BYTES);
+	p = begin_value(j, SCALAR_BYTES);
 	if (p != NULL)
 		set_end(j->out, p + put_scalar(p, kind, unit, value));
 }
@@ -603,11 +570,21 @@ desc_members(struct json *j, const struct metric_desc *desc)
 	}
 }
 
+/* Keys and values of an object as they are; nothing if there are none. */
+static void
+raw_members(struct json *j, struct str text)
+{
+	char *p = text.len == 0 ? NULL : begin_value(j, text.len);
+
+	if (p != NULL)
+		set_end(j->out, str_put(p, text));
+}
+
 void
 json_desc(struct json *j, const struct metric_desc *desc)
 {
 	if (desc->text != NULL && !j->indent)
-		json_raw_members(j, desc->text->desc);
+		raw_members(j, desc->text->desc);
 	else
 		desc_members(j, desc);
 }
@@ -649,7 +626,7 @@ void
 json_desc_tail(struct json *j, const struct metric_desc *desc)
 {
 	if (desc->text != NULL && !j->indent)
-		json_raw_members(j, desc->text->tail);
+		raw_members(j, desc->text->tail);
 	else
 		tail_members(j, desc);
 }
@@ -666,4 +643,33 @@ json_desc_text(struct buf *out, const struct metric_desc *desc)
 	json_init_members(&json, out);
 	tail_members(&json, desc);
 	return len;
+}
+
+char *
+json_begin_raw(struct json *j, size_t n)
+{
+	assert(!j->indent);
+	return begin_value(j, n);
+}
+
+void
+json_end_raw(struct json *j, const char *end)
+{
+	set_end(j->out, end);
+}
+
+_Static_assert(JSON_VALUE_BYTES >= SCALAR_BYTES, "a scalar must fit");
+
+char *
+json_value_raw(struct json *j, char *p, size_t n, const struct metric_desc *desc,
+    const struct value *value)
+{
+	size_t len = put_scalar(p, desc->kind, desc->unit, value);
+
+	if (len > 0)
+		return p + len;
+	set_end(j->out, p);
+	j->after_key = true;
+	json_value(j, desc, value);
+	return room(j->out, n);
 }

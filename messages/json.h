@@ -56,15 +56,6 @@ json_key(struct json *j, const char *key)
 	json_key_str(j, str_of(key));
 }
 
-/*
- * For who writes the text of many values at once, in the compact layout: begins a value where at
- * least n bytes may be written, NULL when out of memory; and ends it there.
- */
-char *json_begin_raw(struct json *, size_t n);
-void json_end_raw(struct json *, const char *end);
-/* Keys and values of an object, their text as it is; nothing if that is empty. Compact layout. */
-void json_raw_members(struct json *, struct str);
-
 /* Key and string, left out when the string is empty. */
 void json_string_unless_empty(struct json *, const char *key, struct str);
 /* A time stamp, "secs.nanos" in quotes; TS_NONE gives "". */
@@ -74,11 +65,6 @@ void json_ts(struct json *, int64_t ts_ns);
  * null, list of uint8 as base64, time and duration in the unit as strings.
  */
 void json_value(struct json *, const struct metric_desc *, const struct value *);
-/* True for the kinds whose values have short texts: all but string, list, distribution. */
-bool json_is_scalar(enum kind);
-/* What json_value writes for such a kind, to out[JSON_SCALAR_BYTES]: its length. */
-#define JSON_SCALAR_BYTES 48
-size_t json_scalar(char *out, const struct metric_desc *, const struct value *);
 /*
  * The keys that describe a metric, in scotty's order: path, description, unit, kind, subType, bits
  * (empty ones left out but description and kind).
@@ -94,5 +80,20 @@ void json_desc_tail(struct json *, const struct metric_desc *);
  * json_desc_tail of compact documents take them from there.
  */
 size_t json_desc_text(struct buf *out, const struct metric_desc *);
+
+/*
+ * For who writes the text of many elements of an array by hand, in the compact layout. Begins a
+ * value where at least n bytes may be written, NULL when out of memory; and ends it there.
+ */
+char *json_begin_raw(struct json *, size_t n);
+void json_end_raw(struct json *, const char *end);
+/*
+ * Between the two: writes at p what json_value does. Most values need no more than JSON_VALUE_BYTES
+ * of the room that is left; for the others more is made, so that at least n bytes may follow what
+ * is returned. NULL when out of memory.
+ */
+#define JSON_VALUE_BYTES 48
+char *json_value_raw(
+    struct json *, char *p, size_t n, const struct metric_desc *, const struct value *);
 
 #endif

@@ -22,6 +22,7 @@ struct host_array {
 	bool in_series;                 /* its values are being written */
 	int64_t start_ns;
 	struct stamps stamps;
+	struct record records[RECORDS];
 };
 
 /* Moves on to the next series. */
@@ -59,57 +60,53 @@ put_value(struct json *json, const struct record *record)
 	json_end_object(json);
 }
 
-/* The same as put_value of each: of a compact document, and values that json_scalar takes. */
+/* The same as put_value of each, in a compact document and in one go. */
 static void
-put_scalar_values(struct host_array *a, const struct record *records, size_t n)
+put_values_compact(struct host_array *a, size_t n)
 {
 	static const char most[] = ",{\"timestamp\":\"\",\"value\":,\"active\":false}";
-	size_t each = sizeof(most) + STAMP_BYTES + JSON_SCALAR_BYTES;
-	char *p = n == 0 ? NULL : json_begin_raw(&a->array.json, n * each);
+	size_t each = sizeof(most) + STAMP_BYTES + JSON_VALUE_BYTES;
+	struct json *json = &a->array.json;
+	char *p = n == 0 ? NULL : json_begin_raw(json, n * each);
 
-	if (p == NULL)
-		return;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n && p != NULL; i++) {
+		const struct record *record = &a->records[i];
+
 		if (i > 0)
 			*p++ = ',';
 		p = str_put(p, STR("{\"timestamp\":\""));
-		p = stamps_put(&a->stamps, p, records[i].ts_ns);
+		p = stamps_put(&a->stamps, p, record->ts_ns);
 		p = str_put(p, STR("\",\"value\":"));
-		p += json_scalar(p, a->desc, &records[i].value);
-		p = str_put(p, records[i].active ? STR(",\"active\":true}")
-		                                 : STR(",\"active\":false}"));
+		p = json_value_raw(json, p, (n - i) * each, a->desc, &record->value);
+		if (p == NULL)
+			return;
+		p = str_put(
+		    p, record->active ? STR(",\"active\":true}") : STR(",\"active\":false}"));
 	}
-	json_end_raw(&a->array.json, p);
-}
-
-static void
-put_values(struct host_array *a, const struct record *records, size_t n)
-{
-	if (!a->array.json.indent && json_is_scalar(a->desc->kind)) {
-		put_scalar_values(a, records, n);
-		return;
-	}
-	for (size_t i = 0; i < n; i++)
-		put_value(&a->array.json, &records[i]);
+	if (p != NULL)
+		json_end_raw(json, p);
 }
 
 static enum stream_result
 host_element(struct json_array *array)
 {
 	struct host_array *a = CONTAINER_OF(array, struct host_array, array);
-	struct record records[RECORDS];
+	struct json *json = &array->json;
 	size_t n;
 
 	if (a->desc == NULL)
 		return STREAM_END;
 	if (!a->in_series)
 		begin_series(a);
-	n = iter_read(a->iter, records, RECORDS);
-	put_values(a, records, n);
+	n = iter_read(a->iter, a->records, RECORDS);
+	if (!json->indent)
+		put_values_compact(a, n);
+	for (size_t i = 0; i < n && json->indent; i++)
+		put_value(json, &a->records[i]);
 	if (n == 0) {
-		json_end_array(&array->json);
-		json_desc_tail(&array->json, a->desc);
-		json_end_object(&array->json);
+		json_end_array(json);
+		json_desc_tail(json, a->desc);
+		json_end_object(json);
 		next_series(a);
 	}
 	return STREAM_MORE;

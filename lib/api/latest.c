@@ -22,6 +22,20 @@ put_names(struct json *json, const struct series_set *set)
 	json_string_unless_empty(json, "appName", series_set_app(set));
 }
 
+static void
+put_metric(struct json *json, const struct series_set *set, const struct record *record)
+{
+	json_begin_object(json);
+	put_names(json, set);
+	json_desc(json, record->desc);
+	json_key(json, "timestamp");
+	json_ts(json, record->ts_ns);
+	json_key(json, "value");
+	json_value(json, record->desc, &record->value);
+	json_desc_tail(json, record->desc);
+	json_end_object(json);
+}
+
 static struct str
 names_text(struct latest_array *a, const struct series_set *set)
 {
@@ -36,38 +50,21 @@ names_text(struct latest_array *a, const struct series_set *set)
 	return buf_view(&a->names);
 }
 
-static void
-put_metric(struct latest_array *a, const struct series_set *set, const struct record *record)
-{
-	struct json *json = &a->array.json;
-
-	json_begin_object(json);
-	if (json->indent)
-		put_names(json, set);
-	else
-		json_raw_members(json, names_text(a, set));
-	json_desc(json, record->desc);
-	json_key(json, "timestamp");
-	json_ts(json, record->ts_ns);
-	json_key(json, "value");
-	json_value(json, record->desc, &record->value);
-	json_desc_tail(json, record->desc);
-	json_end_object(json);
-}
-
 /*
- * The same as put_metric in one go, as most of what anybody reads here is written here: of a
- * compact document, a description with its text, and a value that json_scalar takes.
+ * The same as put_metric, of a compact document and a description with its text: in one go, as most
+ * of what anybody reads here is written here.
  */
 static void
-put_scalar_metric(
+put_metric_compact(
     struct latest_array *a, const struct series_set *set, const struct record *record)
 {
-	struct str names = names_text(a, set);
 	const struct desc_text *text = record->desc->text;
-	size_t punctuation = STR("{,,\"timestamp\":\"\",\"value\":,}").len;
-	char *p = json_begin_raw(&a->array.json, names.len + text->desc.len + text->tail.len +
-	                                             punctuation + STAMP_BYTES + JSON_SCALAR_BYTES);
+	struct json *json = &a->array.json;
+	struct str names = names_text(a, set);
+	size_t punctuation = STR("{,,\"timestamp\":\"\",\"value\":").len;
+	size_t tail_room = JSON_VALUE_BYTES + text->tail.len + STR(",}").len;
+	char *p = json_begin_raw(
+	    json, punctuation + names.len + text->desc.len + STAMP_BYTES + tail_room);
 
 	if (p == NULL)
 		return;
@@ -79,12 +76,14 @@ put_scalar_metric(
 	p = str_put(p, STR(",\"timestamp\":\""));
 	p = stamps_put(&a->stamps, p, record->ts_ns);
 	p = str_put(p, STR("\",\"value\":"));
-	p += json_scalar(p, record->desc, &record->value);
+	p = json_value_raw(json, p, tail_room, record->desc, &record->value);
+	if (p == NULL)
+		return;
 	if (text->tail.len > 0)
 		*p++ = ',';
 	p = str_put(p, text->tail);
 	*p++ = '}';
-	json_end_raw(&a->array.json, p);
+	json_end_raw(json, p);
 }
 
 static enum stream_result
@@ -98,11 +97,10 @@ latest_element(struct json_array *array)
 
 	if (rc != 1)
 		return rc == 0 ? STREAM_END : STREAM_FAILED;
-	if (!array->json.indent && record->desc->text != NULL &&
-	    json_is_scalar(record->desc->kind))
-		put_scalar_metric(a, set, record);
+	if (array->json.indent || record->desc->text == NULL)
+		put_metric(&array->json, set, record);
 	else
-		put_metric(a, set, record);
+		put_metric_compact(a, set, record);
 	return a->names.failed ? STREAM_FAILED : STREAM_MORE;
 }
 
