@@ -661,8 +661,8 @@ json_end_raw(struct json *j, const char *end)
 _Static_assert(JSON_VALUE_BYTES >= SCALAR_BYTES, "a scalar must fit");
 
 char *
-json_value_raw(struct json *j, char *p, size_t n, const struct metric_desc *desc,
-    const struct value *value)
+json_value_raw(
+    struct json *j, char *p, size_t n, const struct metric_desc *desc, const struct value *value)
 {
 	size_t len = put_scalar(p, desc->kind, desc->unit, value);
 

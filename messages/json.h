@@ -4,7 +4,8 @@
  *
  * A writer appends to a buf that the caller drains as it likes: what was written is never looked
  * at again, so a document can be streamed in pieces of any size. No newline follows its end. Room
- * is taken ahead: a buf's limit is reached up to 100 bytes early.
+ * is taken ahead: a buf's limit is reached up to 100 bytes early, before a distribution up to 40
+ * bytes a bucket.
  *
  * Escaping is Go's: < > & and U+2028/9 as \uXXXX; each byte that is not UTF-8, and U+FFFD itself,
  * as \ufffd.

@@ -84,7 +84,7 @@ struct metric_desc {
 	size_t tag_count;
 	const double *limits; /* KIND_DIST: upper limits of all buckets but the last, rising */
 	size_t limit_count;
-	bool not_cumulative; /* KIND_DIST */
+	bool not_cumulative;          /* KIND_DIST */
 	const struct desc_text *text; /* not compared: says the same; NULL if it was not made */
 };
 

@@ -29,8 +29,7 @@ digit_count(uint64_t value)
 
 #define TEN_TO_8 100000000
 
-/* The same in each of eight bytes. */
-#define EIGHT(byte) ((uint64_t)(byte)*UINT64_C(0x0101010101010101))
+#define EIGHT_ZEROS UINT64_C(0x3030303030303030) /* "00000000" */
 
 /*
  * The eight digits of value, which is below 10^8, a byte each, the first one lowest. Fours, then
@@ -57,7 +56,7 @@ put_bytes(char *out, uint64_t bytes)
 static void
 put_eight(char *out, uint32_t value)
 {
-	put_bytes(out, eight_digits(value) + EIGHT('0'));
+	put_bytes(out, eight_digits(value) + EIGHT_ZEROS);
 }
 
 /* Without leading zeros; value is below 10^8. Writes eight bytes, whatever the length returned. */
@@ -68,7 +67,7 @@ put_few(char *out, uint32_t value)
 	/* The last one stays. */
 	unsigned zeros = (unsigned)__builtin_ctzll(digits | UINT64_C(1) << 56) / 8;
 
-	put_bytes(out, (digits + EIGHT('0')) >> 8 * zeros);
+	put_bytes(out, (digits + EIGHT_ZEROS) >> 8 * zeros);
 	return 8 - zeros;
 }
 

@@ -1,7 +1,7 @@
 /*
  * store/meta_priv.h - metric descriptions, each kept once for the whole fleet: machines that run
- * the same program have the same metrics. Each has its JSON (desc.text), which readers send over and
- * over.
+ * the same program have the same metrics. Each has its JSON (desc.text), which readers send over
+ * and over.
  *
  * Threads: any. Locks taken: meta. A description does not change while a reference is held.
  */

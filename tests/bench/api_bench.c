@@ -62,8 +62,8 @@ poll_once(struct series_set *set, struct sim_body *sim, struct batch *batch, uin
 	buf_clear(&batch->text);
 	buf_str(&batch->text, answer);
 	buf_putc(&batch->text, '\0');
-	if (batch->text.failed ||
-	    tricorder_parse(batch->text.p, answer.len, batch, &err) != 0 || batch->len != METRICS)
+	if (batch->text.failed || tricorder_parse(batch->text.p, answer.len, batch, &err) != 0 ||
+	    batch->len != METRICS)
 		fail("parse");
 	batch_end(batch, ts_ns);
 	if (store_append(set, batch, &stats, &err) != 0)
@@ -196,7 +196,7 @@ server_cpu_s(const struct reader *r)
 }
 
 static const struct question {
-	const char *name, *target; /* target: all of one endpoint's history if it is NULL */
+	const char *name, *target;  /* target: all of one endpoint's history if it is NULL */
 	const char *headers, *body; /* body: NULL = a GET */
 	int tries, repeat;
 } questions[] = {
@@ -338,7 +338,8 @@ serve(int port_fd, int processor)
 int
 main(int argc, char **argv)
 {
-	int server = argc > 2 ? atoi(argv[1]) : 0, reader = argc > 2 ? atoi(argv[2]) : 1, pipe_fd[2];
+	int server = argc > 2 ? atoi(argv[1]) : 0, reader = argc > 2 ? atoi(argv[2]) : 1,
+	    pipe_fd[2];
 	pid_t child;
 
 	if (pipe(pipe_fd) != 0)
