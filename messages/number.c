@@ -1,7 +1,6 @@
 #include "messages/number.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
@@ -29,46 +28,69 @@ digit_count(uint64_t value)
 
 #define TEN_TO_8 100000000
 
-#define EIGHT_ZEROS UINT64_C(0x3030303030303030) /* "00000000" */
+static const char digit_pairs[] = "00010203040506070809"
+                                  "10111213141516171819"
+                                  "20212223242526272829"
+                                  "30313233343536373839"
+                                  "40414243444546474849"
+                                  "50515253545556575859"
+                                  "60616263646566676869"
+                                  "70717273747576777879"
+                                  "80818283848586878889"
+                                  "90919293949596979899";
 
-/*
- * The eight digits of value, which is below 10^8, a byte each, the first one lowest. Fours, then
- * pairs, then single digits are parted by multiplication with the reciprocal, all at once.
- */
-static uint64_t
-eight_digits(uint32_t value)
+static void
+put_pair(char *out, uint32_t value)
 {
-	uint64_t fours = value / 10000 | (uint64_t)(value % 10000) << 32;
-	uint64_t hundreds = (fours * 10486) >> 20 & UINT64_C(0x0000007F0000007F);
-	uint64_t pairs = hundreds | (fours - hundreds * 100) << 16;
-	uint64_t tens = (pairs * 103) >> 10 & UINT64_C(0x000F000F000F000F);
-
-	return tens | (pairs - tens * 10) << 8;
+	memcpy(out, &digit_pairs[value * 2], 2);
 }
 
 static void
-put_bytes(char *out, uint64_t bytes)
+put_four(char *out, uint32_t value)
 {
-	bytes = htole64(bytes);
-	memcpy(out, &bytes, sizeof(bytes));
+	put_pair(out, value / 100);
+	put_pair(out + 2, value % 100);
 }
 
 static void
 put_eight(char *out, uint32_t value)
 {
-	put_bytes(out, eight_digits(value) + EIGHT_ZEROS);
+	put_four(out, value / 10000);
+	put_four(out + 4, value % 10000);
 }
 
-/* Without leading zeros; value is below 10^8. Writes eight bytes, whatever the length returned. */
+/* One or two digits, without a leading zero; writes two bytes. */
+static size_t
+put_first(char *out, uint32_t value)
+{
+	unsigned zeros = value < 10;
+
+	memcpy(out, &digit_pairs[value * 2 + zeros], 2);
+	return 2 - zeros;
+}
+
+/* Without leading zeros; value is below 10^8. */
 static size_t
 put_few(char *out, uint32_t value)
 {
-	uint64_t digits = eight_digits(value);
-	/* The last one stays. */
-	unsigned zeros = (unsigned)__builtin_ctzll(digits | UINT64_C(1) << 56) / 8;
+	size_t n;
 
-	put_bytes(out, (digits + EIGHT_ZEROS) >> 8 * zeros);
-	return 8 - zeros;
+	if (value < 100)
+		return put_first(out, value);
+	if (value < 10000) {
+		n = put_first(out, value / 100);
+		put_pair(out + n, value % 100);
+		return n + 2;
+	}
+	if (value < 1000000) {
+		n = put_first(out, value / 10000);
+	} else {
+		n = put_first(out, value / 1000000);
+		put_pair(out + n, value / 10000 % 100);
+		n += 2;
+	}
+	put_four(out + n, value % 10000);
+	return n + 4;
 }
 
 size_t
