@@ -16,11 +16,10 @@
 
 #include "api/api.h"
 #include "base/clock.h"
-#include "sim_body.h"
-#include "sources/tricorder_parse_priv.h"
 
 #define ENDPOINTS 1000
 #define METRICS   200
+#define BUCKETS   20
 /* Those of the endpoints that were polled for an hour, every 30 s; the others were once. */
 #define WITH_HISTORY 40
 #define POLLS        120
@@ -47,24 +46,101 @@ pin(int processor)
 		fail("pin to a processor");
 }
 
-/* Parses one poll's answer and appends it, as the tricorder source and its poller do. */
-static void
-poll_once(struct series_set *set, struct sim_body *sim, struct batch *batch, uint64_t endpoint,
-    uint64_t poll, int64_t ts_ns)
+/* What one endpoint's metrics stand at: each moves in 30% of the polls, by chance. */
+struct endpoint {
+	uint64_t random; /* xorshift64* */
+	uint64_t steps[METRICS];
+};
+
+static uint64_t
+next_random(struct endpoint *ep)
 {
-	struct str answer = sim_body_answer(sim, endpoint, poll, ts_ns), line;
+	ep->random ^= ep->random >> 12;
+	ep->random ^= ep->random << 25;
+	ep->random ^= ep->random >> 27;
+	return ep->random * UINT64_C(2685821657736338717);
+}
+
+static struct value
+dist_value(struct batch *batch, uint64_t step)
+{
+	uint64_t *counts = arena_array(&batch->arena, BUCKETS, sizeof(*counts));
+	struct dist *dist = arena_alloc(&batch->arena, sizeof(*dist));
+
+	if (counts == NULL || dist == NULL)
+		fail("a distribution");
+	*dist = (struct dist){ .counts = counts, .len = BUCKETS, .sum = (double)step * 2.25 };
+	for (size_t i = 0; i < BUCKETS; i++) {
+		counts[i] = step * i / 7;
+		dist->count += counts[i];
+	}
+	return (struct value){ .dist = dist };
+}
+
+/*
+ * Of 20 metrics, 12 are counters, 4 floats of two decimals, 2 constants, 1 a time or a duration, 1
+ * a distribution.
+ */
+static struct value
+describe(struct batch *batch, unsigned i, uint64_t step, struct metric_desc *desc)
+{
+	static const double limits[BUCKETS - 1] = { 1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3,
+		5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6 };
+	unsigned row = i % 20;
+
+	if (row < 12) {
+		desc->kind = KIND_UINT64;
+		return (struct value){ .u = (i + 1) * 12345678 + step * 4711 };
+	}
+	if (row < 16) {
+		desc->kind = KIND_FLOAT64;
+		return (struct value){ .f = (double)(step * 7919 % 100000) / 100 };
+	}
+	if (row == 16) {
+		desc->kind = KIND_STRING;
+		return (struct value){ .s = STR("release-2026.11") };
+	}
+	if (row == 17) {
+		desc->kind = KIND_INT32;
+		return (struct value){ .i = -(int64_t)i };
+	}
+	if (row == 18) {
+		desc->kind = i % 40 == 18 ? KIND_TIME : KIND_DURATION;
+		return (struct value){ .i = NS_PER_S * 1500000 + (int64_t)step * NS_PER_MS };
+	}
+	desc->kind = KIND_DIST;
+	desc->limits = limits;
+	desc->limit_count = BUCKETS - 1;
+	return dist_value(batch, step);
+}
+
+static void
+add_metric(struct batch *batch, unsigned i, uint64_t step, int64_t ts_ns)
+{
+	struct metric_desc desc = { .unit = STR("None") };
+	struct value value = describe(batch, i, step, &desc);
+	char path[64], text[64];
+	struct err err;
+
+	snprintf(path, sizeof(path), "/service/part-%02u/metric-%04u", i / 20, i);
+	snprintf(text, sizeof(text), "What number %u tells of this part", i);
+	desc.path = arena_copy(&batch->arena, str_of(path));
+	desc.description = arena_copy(&batch->arena, str_of(text));
+	if (batch_add(batch, &desc, &value, 0, ts_ns, &err) != 0 || batch->bad_count > 0)
+		fail("add to a batch");
+}
+
+static void
+poll_once(struct series_set *set, struct endpoint *ep, struct batch *batch, int64_t ts_ns)
+{
 	struct append_stats stats;
 	struct err err;
 
-	while (str_split(&answer, '\n', &line) && line.len > 1)
-		continue;
 	batch_reset(batch);
-	buf_clear(&batch->text);
-	buf_str(&batch->text, answer);
-	buf_putc(&batch->text, '\0');
-	if (batch->text.failed || tricorder_parse(batch->text.p, answer.len, batch, &err) != 0 ||
-	    batch->len != METRICS)
-		fail("parse");
+	for (unsigned i = 0; i < METRICS; i++) {
+		ep->steps[i] += next_random(ep) % 10 < 3;
+		add_metric(batch, i, ep->steps[i], ts_ns);
+	}
 	batch_end(batch, ts_ns);
 	if (store_append(set, batch, &stats, &err) != 0)
 		fail("append");
@@ -73,7 +149,6 @@ poll_once(struct series_set *set, struct sim_body *sim, struct batch *batch, uin
 static void
 fill(struct store *store)
 {
-	struct sim_body *sim = sim_body_new(METRICS);
 	int64_t now_ns = clock_real_ns();
 	struct batch batch;
 	struct err err;
@@ -81,20 +156,19 @@ fill(struct store *store)
 	batch_init(&batch, 0);
 	for (unsigned i = 0; i < ENDPOINTS; i++) {
 		int polls = i < WITH_HISTORY ? POLLS : 1;
+		struct endpoint ep = { .random = i + 1 };
 		struct series_set *set;
 		char host[32];
 
 		snprintf(host, sizeof(host), "host%04u.example.com", i);
 		set = store_set(store, str_of(host), STR("service"), &err);
-		if (sim == NULL || set == NULL)
+		if (set == NULL)
 			fail("fill the store");
-		for (int poll = 0; poll < polls; poll++)
-			poll_once(set, sim, &batch, i, (unsigned)poll,
-			    now_ns - (polls - 1 - poll) * POLL_NS);
+		for (int poll = polls - 1; poll >= 0; poll--)
+			poll_once(set, &ep, &batch, now_ns - poll * POLL_NS);
 		series_set_unref(set);
 	}
 	batch_fini(&batch);
-	sim_body_free(sim);
 }
 
 /* The reader's side. */
