@@ -31,6 +31,30 @@ gzipper_new(void)
 	return g;
 }
 
+/*
+ * The library leaves the upper halves of vector registers in use (2.30 knows no vzeroupper), with
+ * which all SSE code of the thread is a tenth slower from then on.
+ */
+#ifdef __x86_64__
+__attribute__((target("avx"))) static void
+zero_upper_halves(void)
+{
+	__builtin_ia32_vzeroupper();
+}
+
+static void
+leave_vectors(void)
+{
+	if (__builtin_cpu_supports("avx"))
+		zero_upper_halves();
+}
+#else
+static void
+leave_vectors(void)
+{
+}
+#endif
+
 void
 gzipper_free(struct gzipper *g)
 {
@@ -60,5 +84,6 @@ gzipper_add(struct gzipper *g, struct str in, bool last, struct buf *out)
 			out->len += OUT_BYTES - z->avail_out;
 		} while (rc == COMP_OK && z->avail_out == 0);
 	} while (rc == COMP_OK && in.len > 0);
+	leave_vectors();
 	return rc == COMP_OK && (!last || z->internal_state.state == ZSTATE_END);
 }

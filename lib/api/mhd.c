@@ -12,7 +12,7 @@
 #include "base/log.h"
 
 /* Holds the request head, then what is sent of an answer at a time. */
-#define CONNECTION_MEMORY_BYTES (64 * 1024)
+#define CONNECTION_MEMORY_BYTES (32 * 1024)
 /* More of a body that is refused anyway is not worth reading: the connection breaks. */
 #define DISCARD_BYTES (1024 * 1024)
 #define STOP_NS       (800 * NS_PER_MS)

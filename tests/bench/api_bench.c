@@ -361,7 +361,7 @@ run_reader(int port_fd, int processor, const char *only)
 {
 	struct reader r = { .bytes = malloc(READ_BYTES) };
 	struct figure figures[ARRAY_LEN(questions)] = { 0 };
-	uint16_t port;
+	uint16_t port = 0;
 
 	pin(processor);
 	if (r.bytes == NULL || clock_getcpuclockid(getppid(), &r.server_cpu) != 0 ||
