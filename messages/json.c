@@ -24,13 +24,6 @@ set_end(struct buf *out, const char *end)
 }
 
 static char *
-put(char *p, struct str s)
-{
-	memcpy(p, s.p, s.len);
-	return p + s.len;
-}
-
-static char *
 put_break(const struct json *j, char *p)
 {
 	if (!j->indent)
@@ -70,13 +63,19 @@ literal(struct json *j, struct str text)
 	char *p = begin_value(j, text.len);
 
 	if (p != NULL)
-		set_end(j->out, put(p, text));
+		set_end(j->out, str_put(p, text));
 }
 
 void
 json_init(struct json *j, struct buf *out, bool indent)
 {
 	*j = (struct json){ .out = out, .indent = indent };
+}
+
+void
+json_init_members(struct json *j, struct buf *out)
+{
+	*j = (struct json){ .out = out, .depth = 1 };
 }
 
 static void
@@ -138,7 +137,7 @@ json_key_str(struct json *j, struct str key)
 		return;
 	p = put_lead(j, p);
 	*p++ = '"';
-	p = put(p, key);
+	p = str_put(p, key);
 	*p++ = '"';
 	*p++ = ':';
 	if (j->indent)
@@ -330,32 +329,40 @@ json_i64(struct json *j, int64_t value)
 		set_end(j->out, p + number_i64(p, value));
 }
 
+static size_t
+put_literal(char *out, struct str text)
+{
+	return (size_t)(str_put(out, text) - out);
+}
+
+static size_t
+put_f64(char *out, double value)
+{
+	return isfinite(value) ? number_f64(out, value) : put_literal(out, STR("null"));
+}
+
+static size_t
+put_f32(char *out, float value)
+{
+	return isfinite(value) ? number_f32(out, value) : put_literal(out, STR("null"));
+}
+
 void
 json_f64(struct json *j, double value)
 {
-	char *p;
+	char *p = begin_value(j, NUMBER_BYTES);
 
-	if (!isfinite(value)) {
-		json_null(j);
-		return;
-	}
-	p = begin_value(j, NUMBER_BYTES);
 	if (p != NULL)
-		set_end(j->out, p + number_f64(p, value));
+		set_end(j->out, p + put_f64(p, value));
 }
 
 void
 json_f32(struct json *j, float value)
 {
-	char *p;
+	char *p = begin_value(j, NUMBER_BYTES);
 
-	if (!isfinite(value)) {
-		json_null(j);
-		return;
-	}
-	p = begin_value(j, NUMBER_BYTES);
 	if (p != NULL)
-		set_end(j->out, p + number_f32(p, value));
+		set_end(j->out, p + put_f32(p, value));
 }
 
 void
@@ -367,45 +374,78 @@ json_string_unless_empty(struct json *j, const char *key, struct str s)
 	json_string(j, s);
 }
 
-static void
-quoted_time(struct json *j, int64_t ns, int64_t per_second)
+static size_t
+put_time(char *out, int64_t ns, int64_t per_second)
 {
-	char *p = begin_value(j, NUMBER_BYTES + 2);
+	size_t len = number_time(out + 1, ns, per_second);
 
-	if (p == NULL)
-		return;
-	*p++ = '"';
-	p += number_time(p, ns, per_second);
-	*p++ = '"';
-	set_end(j->out, p);
+	out[0] = '"';
+	out[len + 1] = '"';
+	return len + 2;
 }
 
 void
 json_ts(struct json *j, int64_t ts_ns)
 {
-	if (ts_ns == TS_NONE)
+	char *p;
+
+	if (ts_ns == TS_NONE) {
 		literal(j, STR("\"\""));
-	else
-		quoted_time(j, ts_ns, 1);
+		return;
+	}
+	p = begin_value(j, NUMBER_BYTES + 2);
+	if (p != NULL)
+		set_end(j->out, p + put_time(p, ts_ns, 1));
+}
+
+#define SCALAR_BYTES (NUMBER_BYTES + 2)
+
+/* All kinds but string, list and distribution; of these nothing, and the length is 0. */
+static size_t
+put_scalar(char *out, enum kind kind, struct str unit, const struct value *value)
+{
+	switch (kind) {
+	case KIND_BOOL:
+		return put_literal(out, value->b ? STR("true") : STR("false"));
+	case KIND_INT8:
+	case KIND_INT16:
+	case KIND_INT32:
+	case KIND_INT64:
+		return number_i64(out, value->i);
+	case KIND_UINT8:
+	case KIND_UINT16:
+	case KIND_UINT32:
+	case KIND_UINT64:
+		return number_u64(out, value->u);
+	case KIND_FLOAT32:
+		return put_f32(out, (float)value->f);
+	case KIND_FLOAT64:
+		return put_f64(out, value->f);
+	case KIND_TIME:
+	case KIND_DURATION:
+		return put_time(out, value->i, unit_per_second(unit));
+	case KIND_NONE:
+	case KIND_STRING:
+	case KIND_LIST:
+	case KIND_DIST:
+	case KIND_COUNT:
+		break;
+	}
+	return 0;
 }
 
 static void
 scalar(struct json *j, enum kind kind, struct str unit, const struct value *value)
 {
-	if (kind_is_int(kind))
-		json_i64(j, value->i);
-	else if (kind_is_uint(kind))
-		json_u64(j, value->u);
-	else if (kind == KIND_FLOAT64)
-		json_f64(j, value->f);
-	else if (kind == KIND_FLOAT32)
-		json_f32(j, (float)value->f);
-	else if (kind == KIND_BOOL)
-		json_bool(j, value->b);
-	else if (kind == KIND_STRING)
+	char *p;
+
+	if (kind == KIND_STRING) {
 		json_string(j, value->s);
-	else
-		quoted_time(j, value->i, unit_per_second(unit));
+		return;
+	}
+	p = begin_value(j, SCALAR_BYTES);
+	if (p != NULL)
+		set_end(j->out, p + put_scalar(p, kind, unit, value));
 }
 
 /* A list of uint8 as Go writes it: base64 (RFC 4648, section 4). */
@@ -447,13 +487,34 @@ list(struct json *j, const struct metric_desc *desc, const struct list *l)
 	json_end_array(j);
 }
 
+/* The same as below in one go. */
 static void
-distribution(struct json *j, const struct dist *d)
+compact_distribution(struct json *j, const struct dist *d)
 {
-	if (d == NULL) {
-		json_null(j);
+	size_t names = STR("{\"sum\":,\"count\":,\"counts\":[],\"rollOverCount\":}").len;
+	char *p = begin_value(j, names + (d->len + 3) * (NUMBER_BYTES + 1));
+
+	if (p == NULL)
 		return;
+	p = str_put(p, STR("{\"sum\":"));
+	p += put_f64(p, d->sum);
+	p = str_put(p, STR(",\"count\":"));
+	p += number_u64(p, d->count);
+	p = str_put(p, STR(",\"counts\":["));
+	for (size_t i = 0; i < d->len; i++) {
+		if (i > 0)
+			*p++ = ',';
+		p += number_u64(p, d->counts[i]);
 	}
+	p = str_put(p, STR("],\"rollOverCount\":"));
+	p += number_u64(p, d->rollovers);
+	*p++ = '}';
+	set_end(j->out, p);
+}
+
+static void
+indented_distribution(struct json *j, const struct dist *d)
+{
 	json_begin_object(j);
 	json_key(j, "sum");
 	json_f64(j, d->sum);
@@ -469,6 +530,17 @@ distribution(struct json *j, const struct dist *d)
 	json_end_object(j);
 }
 
+static void
+distribution(struct json *j, const struct dist *d)
+{
+	if (d == NULL)
+		json_null(j);
+	else if (j->indent)
+		indented_distribution(j, d);
+	else
+		compact_distribution(j, d);
+}
+
 void
 json_value(struct json *j, const struct metric_desc *desc, const struct value *value)
 {
@@ -480,8 +552,8 @@ json_value(struct json *j, const struct metric_desc *desc, const struct value *v
 		scalar(j, desc->kind, desc->unit, value);
 }
 
-void
-json_desc(struct json *j, const struct metric_desc *desc)
+static void
+desc_members(struct json *j, const struct metric_desc *desc)
 {
 	int bits = kind_bits(desc->kind == KIND_LIST ? desc->sub_kind : desc->kind);
 
@@ -496,6 +568,25 @@ json_desc(struct json *j, const struct metric_desc *desc)
 		json_key(j, "bits");
 		json_i64(j, bits);
 	}
+}
+
+/* Keys and values of an object as they are; nothing if there are none. */
+static void
+raw_members(struct json *j, struct str text)
+{
+	char *p = text.len == 0 ? NULL : begin_value(j, text.len);
+
+	if (p != NULL)
+		set_end(j->out, str_put(p, text));
+}
+
+void
+json_desc(struct json *j, const struct metric_desc *desc)
+{
+	if (desc->text != NULL && !j->indent)
+		raw_members(j, desc->text->desc);
+	else
+		desc_members(j, desc);
 }
 
 void
@@ -514,8 +605,8 @@ json_tags(struct json *j, const struct metric_desc *desc)
 	json_end_object(j);
 }
 
-void
-json_desc_tail(struct json *j, const struct metric_desc *desc)
+static void
+tail_members(struct json *j, const struct metric_desc *desc)
 {
 	if (desc->not_cumulative) {
 		json_key(j, "isNotCumulative");
@@ -529,4 +620,56 @@ json_desc_tail(struct json *j, const struct metric_desc *desc)
 		json_end_array(j);
 	}
 	json_tags(j, desc);
+}
+
+void
+json_desc_tail(struct json *j, const struct metric_desc *desc)
+{
+	if (desc->text != NULL && !j->indent)
+		raw_members(j, desc->text->tail);
+	else
+		tail_members(j, desc);
+}
+
+size_t
+json_desc_text(struct buf *out, const struct metric_desc *desc)
+{
+	size_t before = out->len, len;
+	struct json json;
+
+	json_init_members(&json, out);
+	desc_members(&json, desc);
+	len = out->len - before;
+	json_init_members(&json, out);
+	tail_members(&json, desc);
+	return len;
+}
+
+char *
+json_begin_raw(struct json *j, size_t n)
+{
+	assert(!j->indent);
+	return begin_value(j, n);
+}
+
+void
+json_end_raw(struct json *j, const char *end)
+{
+	set_end(j->out, end);
+}
+
+_Static_assert(JSON_VALUE_BYTES >= SCALAR_BYTES, "a scalar must fit");
+
+char *
+json_value_raw(
+    struct json *j, char *p, size_t n, const struct metric_desc *desc, const struct value *value)
+{
+	size_t len = put_scalar(p, desc->kind, desc->unit, value);
+
+	if (len > 0)
+		return p + len;
+	set_end(j->out, p);
+	j->after_key = true;
+	json_value(j, desc, value);
+	return room(j->out, n);
 }

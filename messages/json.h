@@ -4,7 +4,8 @@
  *
  * A writer appends to a buf that the caller drains as it likes: what was written is never looked
  * at again, so a document can be streamed in pieces of any size. No newline follows its end. Room
- * is taken ahead: a buf's limit is reached up to 100 bytes early.
+ * is taken ahead: a buf's limit is reached up to 100 bytes early, before a distribution up to 40
+ * bytes a bucket.
  *
  * Escaping is Go's: < > & and U+2028/9 as \uXXXX; each byte that is not UTF-8, and U+FFFD itself,
  * as \ufffd.
@@ -33,6 +34,8 @@ struct json {
 };
 
 void json_init(struct json *, struct buf *out, bool indent);
+/* For a text of members alone, compact, without the brackets of the object they belong to. */
+void json_init_members(struct json *, struct buf *out);
 
 void json_begin_object(struct json *);
 void json_end_object(struct json *); /* an empty one is "{}" */
@@ -72,5 +75,26 @@ void json_desc(struct json *, const struct metric_desc *);
 void json_tags(struct json *, const struct metric_desc *);
 /* The keys that come last: isNotCumulative, upperLimits, tags; each left out when empty. */
 void json_desc_tail(struct json *, const struct metric_desc *);
+/*
+ * Appends what json_desc writes, compact, then what json_desc_tail does, each without a comma
+ * before or after it, and returns the length of the former. With both in desc->text, json_desc and
+ * json_desc_tail of compact documents take them from there.
+ */
+size_t json_desc_text(struct buf *out, const struct metric_desc *);
+
+/*
+ * For who writes the text of many elements of an array by hand, in the compact layout. Begins a
+ * value where at least n bytes may be written, NULL when out of memory; and ends it there.
+ */
+char *json_begin_raw(struct json *, size_t n);
+void json_end_raw(struct json *, const char *end);
+/*
+ * Between the two: writes at p what json_value does. Most values need no more than JSON_VALUE_BYTES
+ * of the room that is left; for the others more is made, so that at least n bytes may follow what
+ * is returned. NULL when out of memory.
+ */
+#define JSON_VALUE_BYTES 48
+char *json_value_raw(
+    struct json *, char *p, size_t n, const struct metric_desc *, const struct value *);
 
 #endif

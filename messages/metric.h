@@ -65,6 +65,11 @@ struct tag {
 	struct str key, value;
 };
 
+/* A description's JSON, made ahead by who keeps it for long: see json_desc_text. */
+struct desc_text {
+	struct str desc, tail;
+};
+
 /*
  * What one metric is, apart from its value and its group. Two metrics are the same series if all
  * of this is equal.
@@ -79,7 +84,8 @@ struct metric_desc {
 	size_t tag_count;
 	const double *limits; /* KIND_DIST: upper limits of all buckets but the last, rising */
 	size_t limit_count;
-	bool not_cumulative; /* KIND_DIST */
+	bool not_cumulative;          /* KIND_DIST */
+	const struct desc_text *text; /* not compared: says the same; NULL if it was not made */
 };
 
 bool desc_eq(const struct metric_desc *, const struct metric_desc *);

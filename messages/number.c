@@ -13,17 +13,6 @@
 /* One rounding per operation, which the quick ways below rely on. */
 _Static_assert(FLT_EVAL_METHOD == 0, "doubles must be computed as doubles");
 
-static const char digit_pairs[] = "00010203040506070809"
-                                  "10111213141516171819"
-                                  "20212223242526272829"
-                                  "30313233343536373839"
-                                  "40414243444546474849"
-                                  "50515253545556575859"
-                                  "60616263646566676869"
-                                  "70717273747576777879"
-                                  "80818283848586878889"
-                                  "90919293949596979899";
-
 static unsigned
 digit_count(uint64_t value)
 {
@@ -37,39 +26,90 @@ digit_count(uint64_t value)
 	return least == 0 ? 1 : least + (value >= pow10[least]);
 }
 
+#define TEN_TO_8 100000000
+
+static const char digit_pairs[] = "00010203040506070809"
+                                  "10111213141516171819"
+                                  "20212223242526272829"
+                                  "30313233343536373839"
+                                  "40414243444546474849"
+                                  "50515253545556575859"
+                                  "60616263646566676869"
+                                  "70717273747576777879"
+                                  "80818283848586878889"
+                                  "90919293949596979899";
+
 static void
-put_pair(char *out, unsigned value)
+put_pair(char *out, uint32_t value)
 {
 	memcpy(out, &digit_pairs[value * 2], 2);
 }
 
-/* The last n digits, with leading zeros. */
 static void
-put_digits(char *out, uint64_t value, unsigned n)
+put_four(char *out, uint32_t value)
 {
-	/* Eight at a time, so that the divisions need not wait for each other. */
-	for (; n >= 8; n -= 8, value /= 100000000) {
-		unsigned low = (unsigned)(value % 100000000);
-		unsigned upper = low / 10000, lower = low % 10000;
+	put_pair(out, value / 100);
+	put_pair(out + 2, value % 100);
+}
 
-		put_pair(out + n - 8, upper / 100);
-		put_pair(out + n - 6, upper % 100);
-		put_pair(out + n - 4, lower / 100);
-		put_pair(out + n - 2, lower % 100);
+static void
+put_eight(char *out, uint32_t value)
+{
+	put_four(out, value / 10000);
+	put_four(out + 4, value % 10000);
+}
+
+/* One or two digits, without a leading zero; writes two bytes. */
+static size_t
+put_first(char *out, uint32_t value)
+{
+	unsigned zeros = value < 10;
+
+	memcpy(out, &digit_pairs[value * 2 + zeros], 2);
+	return 2 - zeros;
+}
+
+/* Without leading zeros; value is below 10^8. */
+static size_t
+put_few(char *out, uint32_t value)
+{
+	size_t n;
+
+	if (value < 100)
+		return put_first(out, value);
+	if (value < 10000) {
+		n = put_first(out, value / 100);
+		put_pair(out + n, value % 100);
+		return n + 2;
 	}
-	for (; n >= 2; n -= 2, value /= 100)
-		put_pair(out + n - 2, (unsigned)(value % 100));
-	if (n == 1)
-		out[0] = (char)('0' + value % 10);
+	if (value < 1000000) {
+		n = put_first(out, value / 10000);
+	} else {
+		n = put_first(out, value / 1000000);
+		put_pair(out + n, value / 10000 % 100);
+		n += 2;
+	}
+	put_four(out + n, value % 10000);
+	return n + 4;
 }
 
 size_t
 number_u64(char *out, uint64_t value)
 {
-	unsigned n = digit_count(value);
+	uint64_t upper = value / TEN_TO_8;
+	size_t n;
 
-	put_digits(out, value, n);
-	return n;
+	if (upper == 0)
+		return put_few(out, (uint32_t)value);
+	if (upper < TEN_TO_8) {
+		n = put_few(out, (uint32_t)upper);
+	} else {
+		n = put_few(out, (uint32_t)(upper / TEN_TO_8));
+		put_eight(out + n, (uint32_t)(upper % TEN_TO_8));
+		n += 8;
+	}
+	put_eight(out + n, (uint32_t)(value % TEN_TO_8));
+	return n + 8;
 }
 
 size_t
@@ -248,6 +288,21 @@ shortest(struct binary b)
 	return (struct decimal){ s + up_in, k };
 }
 
+/* The same number; d.digits != 0 */
+static struct decimal
+without_zeros(struct decimal d)
+{
+	while (d.digits % 10000 == 0) {
+		d.digits /= 10000;
+		d.exp += 4;
+	}
+	while (d.digits % 10 == 0) {
+		d.digits /= 10;
+		d.exp++;
+	}
+	return d;
+}
+
 /* b.c != 0 */
 static struct decimal
 to_decimal(struct binary b)
@@ -258,15 +313,28 @@ to_decimal(struct binary b)
 		d.digits = b.c >> -b.q; /* a whole number below 2^53: shortest as it is */
 	else
 		d = shortest(b);
-	while (d.digits % 10000 == 0) {
-		d.digits /= 10000;
-		d.exp += 4;
-	}
-	while (d.digits % 10 == 0) {
-		d.digits /= 10;
-		d.exp++;
-	}
-	return d;
+	return without_zeros(d);
+}
+
+/*
+ * Numbers with few digits after the point, which most are that a program has rounded or a person
+ * would read: true if magnitude is the double next to a whole number of millionths, of 15 digits at
+ * most. No two such decimals read as one double (DBL_DIG), so no shorter one does. The division,
+ * of two whole numbers, is rounded once, so it gives the double that the decimal reads as.
+ */
+static bool
+to_short_decimal(double magnitude, struct decimal *out)
+{
+	double millionths = magnitude * 1e6;
+	uint64_t digits;
+
+	if (!(millionths >= 1 && millionths < 1e15 - 1))
+		return false;
+	digits = (uint64_t)(millionths + 0.5);
+	if ((double)digits / 1e6 != magnitude)
+		return false;
+	*out = without_zeros((struct decimal){ digits, -6 });
+	return true;
 }
 
 /* When a number is written with an exponent: when that is below low or from high on. */
@@ -281,24 +349,31 @@ static const struct form g_form = { .low = -4, .high = 6, .exp_digits = 2 };
 static size_t
 put_exponent(char *out, int exp, unsigned least)
 {
-	unsigned magnitude = (unsigned)abs(exp), n = digit_count(magnitude);
+	unsigned magnitude = (unsigned)abs(exp);
+	size_t len = 0;
 
-	if (n < least)
-		n = least;
-	out[0] = 'e';
-	out[1] = exp < 0 ? '-' : '+';
-	put_digits(out + 2, magnitude, n);
-	return 2 + n;
+	out[len++] = 'e';
+	out[len++] = exp < 0 ? '-' : '+';
+	if (least > 1 && magnitude < 10)
+		out[len++] = '0';
+	return len + number_u64(out + len, magnitude);
 }
 
-/* n digits stand at out + 1: moves the first `whole` of them down and puts the point behind. */
+#define DIGITS_MOST 17 /* that a float's shortest text can have */
+
+/* The digits of d with a point behind the first `whole` of them, if any follow. */
 static size_t
-put_point(char *out, size_t n, size_t whole)
+put_with_point(char *out, uint64_t value, size_t whole)
 {
-	memmove(out, out + 1, whole);
+	char digits[2 * DIGITS_MOST + 8];
+	size_t n = number_u64(digits, value);
+
+	/* Lengths known when compiling make these a few moves each. */
+	memcpy(out, digits, DIGITS_MOST);
 	if (n == whole)
 		return n;
 	out[whole] = '.';
+	memcpy(out + whole + 1, digits + whole, DIGITS_MOST);
 	return n + 1;
 }
 
@@ -309,8 +384,7 @@ put_decimal(char *out, struct decimal d, const struct form *form)
 	int point = (int)n + d.exp; /* digits before the point; may be negative */
 
 	if (point - 1 < form->low || point - 1 >= form->high) {
-		number_u64(out + 1, d.digits);
-		len = put_point(out, n, 1);
+		len = put_with_point(out, d.digits, 1);
 		return len + put_exponent(out + len, point - 1, form->exp_digits);
 	}
 	if (d.exp >= 0) {
@@ -318,10 +392,8 @@ put_decimal(char *out, struct decimal d, const struct form *form)
 		memset(out + n, '0', (size_t)d.exp);
 		return (size_t)point;
 	}
-	if (point > 0) {
-		number_u64(out + 1, d.digits);
-		return put_point(out, n, (size_t)point);
-	}
+	if (point > 0)
+		return put_with_point(out, d.digits, (size_t)point);
 	out[0] = '0';
 	out[1] = '.';
 	memset(out + 2, '0', (size_t)-point);
@@ -354,10 +426,15 @@ put_f64(char *out, double value, const struct form *form)
 {
 	uint64_t bits, fraction;
 	unsigned exponent;
+	struct decimal d;
 	struct binary b;
 
 	if (!isfinite(value))
 		return put_special(out, value);
+	if (to_short_decimal(fabs(value), &d)) {
+		out[0] = '-';
+		return (value < 0) + put_decimal(out + (value < 0), d, form);
+	}
 	memcpy(&bits, &value, sizeof(bits));
 	fraction = bits & ((UINT64_C(1) << 52) - 1);
 	exponent = (unsigned)(bits >> 52) & 0x7FF;
@@ -424,9 +501,11 @@ number_time(char *out, int64_t ns, int64_t per_second)
 	if (ns < 0)
 		out[len++] = '-';
 	len += number_u64(out + len, whole);
+	below %= second;
 	out[len++] = '.';
-	put_digits(out + len, below % second, 9);
-	return len + 9;
+	out[len++] = (char)('0' + below / TEN_TO_8);
+	put_eight(out + len, (uint32_t)(below % TEN_TO_8));
+	return len + 8;
 }
 
 static bool

@@ -1,19 +1,14 @@
 #include "api/gzip_priv.h"
 
-#include <limits.h>
 #include <stdlib.h>
-#include <zlib.h>
 
-/* The fastest: some 200 MB/s of JSON, which shrinks twentyfold. */
-#define LEVEL            1
-#define WINDOW_BITS_GZIP (15 + 16) /* zlib.h, deflateInit2: 16 more asks for the gzip format */
-#define MEM_LEVEL        8
+#include "api/gzipper_priv.h"
 
 struct gzip_stream {
 	struct stream stream; /* first */
 	struct stream *inner;
 	struct buf plain; /* one piece of inner's */
-	z_stream z;
+	struct gzipper *gzipper;
 };
 
 /* The weight after a coding's name is 0, or 0.0, ...: the coding is refused. */
@@ -47,39 +42,6 @@ gzip_accepted(struct str accept_encoding)
 	return false;
 }
 
-static bool
-deflate_start(z_stream *z)
-{
-	*z = (z_stream){ .zalloc = Z_NULL };
-	return deflateInit2(
-	           z, LEVEL, Z_DEFLATED, WINDOW_BITS_GZIP, MEM_LEVEL, Z_DEFAULT_STRATEGY) == Z_OK;
-}
-
-/* Compresses in to the end of out; flush is Z_FINISH with the last. False when out of memory. */
-static bool
-deflate_all(z_stream *z, struct str in, int flush, struct buf *out)
-{
-	int rc = Z_OK;
-
-	/* zlib counts in unsigned int; it never writes to its input. */
-	do {
-		size_t part = in.len < UINT_MAX ? in.len : UINT_MAX;
-
-		z->next_in = (z_const Bytef *)in.p;
-		z->avail_in = (uInt)part;
-		in = str_sub(in, part, SIZE_MAX);
-		do {
-			if (!buf_reserve(out, STREAM_PIECE_BYTES))
-				return false;
-			z->next_out = (Bytef *)(out->p + out->len);
-			z->avail_out = STREAM_PIECE_BYTES;
-			rc = deflate(z, in.len == 0 ? flush : Z_NO_FLUSH);
-			out->len += STREAM_PIECE_BYTES - z->avail_out;
-		} while (z->avail_out == 0);
-	} while (in.len > 0);
-	return flush != Z_FINISH || rc == Z_STREAM_END;
-}
-
 static enum stream_result
 gzip_fill(struct stream *stream, struct buf *out)
 {
@@ -90,8 +52,7 @@ gzip_fill(struct stream *stream, struct buf *out)
 	result = g->inner->fill(g->inner, &g->plain);
 	if (result == STREAM_FAILED || g->plain.failed)
 		return STREAM_FAILED;
-	if (!deflate_all(
-	        &g->z, buf_view(&g->plain), result == STREAM_END ? Z_FINISH : Z_NO_FLUSH, out))
+	if (!gzipper_add(g->gzipper, buf_view(&g->plain), result == STREAM_END, out))
 		return STREAM_FAILED;
 	return result;
 }
@@ -102,7 +63,7 @@ gzip_close(struct stream *stream)
 	struct gzip_stream *g = CONTAINER_OF(stream, struct gzip_stream, stream);
 
 	g->inner->close(g->inner);
-	deflateEnd(&g->z);
+	gzipper_free(g->gzipper);
 	buf_fini(&g->plain);
 	free(g);
 }
@@ -111,14 +72,15 @@ struct stream *
 gzip_stream_new(struct stream *inner)
 {
 	struct gzip_stream *g = malloc(sizeof(*g));
+	struct gzipper *gzipper = gzipper_new();
 
-	if (g == NULL || !deflate_start(&g->z)) {
+	if (g == NULL || gzipper == NULL) {
 		inner->close(inner);
+		gzipper_free(gzipper);
 		free(g);
 		return NULL;
 	}
-	g->stream = (struct stream){ gzip_fill, gzip_close };
-	g->inner = inner;
+	*g = (struct gzip_stream){ { gzip_fill, gzip_close }, inner, .gzipper = gzipper };
 	buf_init(&g->plain, 0);
 	return &g->stream;
 }
@@ -126,15 +88,13 @@ gzip_stream_new(struct stream *inner)
 bool
 gzip_buf(struct buf *b)
 {
+	struct gzipper *gzipper = gzipper_new();
 	struct buf out;
-	z_stream z;
 	bool ok;
 
-	if (!deflate_start(&z))
-		return false;
 	buf_init(&out, 0);
-	ok = deflate_all(&z, buf_view(b), Z_FINISH, &out);
-	deflateEnd(&z);
+	ok = gzipper != NULL && gzipper_add(gzipper, buf_view(b), true, &out);
+	gzipper_free(gzipper);
 	if (!ok) {
 		buf_fini(&out);
 		return false;

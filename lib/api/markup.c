@@ -27,6 +27,18 @@ reference(unsigned char c)
 	}
 }
 
+/* All that reference() knows, and what non-characters begin with. */
+static const bool is_special[256] = {
+	[0 ... 0x1F] = true,
+	['"'] = true,
+	['&'] = true,
+	['\''] = true,
+	['<'] = true,
+	['>'] = true,
+	[0x7F] = true,
+	[0xEF] = true,
+};
+
 static bool
 is_noncharacter(struct str s, size_t at)
 {
@@ -47,6 +59,10 @@ markup_text(struct buf *out, struct str s)
 		const char *instead = NULL;
 		size_t taken = 1;
 
+		while (i < valid && !is_special[(unsigned char)s.p[i]])
+			i++;
+		if (i == s.len)
+			break;
 		if (i == valid) {
 			instead = REPLACEMENT;
 			valid = i + 1 + utf8_valid_prefix(s.p + i + 1, s.len - i - 1);

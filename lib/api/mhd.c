@@ -40,8 +40,8 @@ struct answer {
 	struct stream *stream;
 	struct peer *peer;
 	struct buf piece;
-	size_t offset; /* of what is still to send of piece */
-	bool ended;
+	size_t offset;             /* of what is still to send of piece */
+	enum stream_result result; /* of the last fill */
 };
 
 /*
@@ -188,36 +188,42 @@ check_head(struct exchange *x)
 	return f.length > REQUEST_BODY_BYTES ? 413 : 0;
 }
 
+/* The next piece; false at the end, or when there is none any more. */
+static bool
+next_piece(struct answer *a)
+{
+	while (a->offset == a->piece.len && a->result == STREAM_MORE) {
+		stream_piece_clear(&a->piece);
+		a->offset = 0;
+		a->result = a->stream->fill(a->stream, &a->piece);
+		if (a->piece.failed)
+			a->result = STREAM_FAILED;
+	}
+	return a->offset < a->piece.len && a->result != STREAM_FAILED;
+}
+
 static ssize_t
 read_answer(void *cls, uint64_t pos, char *out, size_t max)
 {
 	struct answer *a = cls;
-	size_t n;
+	size_t len = 0;
 
 	(void)pos;
-	/*
-	 * Returning 0 would make the library call again at once, so go on until there is something.
-	 */
-	while (a->offset == a->piece.len) {
-		enum stream_result result;
+	/* Each call is a system call later, so give all that is asked for. */
+	while (len < max && next_piece(a)) {
+		struct str part = str_sub(buf_view(&a->piece), a->offset, max - len);
 
-		if (a->ended)
-			return MHD_CONTENT_READER_END_OF_STREAM;
-		stream_piece_clear(&a->piece);
-		a->offset = 0;
-		result = a->stream->fill(a->stream, &a->piece);
-		if (result == STREAM_FAILED || a->piece.failed)
-			return MHD_CONTENT_READER_END_WITH_ERROR;
-		a->ended = result == STREAM_END;
+		str_put(out + len, part);
+		a->offset += part.len;
+		len += part.len;
 	}
-	n = a->piece.len - a->offset;
-	if (n > max)
-		n = max;
-	memcpy(out, a->piece.p + a->offset, n);
-	a->offset += n;
+	if (a->result == STREAM_FAILED)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	if (len == 0)
+		return MHD_CONTENT_READER_END_OF_STREAM;
 	if (a->peer != NULL)
-		peer_sent(a->peer, n);
-	return (ssize_t)n;
+		peer_sent(a->peer, len);
+	return (ssize_t)len;
 }
 
 static void

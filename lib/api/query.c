@@ -14,18 +14,6 @@ may_stand_in_path(unsigned char c)
 	return is_unreserved(c) || (c != '\0' && strchr("/:@!$&'()*+,;=", c) != NULL);
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* The byte that "%XX" at s[at] stands for, or -1. */
 static int
 escape_at(struct str s, size_t at)
@@ -34,8 +22,8 @@ escape_at(struct str s, size_t at)
 
 	if (s.len - at < 3)
 		return -1;
-	high = hex_digit(s.p[at + 1]);
-	low = hex_digit(s.p[at + 2]);
+	high = str_hex_digit(s.p[at + 1]);
+	low = str_hex_digit(s.p[at + 2]);
 	return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 

@@ -8,9 +8,9 @@
 void
 rpc_string(struct buf *out, struct str s)
 {
-	buf_puts(out, "<value><string>");
+	buf_str(out, STR("<value><string>"));
 	markup_text(out, s);
-	buf_puts(out, "</string></value>");
+	buf_str(out, STR("</string></value>"));
 }
 
 void
@@ -18,9 +18,9 @@ rpc_int(struct buf *out, int64_t n)
 {
 	bool small = n >= INT32_MIN && n <= INT32_MAX;
 
-	buf_puts(out, small ? "<value><int>" : "<value><i8>");
+	buf_str(out, small ? STR("<value><int>") : STR("<value><i8>"));
 	buf_i64(out, n);
-	buf_puts(out, small ? "</int></value>" : "</i8></value>");
+	buf_str(out, small ? STR("</int></value>") : STR("</i8></value>"));
 }
 
 static void
@@ -56,7 +56,7 @@ put_positional(struct buf *out, struct str mantissa, int64_t exp)
 		whole = str_sub(whole, 1, whole.len);
 	}
 	if (exp < 0) {
-		buf_puts(out, "0.");
+		buf_str(out, STR("0."));
 		put_zeros(out, (size_t)-exp - 1);
 		buf_str(out, whole);
 		buf_str(out, mantissa);
@@ -64,7 +64,7 @@ put_positional(struct buf *out, struct str mantissa, int64_t exp)
 		buf_str(out, whole);
 		buf_str(out, mantissa);
 		put_zeros(out, (size_t)exp - mantissa.len);
-		buf_puts(out, ".0");
+		buf_str(out, STR(".0"));
 	}
 }
 
@@ -76,7 +76,7 @@ put_double(struct buf *out, struct str text)
 	int64_t exp = 0;
 
 	str_split(&exponent, 'e', &mantissa);
-	buf_puts(out, "<value><double>");
+	buf_str(out, STR("<value><double>"));
 	if (exponent.len > 0) {
 		str_to_i64(
 		    str_starts(exponent, STR("+")) ? str_sub(exponent, 1, exponent.len) : exponent,
@@ -85,9 +85,9 @@ put_double(struct buf *out, struct str text)
 	} else {
 		buf_str(out, text);
 		if (memchr(text.p, '.', text.len) == NULL)
-			buf_puts(out, ".0");
+			buf_str(out, STR(".0"));
 	}
-	buf_puts(out, "</double></value>");
+	buf_str(out, STR("</double></value>"));
 }
 
 void
@@ -139,15 +139,15 @@ put_json_text(struct buf *out, const char *begin, const struct metric_desc *desc
 static void
 begin_member(struct buf *out, const char *name)
 {
-	buf_puts(out, "<member><name>");
-	buf_puts(out, name);
-	buf_puts(out, "</name>");
+	buf_str(out, STR("<member><name>"));
+	buf_str(out, str_of(name));
+	buf_str(out, STR("</name>"));
 }
 
 static void
 end_member(struct buf *out)
 {
-	buf_puts(out, "</member>");
+	buf_str(out, STR("</member>"));
 }
 
 static void
@@ -168,13 +168,13 @@ put_text_unless_empty(struct buf *out, const char *name, struct str text)
 static void
 begin_array(struct buf *out)
 {
-	buf_puts(out, "<value><array><data>");
+	buf_str(out, STR("<value><array><data>"));
 }
 
 static void
 end_array(struct buf *out)
 {
-	buf_puts(out, "</data></array></value>");
+	buf_str(out, STR("</data></array></value>"));
 }
 
 static void
@@ -199,7 +199,7 @@ put_dist(struct buf *out, const struct dist *dist)
 
 	if (dist == NULL)
 		dist = &none;
-	buf_puts(out, "<value><struct>");
+	buf_str(out, STR("<value><struct>"));
 	begin_member(out, "sum");
 	rpc_double(out, dist->sum);
 	end_member(out);
@@ -215,7 +215,7 @@ put_dist(struct buf *out, const struct dist *dist)
 	begin_member(out, "rollOverCount");
 	put_uint(out, dist->rollovers);
 	end_member(out);
-	buf_puts(out, "</struct></value>");
+	buf_str(out, STR("</struct></value>"));
 }
 
 void
@@ -223,8 +223,8 @@ rpc_value(struct buf *out, const struct metric_desc *desc, const struct value *v
 {
 	switch (desc->kind) {
 	case KIND_BOOL:
-		buf_puts(out, value->b ? "<value><boolean>1</boolean></value>"
-		                       : "<value><boolean>0</boolean></value>");
+		buf_str(out, value->b ? STR("<value><boolean>1</boolean></value>")
+		                      : STR("<value><boolean>0</boolean></value>"));
 		break;
 	case KIND_INT8:
 	case KIND_INT16:
@@ -289,15 +289,15 @@ static void
 put_tags(struct buf *out, const struct metric_desc *desc)
 {
 	begin_member(out, "tags");
-	buf_puts(out, "<value><struct>");
+	buf_str(out, STR("<value><struct>"));
 	for (size_t i = 0; i < desc->tag_count; i++) {
-		buf_puts(out, "<member><name>");
+		buf_str(out, STR("<member><name>"));
 		markup_text(out, desc->tags[i].key);
-		buf_puts(out, "</name>");
+		buf_str(out, STR("</name>"));
 		rpc_string(out, desc->tags[i].value);
 		end_member(out);
 	}
-	buf_puts(out, "</struct></value>");
+	buf_str(out, STR("</struct></value>"));
 	end_member(out);
 }
 
@@ -307,7 +307,7 @@ rpc_metric(struct buf *out, struct str host, struct str app, const struct record
 	const struct metric_desc *desc = record->desc;
 	int bits = kind_bits(desc->kind == KIND_LIST ? desc->sub_kind : desc->kind);
 
-	buf_puts(out, "<value><struct>");
+	buf_str(out, STR("<value><struct>"));
 	put_text_unless_empty(out, "hostName", host);
 	put_text_unless_empty(out, "appName", app);
 	put_text_member(out, "path", desc->path);
@@ -326,12 +326,12 @@ rpc_metric(struct buf *out, struct str host, struct str app, const struct record
 	end_member(out);
 	if (desc->not_cumulative) {
 		begin_member(out, "isNotCumulative");
-		buf_puts(out, "<value><boolean>1</boolean></value>");
+		buf_str(out, STR("<value><boolean>1</boolean></value>"));
 		end_member(out);
 	}
 	if (desc->limit_count > 0)
 		put_limits(out, desc);
 	if (desc->tag_count > 0)
 		put_tags(out, desc);
-	buf_puts(out, "</struct></value>");
+	buf_str(out, STR("</struct></value>"));
 }

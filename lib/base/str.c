@@ -143,6 +143,24 @@ str_to_i64(struct str s, int64_t *out)
 	return true;
 }
 
+int
+str_hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+bool
+str_is_bare_ipv6(struct str host)
+{
+	return host.len > 0 && host.p[0] != '[' && memchr(host.p, ':', host.len) != NULL;
+}
+
 /*
  * The length of the character at p, 0 if it is ill-formed or cut. Its second byte carries what
  * RFC 3629 (section 4) forbids: overlong forms, surrogates and all beyond U+10FFFF.

@@ -35,6 +35,15 @@ str_eq(struct str a, struct str b)
 	return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
 }
 
+/* Copies s to p, where there is room, and returns the copy's end. */
+static inline char *
+str_put(char *p, struct str s)
+{
+	if (s.len > 0)
+		memcpy(p, s.p, s.len);
+	return p + s.len;
+}
+
 /* Byte order; a prefix comes before what it begins. */
 int str_cmp(struct str, struct str);
 bool str_starts(struct str, struct str prefix);
@@ -59,6 +68,11 @@ char *str_dup(struct str);
  */
 bool str_to_i64(struct str, int64_t *out);
 bool str_to_u64(struct str, uint64_t *out);
+
+/* What a hexadecimal digit of either case stands for; -1 if it is none. */
+int str_hex_digit(char);
+/* True for an IPv6 address as it stands alone, which needs brackets where a port follows. */
+bool str_is_bare_ipv6(struct str host);
 
 /* How many of the len bytes at p are well-formed UTF-8 (RFC 3629) from the start. */
 size_t utf8_valid_prefix(const char *p, size_t len);

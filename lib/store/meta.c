@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "messages/json.h"
 #include "store/store_priv.h"
 
 #define FIRST_CAP 256
@@ -66,11 +67,11 @@ grow(struct meta_table *table)
 }
 
 static size_t
-meta_bytes(const struct metric_desc *desc)
+meta_bytes(const struct metric_desc *desc, struct str text)
 {
 	size_t bytes = sizeof(struct meta) + desc->limit_count * sizeof(*desc->limits) +
 	               desc->tag_count * sizeof(*desc->tags) + desc->path.len +
-	               desc->description.len + desc->unit.len;
+	               desc->description.len + desc->unit.len + text.len;
 
 	for (size_t i = 0; i < desc->tag_count; i++)
 		bytes += desc->tags[i].key.len + desc->tags[i].value.len;
@@ -95,20 +96,30 @@ put_str(char **room, struct str s)
 }
 
 static struct meta *
-make(struct store *store, const struct metric_desc *desc, uint64_t hash, struct err *err)
+alloc(struct store *store, size_t bytes, struct err *err)
 {
-	size_t bytes = meta_bytes(desc);
 	struct meta *meta;
-	struct tag *tags;
-	char *room;
 
 	if (memory_charge(store, BUCKET_BYTES, err) != 0)
 		return NULL;
 	meta = memory_alloc(store, bytes, err);
-	if (meta == NULL) {
+	if (meta == NULL)
 		memory_uncharge(store, BUCKET_BYTES);
+	return meta;
+}
+
+/* text: what json_desc_text gave, the first text_desc_len bytes of it for json_desc. */
+static struct meta *
+make_with_text(struct store *store, const struct metric_desc *desc, uint64_t hash, struct str text,
+    size_t text_desc_len, struct err *err)
+{
+	size_t bytes = meta_bytes(desc, text);
+	struct meta *meta = alloc(store, bytes, err);
+	struct tag *tags;
+	char *room;
+
+	if (meta == NULL)
 		return NULL;
-	}
 	*meta = (struct meta){ .desc = *desc, .hash = hash, .bytes = bytes, .refs = 1 };
 	/* What needs to be aligned comes first. */
 	room = (char *)(meta + 1);
@@ -122,6 +133,27 @@ make(struct store *store, const struct metric_desc *desc, uint64_t hash, struct 
 		tags[i].key = put_str(&room, desc->tags[i].key);
 		tags[i].value = put_str(&room, desc->tags[i].value);
 	}
+	text = put_str(&room, text);
+	meta->text.desc = str_sub(text, 0, text_desc_len);
+	meta->text.tail = str_sub(text, text_desc_len, SIZE_MAX);
+	meta->desc.text = &meta->text;
+	return meta;
+}
+
+static struct meta *
+make(struct store *store, const struct metric_desc *desc, uint64_t hash, struct err *err)
+{
+	struct meta *meta = NULL;
+	struct buf text;
+	size_t desc_len;
+
+	buf_init(&text, 0);
+	desc_len = json_desc_text(&text, desc);
+	if (text.failed)
+		err_nomem(err);
+	else
+		meta = make_with_text(store, desc, hash, buf_view(&text), desc_len, err);
+	buf_fini(&text);
 	return meta;
 }
 

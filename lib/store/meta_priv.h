@@ -1,6 +1,7 @@
 /*
  * store/meta_priv.h - metric descriptions, each kept once for the whole fleet: machines that run
- * the same program have the same metrics.
+ * the same program have the same metrics. Each has its JSON (desc.text), which readers send over
+ * and over.
  *
  * Threads: any. Locks taken: meta. A description does not change while a reference is held.
  */
@@ -14,7 +15,8 @@
 struct store;
 
 struct meta {
-	struct metric_desc desc; /* leads into this block */
+	struct metric_desc desc; /* leads into this block, and to text */
+	struct desc_text text;   /* leads into this block */
 	uint64_t hash;           /* desc_hash */
 	size_t bytes;
 	struct meta *next; /* the table's lock */

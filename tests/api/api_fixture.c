@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -175,4 +176,150 @@ store_batch(struct api_fixture *f, const char *host, const char *app, struct bat
 	assert_int_equal(store_append(set, batch, &stats, &err), 0);
 	series_set_unref(set);
 	batch_fini(batch);
+}
+
+/* What scalars of a kind are like: the last is the largest, the one before it the smallest. */
+static struct value
+sample(enum kind kind, int round)
+{
+	static const double floats[] = { 0.1, 1.0 / 3, -123.456, 1e300 };
+	static const double floats32[] = { 0.5, (double)0.1f, (double)-1e-7f, (double)3e38f };
+	static const char *const texts[] = { "", "plain", "<&>\"\\\x01\u2028",
+		"\u00e9\xF0\x9F\x98\x80" };
+
+	switch (kind) {
+	case KIND_BOOL:
+		return (struct value){ .b = round % 2 == 0 };
+	case KIND_STRING:
+		return (struct value){ .s = str_of(texts[round]) };
+	case KIND_FLOAT32:
+		return (struct value){ .f = floats32[round] };
+	case KIND_FLOAT64:
+		return (struct value){ .f = floats[round] };
+	case KIND_INT8:
+	case KIND_INT16:
+	case KIND_INT32:
+	case KIND_INT64:
+	case KIND_TIME:
+	case KIND_DURATION: {
+		int bits = kind_bits(kind) == 0 ? 64 : kind_bits(kind);
+		int64_t most = (int64_t)(UINT64_MAX >> (65 - bits));
+
+		return (struct value){ .i = round < 2 ? round * 7 : round == 2 ? -most - 1 : most };
+	}
+	case KIND_UINT8:
+	case KIND_UINT16:
+	case KIND_UINT32:
+	case KIND_UINT64:
+		return (struct value){ .u = round < 3 ? (uint64_t)round * 9
+			                              : UINT64_MAX >> (64 - kind_bits(kind)) };
+	case KIND_NONE:
+	case KIND_LIST:
+	case KIND_DIST:
+	case KIND_COUNT:
+		break;
+	}
+	return (struct value){ .u = 0 };
+}
+
+/* A description of its own: path, escapes, unit and tags depend on which it is. */
+static void
+add_one(struct batch *batch, struct metric_desc *desc, struct value value, int round, int group)
+{
+	static const struct tag tags[] = { { STR("k<"), STR("v\"") }, { STR("l"), STR("") } };
+	static const char *const units[] = { "None", "", "Milliseconds", "\u00b5s & <more>" };
+	struct buf path;
+	struct err err;
+
+	buf_init(&path, 0);
+	buf_printf(&path, "/every/%s/%s&", kind_name(desc->kind), kind_name(desc->sub_kind));
+	desc->path = arena_copy(&batch->arena, buf_view(&path));
+	buf_fini(&path);
+	desc->description = group % 2 == 0 ? STR("Says <\"what\"> it is") : STR("");
+	desc->unit = str_of(units[group % 4]);
+	desc->tags = tags;
+	desc->tag_count = (size_t)group % 3;
+	assert_int_equal(batch_add(batch, desc, &value, group,
+	                     FIXTURE_NOW_NS - (3 - round) * INT64_C(1000000000) + group % 5, &err),
+	    0);
+	assert_string_equal(batch->bad_text, "");
+}
+
+static struct value
+sample_list(struct batch *batch, enum kind kind, int round)
+{
+	struct value *values = arena_array(&batch->arena, 4, sizeof(*values));
+	struct list *list = arena_alloc(&batch->arena, sizeof(*list));
+
+	assert_true(values != NULL && list != NULL);
+	for (int i = 0; i < 4; i++)
+		values[i] = sample(kind, (round + i) % 4);
+	*list = (struct list){ values, (size_t)round };
+	return (struct value){ .list = list };
+}
+
+static void
+add_dist(struct batch *batch, int round)
+{
+	static const double limits[] = { 0.5, 10, 1e21 };
+	struct metric_desc desc = {
+		.kind = KIND_DIST, .limits = limits, .limit_count = 3, .not_cumulative = true
+	};
+	uint64_t *counts = arena_array(&batch->arena, 4, sizeof(*counts));
+	struct dist *dist = arena_alloc(&batch->arena, sizeof(*dist));
+
+	assert_true(counts != NULL && dist != NULL);
+	*dist = (struct dist){ .counts = counts, .len = desc.limit_count + 1, .sum = round * 0.7 };
+	for (size_t i = 0; i < dist->len; i++) {
+		counts[i] = (uint64_t)round * (i + 1) * 1000003;
+		dist->count += counts[i];
+	}
+	add_one(batch, &desc, (struct value){ .dist = dist }, round, 40);
+}
+
+void
+add_every_kind(struct batch *batch, int round)
+{
+	for (enum kind kind = KIND_BOOL; kind < KIND_LIST; kind++) {
+		struct metric_desc desc = { .kind = kind };
+		struct metric_desc list = { .kind = KIND_LIST, .sub_kind = kind };
+
+		add_one(batch, &desc, sample(kind, round), round, (int)kind);
+		add_one(batch, &list, sample_list(batch, kind, round), round, 20 + (int)kind);
+	}
+	add_dist(batch, round);
+}
+
+/* Without the white space between the parts of a JSON text. */
+static char *
+without_layout(const char *text)
+{
+	char *out = str_dup(str_of(text)), *to = out;
+	bool in_string = false;
+
+	assert_non_null(out);
+	for (; *text != '\0'; text++) {
+		if (*text == '"')
+			in_string = !in_string;
+		else if (*text == '\\')
+			*to++ = *text++;
+		if (in_string || strchr(" \t\n", *text) == NULL)
+			*to++ = *text;
+	}
+	*to = '\0';
+	return out;
+}
+
+void
+expect_both_layouts_agree(struct api_fixture *f, const char *target)
+{
+	char *compact = without_layout(get(f, target)), *indented;
+	char indented_target[256];
+
+	assert_int_equal(f->answer.len, strlen(compact) + 1); /* the newline */
+	snprintf(indented_target, sizeof(indented_target), "%s?format=text", target);
+	indented = without_layout(get(f, indented_target));
+	assert_string_equal(compact, indented);
+	free(compact);
+	free(indented);
 }

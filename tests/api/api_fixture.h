@@ -47,6 +47,16 @@ void add_int(struct batch *, const char *path, int64_t value, int64_t group, int
 
 /* A batch for adding to in any order. */
 void batch_begin(struct batch *);
+/*
+ * Metrics of every kind, lists of every kind of element, texts that need escapes, tags, limits.
+ * round: 0, 1, ... gives other values and stamps, a second apart up to FIXTURE_NOW_NS for 3.
+ */
+void add_every_kind(struct batch *, int round);
+/*
+ * Expects a target's compact answer to be the indented one (format=text) without its white space:
+ * the two are written in different ways.
+ */
+void expect_both_layouts_agree(struct api_fixture *, const char *target);
 
 /*
  * The fake fleet: what fleet_snapshot shows, sorted by the caller. state of put and delete: what

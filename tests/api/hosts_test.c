@@ -313,6 +313,22 @@ numeric_history_is_shown_as_numbers(void **state)
 	assert_string_equal(get(f, "/api/earliest/"), "PATH:  \nEarliest:  0\n");
 }
 
+static void
+both_layouts_agree_for_every_kind(void **state)
+{
+	struct api_fixture *f = *state;
+
+	for (int round = 0; round < 4; round++) {
+		struct batch batch;
+
+		batch_begin(&batch);
+		add_every_kind(&batch, round);
+		store_batch(f, "h", "a", &batch);
+		expect_both_layouts_agree(f, "/api/hosts/h/a");
+	}
+	assert_true(count(f->answer.p, "\"active\"") > 80);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -327,6 +343,7 @@ main(void)
 		TEST(singleton_takes_no_directory),
 		TEST(slash_in_a_name_comes_escaped),
 		TEST(a_long_history_comes_in_bounded_pieces),
+		TEST(both_layouts_agree_for_every_kind),
 		TEST(numeric_history_is_shown_as_numbers),
 	};
 

@@ -167,6 +167,25 @@ long_answers_come_in_bounded_pieces(void **state)
 	assert_int_equal(commas, 19999);
 }
 
+static void
+both_layouts_agree_for_every_kind(void **state)
+{
+	static const char *const names[][2] = { { "host<1>", "app" }, { "h", "a&b" }, { "", "" } };
+	struct api_fixture *f = *state;
+
+	for (int round = 0; round < 4; round++) {
+		for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+			struct batch batch;
+
+			batch_begin(&batch);
+			add_every_kind(&batch, round);
+			store_batch(f, names[i][0], names[i][1], &batch);
+		}
+		expect_both_layouts_agree(f, "/api/latest/");
+	}
+	assert_non_null(strstr(f->answer.p, "\"host\\u003c1\\u003e\""));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -178,6 +197,7 @@ main(void)
 		TEST(path_holds_what_is_at_or_under_it),
 		TEST(endpoints_come_by_host_then_application),
 		TEST(inactive_metrics_are_left_out),
+		TEST(both_layouts_agree_for_every_kind),
 		TEST(long_answers_come_in_bounded_pieces),
 	};
 

@@ -349,6 +349,35 @@ utf8_finds_a_bad_byte_wherever_it_is(void **state)
 	assert_int_equal(utf8_valid_prefix(NULL, 0), 0);
 }
 
+static void
+hex_digits_are_those_of_both_cases(void **state)
+{
+	static const char digits[] = "0123456789abcdef", upper[] = "0123456789ABCDEF";
+
+	(void)state;
+	for (int c = 0; c < 256; c++) {
+		const char *low = c == 0 ? NULL : strchr(digits, c);
+		const char *high = c == 0 ? NULL : strchr(upper, c);
+		int want = low != NULL    ? (int)(low - digits)
+		           : high != NULL ? (int)(high - upper)
+		                          : -1;
+
+		assert_int_equal(str_hex_digit((char)c), want);
+	}
+}
+
+static void
+bare_ipv6_is_told_from_names_and_brackets(void **state)
+{
+	(void)state;
+	assert_true(str_is_bare_ipv6(STR("::1")));
+	assert_true(str_is_bare_ipv6(STR("2001:db8::10")));
+	assert_false(str_is_bare_ipv6(STR("[::1]")));
+	assert_false(str_is_bare_ipv6(STR("127.0.0.1")));
+	assert_false(str_is_bare_ipv6(STR("host.example.com")));
+	assert_false(str_is_bare_ipv6(STR_EMPTY));
+}
+
 int
 main(void)
 {
@@ -364,6 +393,8 @@ main(void)
 		cmocka_unit_test(i64_is_exact_at_its_limits),
 		cmocka_unit_test(u64_is_exact_at_its_limits),
 		cmocka_unit_test(what_is_no_number_is_refused),
+		cmocka_unit_test(hex_digits_are_those_of_both_cases),
+		cmocka_unit_test(bare_ipv6_is_told_from_names_and_brackets),
 		cmocka_unit_test(utf8_takes_every_character_but_surrogates),
 		cmocka_unit_test(utf8_refuses_all_other_bytes),
 		cmocka_unit_test(utf8_finds_a_bad_byte_wherever_it_is),

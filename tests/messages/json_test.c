@@ -297,6 +297,112 @@ tags_come_last(void **state)
 	assert_written(f, STR("{}"));
 }
 
+/* Writes what tells of desc, with or without its text, in an object of more than that. */
+static void
+write_desc(struct json *j, const struct metric_desc *desc)
+{
+	json_begin_object(j);
+	json_desc(j, desc);
+	json_key(j, "value");
+	json_null(j);
+	json_desc_tail(j, desc);
+	json_end_object(j);
+}
+
+static void
+text_made_ahead_says_the_same(void **state)
+{
+	static const struct tag tags[] = { { { "k<", 2 }, { "v\"", 2 } } };
+	static const double limits[] = { 0.5, 1 };
+	struct metric_desc descs[] = {
+		{ .path = STR("/a&b"),
+		    .description = STR("\"A\""),
+		    .unit = STR("<u>"),
+		    .kind = KIND_INT8 },
+		{ .kind = KIND_STRING },
+		{ .path = STR("/l"),
+		    .kind = KIND_LIST,
+		    .sub_kind = KIND_FLOAT32,
+		    .tags = tags,
+		    .tag_count = 1 },
+		{ .path = STR("/d"),
+		    .kind = KIND_DIST,
+		    .limits = limits,
+		    .limit_count = 2,
+		    .not_cumulative = true },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(descs); i++) {
+		struct desc_text made;
+		struct buf text, want;
+		struct json json;
+		size_t desc_len;
+
+		buf_init(&text, 0);
+		buf_init(&want, 0);
+		json_init(&json, &want, false);
+		write_desc(&json, &descs[i]);
+		buf_puts(&text, "before");
+		desc_len = json_desc_text(&text, &descs[i]);
+		made.desc = str_sub(buf_view(&text), 6, desc_len);
+		made.tail = str_sub(buf_view(&text), 6 + desc_len, SIZE_MAX);
+		descs[i].text = &made;
+		write_desc(&f->json, &descs[i]);
+		assert_written(f, buf_view(&want));
+
+		/* Indented documents make their own. */
+		made = (struct desc_text){ STR("wrong"), STR("wrong") };
+		f->json.indent = true;
+		write_desc(&f->json, &descs[i]);
+		assert_null(memmem(f->buf.p, f->buf.len, "wrong", 5));
+		buf_clear(&f->buf);
+		json_init(&f->json, &f->buf, false);
+		buf_fini(&text);
+		buf_fini(&want);
+	}
+}
+
+/* Elements of an array, the middle one by hand. */
+static void
+a_value_by_hand_stands_among_others(void **state)
+{
+	static const struct value elements[] = { { .u = 7 }, { .u = 8 } };
+	static const struct list list = { elements, 2 }, empty = { NULL, 0 };
+	static const struct {
+		struct metric_desc desc;
+		struct value value;
+		const char *want;
+	} rows[] = {
+		{ { .kind = KIND_BOOL }, { .b = true }, "[0,<true>,0]" },
+		{ { .kind = KIND_INT64 }, { .i = INT64_MIN }, "[0,<-9223372036854775808>,0]" },
+		{ { .kind = KIND_FLOAT64 }, { .f = NAN }, "[0,<null>,0]" },
+		{ { .kind = KIND_TIME }, { .i = INT64_MIN }, "[0,<\"-9223372036.854775808\">,0]" },
+		{ { .kind = KIND_STRING }, { .s = { "a<", 2 } }, "[0,<\"a\\u003c\">,0]" },
+		{ { .kind = KIND_LIST, .sub_kind = KIND_UINT16 }, { .list = &list },
+		    "[0,<[7,8]>,0]" },
+		{ { .kind = KIND_LIST, .sub_kind = KIND_UINT16 }, { .list = &empty },
+		    "[0,<[]>,0]" },
+		{ { .kind = KIND_DIST }, { .dist = NULL }, "[0,<null>,0]" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char *p;
+
+		json_begin_array(&f->json);
+		json_u64(&f->json, 0);
+		p = json_begin_raw(&f->json, 1 + JSON_VALUE_BYTES + 1);
+		*p++ = '<';
+		p = json_value_raw(&f->json, p, 1, &rows[i].desc, &rows[i].value);
+		*p++ = '>';
+		json_end_raw(&f->json, p);
+		json_u64(&f->json, 0);
+		json_end_array(&f->json);
+		assert_written(f, str_of(rows[i].want));
+	}
+}
+
 static void
 what_is_empty_is_left_out_of_a_desc(void **state)
 {
@@ -502,6 +608,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    a_document_may_be_drained_anywhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(tags_come_last, setup, teardown),
+		cmocka_unit_test_setup_teardown(text_made_ahead_says_the_same, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_value_by_hand_stands_among_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    what_is_empty_is_left_out_of_a_desc, setup, teardown),
 		cmocka_unit_test_setup_teardown(byte_lists_are_base64, setup, teardown),

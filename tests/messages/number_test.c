@@ -105,6 +105,20 @@ integers_are_written_whole(void **state)
 }
 
 static void
+integers_of_every_length_are_written_whole(void **state)
+{
+	char want[32];
+
+	(void)state;
+	for (int i = 0; i < 200000; i++) {
+		uint64_t value = random_bits() >> (random_bits() % 64);
+
+		snprintf(want, sizeof(want), "%" PRIu64, value);
+		assert_string_equal(ended(number_u64(text, value)), want);
+	}
+}
+
+static void
 floats_are_written_as_captured(void **state)
 {
 	struct json_object *rows = vector_parse("number_format.json");
@@ -290,6 +304,24 @@ doubles_are_shortest_around_every_power_of_two(void **state)
 		for (int64_t off = -3; off <= 3; off++)
 			assert_f64_shortest(f64_of((exponent << 52) + (uint64_t)off));
 	}
+}
+
+/* Where a decimal is found without a search, and next to it, where it must not be taken. */
+static void
+decimals_are_shortest_and_so_are_their_neighbours(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 100000; i++) {
+		uint64_t millionths = random_bits() >> (14 + random_bits() % 50);
+		double value = (double)millionths / 1e6;
+
+		assert_f64_shortest(value);
+		assert_f64_shortest(nextafter(value, INFINITY));
+		assert_f64_shortest(nextafter(value, 0));
+	}
+	assert_string_equal(f64_text(999999999.999999), "999999999.999999");
+	assert_string_equal(f64_text(-0.000001), "-0.000001");
+	assert_string_equal(f64_text(100.5), "100.5");
 }
 
 static void
@@ -553,10 +585,12 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(integers_are_written_whole),
+		cmocka_unit_test(integers_of_every_length_are_written_whole),
 		cmocka_unit_test(floats_are_written_as_captured),
 		cmocka_unit_test(what_is_no_number_is_named),
 		cmocka_unit_test(forms_change_at_their_bounds),
 		cmocka_unit_test(doubles_are_shortest_around_every_power_of_two),
+		cmocka_unit_test(decimals_are_shortest_and_so_are_their_neighbours),
 		cmocka_unit_test(doubles_are_shortest_at_random),
 		cmocka_unit_test(floats_are_shortest_around_every_power_of_two),
 		cmocka_unit_test(floats_are_shortest_at_random),
