@@ -1,9 +1,9 @@
 /*
  * The source "snmp": objects of network gear, by SNMP version 1, 2c and 3.
  *
- * Versions 1 and 2c are spoken here, on the poller's own loop: encoding, sending and decoding a
- * request takes less time than handing it to another thread would (docs/design.md). Version 3 is
- * net-snmp's (snmp_v3.c).
+ * It is spoken here, on the poller's own loop, rather than by a library: that takes less time than
+ * handing a request to another thread would, no descriptor per agent, and no lists that all agents
+ * of a process share (docs/design.md, "Decisions").
  */
 #include <assert.h>
 #include <stdio.h>
@@ -13,14 +13,18 @@
 #include "base/log.h"
 #include "sources/snmp_gather_priv.h"
 #include "sources/snmp_udp_priv.h"
-#include "sources/snmp_v3_priv.h"
+#include "sources/snmp_usm_priv.h"
 #include "sources/source.h"
 
 /* What fits a packet of any network, headers aside. */
 #define REQUEST_BYTES 1400
 
+/* An agent whose engine or clock is never the same is not asked for ever. */
+#define AGAINS_MOST 3
+
 /* What the SNMP sources of one poller share. */
 struct snmp_client {
+	struct snmp_keyring *keyring;
 	struct snmp_udp *udp;
 	struct snmp_names *names; /* the standard ones */
 	size_t users;
@@ -36,20 +40,18 @@ struct snmp {
 	bool deny_loopback, deny_link_local;
 
 	struct poll_job *job; /* the poll under way, else NULL */
-	bool connected;       /* reported */
+	bool connected;       /* reported: something came */
+	bool answered;        /* a request, not only with a report */
 	struct resolver_ask resolve;
-
-	/* Versions 1 and 2c. */
 	struct snmp_gather gather;
+	struct snmp_engine engine; /* version 3 */
 	struct snmp_peer peer;
 	struct loop_timer timer; /* until the request under way is sent again, or given up */
 	unsigned retries;        /* of it */
-	struct snmp_v3 *v3;      /* version 3, else NULL */
+	unsigned agains;         /* times it was asked again, as the engine was another */
 };
 
 extern const struct source_ops source_snmp;
-
-static void ask(struct snmp *);
 
 static int64_t
 now_ns(const struct snmp *snmp)
@@ -67,6 +69,7 @@ client_leave(struct source_env *env)
 	if (--client->users > 0)
 		return;
 	snmp_udp_free(client->udp);
+	snmp_keyring_free(client->keyring);
 	snmp_names_free(client->names);
 	free(client);
 	env->snmp = NULL;
@@ -83,8 +86,9 @@ client_join(struct source_env *env, struct err *err)
 		}
 	}
 	env->snmp->users++;
-	if ((env->snmp->udp == NULL && (env->snmp->udp = snmp_udp_new(env->loop, err)) == NULL) ||
-	    (env->snmp->names == NULL && (env->snmp->names = snmp_names_new(err)) == NULL)) {
+	if (env->snmp->users == 1 && ((env->snmp->udp = snmp_udp_new(env->loop, err)) == NULL ||
+	                                 (env->snmp->keyring = snmp_keyring_new(err)) == NULL ||
+	                                 (env->snmp->names = snmp_names_new(err)) == NULL)) {
 		client_leave(env);
 		return NULL;
 	}
@@ -97,8 +101,7 @@ static void
 be_idle(struct snmp *snmp)
 {
 	loop_timer_clear(snmp->env->loop, &snmp->timer);
-	if (snmp->peer.udp != NULL)
-		snmp_udp_end(&snmp->peer);
+	snmp_udp_end(&snmp->peer);
 	snmp->job = NULL;
 }
 
@@ -117,103 +120,146 @@ fail(struct snmp *snmp, const struct err *why)
 }
 
 static void
-succeed(struct snmp *snmp, struct snmp_gather *gather)
+succeed(struct snmp *snmp)
 {
 	struct poll_job *job = snmp->job;
 	struct err err;
 	bool restarted;
 
-	if (snmp_gather_metrics(gather, job->batch, now_ns(snmp), &restarted, &err) != 0) {
+	if (snmp_gather_metrics(&snmp->gather, job->batch, now_ns(snmp), &restarted, &err) != 0) {
 		fail(snmp, &err);
 		return;
 	}
 	if (restarted)
-		log_info("snmp", "agent restarted: address=%.*s:%u, counters begin anew",
+		log_info("snmp", "agent restarted: address=%.*s port=%u, its counters began anew",
 		    STR_ARG(snmp->address), (unsigned)snmp->port);
 	be_idle(snmp);
 	job->report(job, POLL_DONE, NULL);
 }
 
-static void
-be_connected(struct snmp *snmp)
-{
-	if (!snmp->connected)
-		snmp->job->report(snmp->job, POLL_CONNECTED, NULL);
-	snmp->connected = true;
-}
+/* Requests. */
 
-/* Versions 1 and 2c. */
+/* Writes the message to the end of out; its length, or 0 if it does not fit. */
+static size_t
+encode(struct snmp *snmp, const struct snmp_ask *next, uint8_t *out, size_t size)
+{
+	const struct snmp_request request = {
+		.version = snmp->conf->version,
+		.community = str_of(snmp->conf->community),
+		.pdu = next->pdu,
+		.id = snmp->peer.id,
+		.non_repeaters = next->non_repeaters,
+		.max_repetitions = next->repetitions,
+		.oids = next->oids,
+		.count = next->count,
+	};
+
+	if (request.version == SNMP_V3)
+		return snmp_usm_encode(&snmp->engine, &request, now_ns(snmp), out, size);
+	return snmp_encode(&request, out, size);
+}
 
 /* Sends what is to be asked next, or again; the time it has begins now. */
 static void
 send_request(struct snmp *snmp)
 {
-	const struct snmp_conf *conf = snmp->conf;
 	uint8_t bytes[REQUEST_BYTES];
 	struct snmp_ask next;
 	struct err err;
-	size_t len;
+	size_t len = 0;
 
-	if (!snmp_gather_ask(&snmp->gather, snmp->retries, &next)) {
-		succeed(snmp, &snmp->gather);
-		return;
-	}
-	len = snmp_encode(
-	    &(struct snmp_request){
-	        .version = conf->version,
-	        .community = str_of(conf->community),
-	        .pdu = next.pdu,
-	        .id = snmp->peer.id,
-	        .non_repeaters = next.non_repeaters,
-	        .max_repetitions = next.repetitions,
-	        .oids = next.oids,
-	        .count = next.count,
-	    },
-	    bytes, sizeof(bytes));
-	if (len == 0) {
+	while (len == 0) {
+		if (!snmp_gather_ask(&snmp->gather, snmp->retries, &next)) {
+			succeed(snmp);
+			return;
+		}
+		len = encode(snmp, &next, bytes, sizeof(bytes));
 		/* As if the agent had said so: fewer objects, until the request fits. */
-		if (snmp_gather_answered(&snmp->gather, SNMP_ERR_TOO_BIG, 0, 0, &err) != 0)
+		if (len == 0 &&
+		    snmp_gather_answered(&snmp->gather, SNMP_ERR_TOO_BIG, 0, 0, &err) != 0) {
 			fail(snmp, &err);
-		else
-			send_request(snmp);
-		return;
+			return;
+		}
 	}
 	if (snmp_udp_send(&snmp->peer, bytes + sizeof(bytes) - len, len, &err) != 0) {
 		fail(snmp, &err);
 		return;
 	}
-	loop_timer_set(snmp->env->loop, &snmp->timer, now_ns(snmp) + conf->timeout_ns);
+	loop_timer_set(snmp->env->loop, &snmp->timer, now_ns(snmp) + snmp->conf->timeout_ns);
 }
 
 /* Asks what comes next. */
 static void
 ask(struct snmp *snmp)
 {
-	snmp->retries = 0;
+	snmp->retries = snmp->agains = 0;
 	snmp_udp_begin(&snmp->peer);
 	send_request(snmp);
+}
+
+/* What silence may mean. */
+static const char *
+hint(const struct snmp *snmp)
+{
+	bool v3 = snmp->conf->version == SNMP_V3;
+
+	if (!snmp->connected)
+		return v3 ? " (host down or port closed)"
+		          : " (host down, port closed or wrong community)";
+	/* Agents say nothing to what they can't decrypt, or don't know the context of. */
+	if (v3 && !snmp->answered)
+		return " (agent is there; privPassword, privProtocol or context may be wrong)";
+	return "";
+}
+
+static void
+give_up(struct snmp *snmp)
+{
+	char where[SNMP_OID_TEXT_BYTES];
+	struct err err;
+
+	/* Should its clock have gone back: the next poll learns it anew. */
+	if (snmp->conf->version == SNMP_V3)
+		snmp_engine_forget(&snmp->engine);
+	snmp_walk_where(&snmp->gather.walk, where);
+	err_set(&err, ERR_TIMEOUT, "%.300s: timed out after %u %s of %g s%s", where,
+	    snmp->retries + 1, snmp->retries == 0 ? "try" : "tries",
+	    (double)snmp->conf->timeout_ns / (double)NS_PER_S, hint(snmp));
+	fail(snmp, &err);
 }
 
 static void
 on_timeout(struct loop_timer *timer)
 {
 	struct snmp *snmp = CONTAINER_OF(timer, struct snmp, timer);
-	char where[SNMP_OID_TEXT_BYTES];
-	struct err err;
 
-	if (snmp->retries < snmp->conf->retries) {
-		snmp->retries++;
-		send_request(snmp);
+	if (snmp->retries == snmp->conf->retries) {
+		give_up(snmp);
 		return;
 	}
-	snmp_walk_where(&snmp->gather.walk, where);
-	err_set(&err, ERR_TIMEOUT, "%.300s: no answer to %u %s of %g s%s", where, snmp->retries + 1,
-	    snmp->retries == 0 ? "try" : "tries", (double)snmp->conf->timeout_ns / (double)NS_PER_S,
-	    snmp->connected ? "" : " (host down, port closed or wrong community)");
-	fail(snmp, &err);
+	snmp->retries++;
+	send_request(snmp);
 }
 
-/* Takes the answer in. -1: the poll has failed. */
+/* Answers. */
+
+/* Asks the same again, of the engine that the agent turned out to have. */
+static void
+ask_again(struct snmp *snmp)
+{
+	struct err err;
+
+	if (snmp->agains++ == AGAINS_MOST) {
+		snmp_engine_forget(&snmp->engine);
+		err_set(&err, ERR_PROTO, "agent's engine id or clock changes all the time");
+		fail(snmp, &err);
+		return;
+	}
+	snmp_udp_begin(&snmp->peer);
+	send_request(snmp);
+}
+
+/* Takes the varbinds in, and what the answer says of itself. -1: the poll has failed. */
 static int
 take_answer(struct snmp *snmp, const struct snmp_message *message, struct err *err)
 {
@@ -236,36 +282,39 @@ take_answer(struct snmp *snmp, const struct snmp_message *message, struct err *e
 	    &snmp->gather, message->status, message->index, snmp->retries, err);
 }
 
+static enum snmp_usm_result
+decode(struct snmp *snmp, struct str bytes, struct snmp_message *message, struct err *err)
+{
+	if (snmp->conf->version == SNMP_V3)
+		return snmp_usm_decode(&snmp->engine, (uint8_t *)(uintptr_t)bytes.p, bytes.len,
+		    now_ns(snmp), message, err);
+	if (snmp_decode(bytes, message) && message->version == (int64_t)snmp->conf->version &&
+	    message->pdu == SNMP_PDU_RESPONSE)
+		return SNMP_USM_ANSWER;
+	return SNMP_USM_DROP;
+}
+
 static void
-on_answer(struct snmp_peer *peer, const struct snmp_message *message)
+on_answer(struct snmp_peer *peer, struct str bytes)
 {
 	struct snmp *snmp = CONTAINER_OF(peer, struct snmp, peer);
+	enum snmp_usm_result result;
+	struct snmp_message message;
 	struct err err;
 
-	be_connected(snmp);
-	if (take_answer(snmp, message, &err) != 0)
+	result = decode(snmp, bytes, &message, &err);
+	if (result == SNMP_USM_DROP || (result == SNMP_USM_ANSWER && message.id != peer->id))
+		return;
+	if (!snmp->connected)
+		snmp->job->report(snmp->job, POLL_CONNECTED, NULL);
+	snmp->connected = true;
+	snmp->answered |= result == SNMP_USM_ANSWER;
+	if (result == SNMP_USM_AGAIN)
+		ask_again(snmp);
+	else if (result == SNMP_USM_FAILED || take_answer(snmp, &message, &err) != 0)
 		fail(snmp, &err);
 	else
 		ask(snmp);
-}
-
-/* Version 3. */
-
-static void
-on_v3_connected(void *ctx)
-{
-	be_connected(ctx);
-}
-
-static void
-on_v3_done(void *ctx, struct snmp_gather *gather, const struct err *failure)
-{
-	struct snmp *snmp = ctx;
-
-	if (failure != NULL)
-		fail(snmp, failure);
-	else
-		succeed(snmp, gather);
 }
 
 /* Where the agent is. */
@@ -285,8 +334,6 @@ start_at(struct snmp *snmp, const struct net_addr *addr)
 	if (is_denied(snmp, addr)) {
 		err_set(&err, ERR_DENIED, "who registered it may not reach that address");
 		fail(snmp, &err);
-	} else if (snmp->v3 != NULL) {
-		snmp_v3_start(snmp->v3, addr, snmp->port, snmp->env->max_response);
 	} else if (snmp_udp_set_address(&snmp->peer, addr, snmp->port, &err) != 0) {
 		fail(snmp, &err);
 	} else {
@@ -312,28 +359,13 @@ static void
 snmp_free(struct snmp *snmp)
 {
 	snmp_udp_leave(&snmp->peer);
-	snmp_v3_close(snmp->v3);
+	snmp_engine_fini(&snmp->engine);
 	if (snmp->conf != NULL)
 		snmp_gather_fini(&snmp->gather);
-	snmp_conf_unref(snmp->conf);
+	snmp_conf_free(snmp->conf);
 	if (snmp->client != NULL)
 		client_leave(snmp->env);
 	free(snmp);
-}
-
-static int
-open_version(struct snmp *snmp, struct err *err)
-{
-	const struct snmp_v3_events events = {
-		.ctx = snmp,
-		.on_connected = on_v3_connected,
-		.on_done = on_v3_done,
-	};
-
-	if (snmp->conf->version != SNMP_V3)
-		return snmp_udp_join(snmp->client->udp, &snmp->peer, err);
-	snmp->v3 = snmp_v3_open(snmp->env->loop, snmp->conf, &events, err);
-	return snmp->v3 == NULL ? -1 : 0;
 }
 
 static struct source *
@@ -364,7 +396,10 @@ snmp_open(struct source_env *env, const struct source_target *target, struct err
 	if (snmp->conf == NULL)
 		goto failed;
 	snmp_gather_init(&snmp->gather, snmp->conf);
-	if (open_version(snmp, err) != 0)
+	if (snmp->conf->version == SNMP_V3 &&
+	    snmp_engine_init(&snmp->engine, snmp->conf, snmp->client->keyring, err) != 0)
+		goto failed;
+	if (snmp_udp_join(snmp->client->udp, &snmp->peer, err) != 0)
 		goto failed;
 	return &snmp->source;
 failed:
@@ -381,7 +416,7 @@ snmp_start(struct source *source, struct poll_job *job)
 
 	assert(snmp->job == NULL);
 	snmp->job = job;
-	snmp->connected = false;
+	snmp->connected = snmp->answered = false;
 	if (resolver_numeric(snmp->address, &addr) ||
 	    resolver_get(snmp->env->resolver, snmp->address, &snmp->resolve, &addr))
 		start_at(snmp, &addr);
@@ -393,8 +428,6 @@ snmp_cancel(struct source *source)
 	struct snmp *snmp = CONTAINER_OF(source, struct snmp, source);
 
 	resolver_cancel(snmp->env->resolver, &snmp->resolve);
-	if (snmp->v3 != NULL)
-		snmp_v3_cancel(snmp->v3);
 	be_idle(snmp);
 }
 

@@ -1,106 +1,66 @@
 /*
- * sources/snmp_ber_priv.h - SNMP messages of versions 1 and 2c as bytes (RFC 1157, 1901, 3416): the
- * Basic Encoding Rules (X.690), as much of them as SNMP uses.
+ * sources/snmp_ber_priv.h - the Basic Encoding Rules (X.690), as much of them as SNMP uses.
  *
- * Version 3 is net-snmp's business (snmp_v3.c); its values come as the same struct snmp_varbind.
+ * Writing goes from the end of the room to its beginning, so that a length is known when its turn
+ * comes. Reading never goes beyond what it was given.
  *
- * Threads: pure functions.
+ * Threads: pure functions on the caller's data.
  */
 #ifndef SCOTTY_SOURCES_SNMP_BER_PRIV_H
 #define SCOTTY_SOURCES_SNMP_BER_PRIV_H
 
-#include "base/err.h"
 #include "sources/snmp_oid_priv.h"
 
-enum snmp_version { SNMP_V1 = 0, SNMP_V2C = 1, SNMP_V3 = 3 }; /* as on the wire */
-
-enum snmp_pdu {
-	SNMP_PDU_GET = 0xa0,
-	SNMP_PDU_GETNEXT = 0xa1,
-	SNMP_PDU_RESPONSE = 0xa2,
-	SNMP_PDU_GETBULK = 0xa5,
+enum {
+	BER_INTEGER = 0x02,
+	BER_OCTETS = 0x04,
+	BER_NULL = 0x05,
+	BER_OID = 0x06,
+	BER_SEQUENCE = 0x30
 };
 
-/* What a value is: its BER tag. */
-enum snmp_type {
-	SNMP_INTEGER = 0x02,
-	SNMP_OCTETS = 0x04,
-	SNMP_NULL = 0x05,
-	SNMP_OID = 0x06,
-	SNMP_IPADDRESS = 0x40,
-	SNMP_COUNTER32 = 0x41,
-	SNMP_GAUGE32 = 0x42,
-	SNMP_TIMETICKS = 0x43,
-	SNMP_OPAQUE = 0x44,
-	SNMP_COUNTER64 = 0x46,
-	SNMP_UINTEGER32 = 0x47, /* RFC 1442's; still met */
-	SNMP_NO_SUCH_OBJECT = 0x80,
-	SNMP_NO_SUCH_INSTANCE = 0x81,
-	SNMP_END_OF_MIB_VIEW = 0x82,
-	/* Never on the wire by themselves: what an Opaque held. */
-	SNMP_FLOAT = 0x100,
-	SNMP_DOUBLE = 0x101,
-	SNMP_INTEGER64 = 0x102,
+struct ber_writer {
+	uint8_t *begin, *at; /* free; the first byte written */
+	bool failed;         /* it did not fit */
 };
 
-enum { /* error-status, RFC 3416 section 3 */
-	SNMP_ERR_NONE = 0,
-	SNMP_ERR_TOO_BIG = 1,
-	SNMP_ERR_NO_SUCH_NAME = 2,
-	SNMP_ERR_AUTHORIZATION = 16,
-};
-/* "tooBig", ...; a number that is none is "error N" in a buffer of the thread's. */
-const char *snmp_status_text(int64_t status);
+void ber_put_byte(struct ber_writer *, unsigned byte);
+/* Tag and length, before what was written since end. */
+void ber_put_header(struct ber_writer *, unsigned tag, const uint8_t *end);
+void ber_put_integer(struct ber_writer *, int32_t);
+void ber_put_octets(struct ber_writer *, struct str);
+void ber_put_oid(struct ber_writer *, struct snmp_oid); /* two numbers at least */
 
-struct snmp_varbind {
-	struct snmp_oid name;
-	enum snmp_type type;
-	union {
-		int64_t i;         /* INTEGER, INTEGER64 */
-		uint64_t u;        /* COUNTER32, GAUGE32, TIMETICKS, COUNTER64, UINTEGER32 */
-		double f;          /* FLOAT, DOUBLE */
-		struct str octets; /* OCTETS, IPADDRESS (4 bytes), OPAQUE */
-		struct snmp_oid oid;
-	};
+struct ber_reader {
+	const uint8_t *at, *end;
 };
 
-struct snmp_request {
-	enum snmp_version version; /* 1 or 2c */
-	struct str community;
-	enum snmp_pdu pdu;
-	int32_t id;
-	uint32_t non_repeaters, max_repetitions; /* GETBULK */
-	const struct snmp_oid *oids;             /* each two numbers at least */
-	size_t count;
-};
+struct ber_reader ber_reader_of(struct str);
+struct str ber_rest(const struct ber_reader *);
 
-/* Writes the message to the end of out[0..size); its length, or 0 if it does not fit. */
-size_t snmp_encode(const struct snmp_request *, uint8_t *out, size_t size);
+static inline size_t
+ber_left(const struct ber_reader *r)
+{
+	return (size_t)(r->end - r->at);
+}
 
-/* A message as received, the varbinds still to be read. Points into the bytes. */
-struct snmp_message {
-	int64_t version;
-	struct str community;
-	uint8_t pdu;
-	int32_t id;
-	int64_t status, index; /* of a GETBULK: non-repeaters, max-repetitions */
-	struct str varbinds;
-};
-
-/* False if the bytes are no such message; why says what is wrong with them (a literal). */
-bool snmp_decode(struct str bytes, struct snmp_message *, const char **why);
-
-/* Storage for what one varbind points to, besides the message. */
-struct snmp_varbind_room {
-	struct snmp_oid_room name, value;
-};
-
-enum snmp_read { SNMP_READ_ONE, SNMP_READ_END, SNMP_READ_BAD };
 /*
- * Takes the next varbind off *rest (at first snmp_message.varbinds). A value that fits its type in
- * no way is BAD, as is whatever is not BER; why says so.
+ * One tag, its length and its content, which is left to be read. A length may be in a longer form
+ * than it needs (agents do so), of four bytes at most; the indefinite form is not allowed.
  */
-enum snmp_read snmp_read_varbind(
-    struct str *rest, struct snmp_varbind *out, struct snmp_varbind_room *, const char **why);
+bool ber_take(struct ber_reader *, unsigned *tag, struct ber_reader *content);
+bool ber_take_as(struct ber_reader *, unsigned tag, struct ber_reader *content);
+bool ber_take_integer(struct ber_reader *, int64_t *out);
+bool ber_take_octets(struct ber_reader *, struct str *out);
+
+/* What a content holds. Two's complement, 1 to 8 bytes. */
+bool ber_to_integer(const struct ber_reader *, int64_t *out);
+/*
+ * At most `most` bytes, and a zero before them. Agents there are that leave that zero out, so the
+ * first bit is no sign.
+ */
+bool ber_to_unsigned(const struct ber_reader *, size_t most, uint64_t *out);
+bool ber_to_oid(const struct ber_reader *, struct snmp_oid_room *out);
+uint64_t ber_big_endian(const struct ber_reader *);
 
 #endif

@@ -348,7 +348,6 @@ snmp_conf_new(
 		err_nomem(err);
 		return NULL;
 	}
-	conf->refs = 1;
 	arena_init(&conf->arena, 0);
 	conf->max_repetitions = (unsigned)conf_int(options, snmp_opts, "maxRepetitions");
 	conf->retries = (unsigned)conf_int(options, snmp_opts, "retries");
@@ -363,21 +362,14 @@ snmp_conf_new(
 		goto failed;
 	return conf;
 failed:
-	snmp_conf_unref(conf);
+	snmp_conf_free(conf);
 	return NULL;
 }
 
-struct snmp_conf *
-snmp_conf_ref(struct snmp_conf *conf)
-{
-	conf->refs++;
-	return conf;
-}
-
 void
-snmp_conf_unref(struct snmp_conf *conf)
+snmp_conf_free(struct snmp_conf *conf)
 {
-	if (conf == NULL || --conf->refs != 0)
+	if (conf == NULL)
 		return;
 	conf_secret_free(conf->community);
 	conf_secret_free(conf->auth_password);

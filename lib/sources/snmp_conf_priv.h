@@ -1,7 +1,7 @@
 /*
  * sources/snmp_conf_priv.h - the options of an SNMP endpoint, read and checked.
  *
- * Threads: read-only once made, shared by counting.
+ * Threads: read-only once made.
  */
 #ifndef SCOTTY_SOURCES_SNMP_CONF_PRIV_H
 #define SCOTTY_SOURCES_SNMP_CONF_PRIV_H
@@ -35,19 +35,17 @@ struct snmp_conf {
 	/* private: */
 	struct arena arena;
 	struct snmp_names *own_names; /* NULL: names is the standard ones */
-	_Atomic unsigned refs;
 };
 
 extern const struct conf_opt snmp_opts[];
 
 /*
- * Reads options (NULL: all defaults), with one reference. standard outlives it. deny_files: secrets
- * must be written out, as who registered the endpoint may have no access to this host's files.
- * NULL with ERR_CONFIG, ERR_NOMEM.
+ * Reads options (NULL: all defaults). standard outlives it. deny_files: secrets must be written
+ * out, as who registered the endpoint may have no access to this host's files. NULL with
+ * ERR_CONFIG, ERR_DENIED, ERR_NOMEM.
  */
 struct snmp_conf *snmp_conf_new(
     const struct conf *options, const struct snmp_names *standard, bool deny_files, struct err *);
-struct snmp_conf *snmp_conf_ref(struct snmp_conf *);
-void snmp_conf_unref(struct snmp_conf *); /* NULL is fine */
+void snmp_conf_free(struct snmp_conf *); /* NULL is fine */
 
 #endif

@@ -35,7 +35,6 @@ void
 snmp_gather_begin(struct snmp_gather *g, struct arena *arena, int64_t now_ns)
 {
 	g->looks_up = needs_lookups(g, now_ns);
-	g->answers = 0;
 	snmp_rows_init(&g->rows, arena);
 	if (g->looks_up) {
 		g->has_lookups = false;
@@ -114,7 +113,6 @@ int
 snmp_gather_answered(
     struct snmp_gather *g, int64_t status, int64_t index, unsigned retries, struct err *err)
 {
-	g->answers++;
 	if (status == SNMP_ERR_NONE)
 		snmp_reps_answered(&g->reps, retries);
 	return snmp_walk_answered(&g->walk, status, index, err);

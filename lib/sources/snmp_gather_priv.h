@@ -2,7 +2,7 @@
  * sources/snmp_gather_priv.h - one poll of an agent, apart from how requests and answers travel:
  * what to ask, what was answered, and from poll to poll what is remembered of the agent.
  *
- * Threads: belongs to its owner. In version 3 the net-snmp thread owns it during a poll.
+ * Threads: belongs to its owner.
  */
 #ifndef SCOTTY_SOURCES_SNMP_GATHER_PRIV_H
 #define SCOTTY_SOURCES_SNMP_GATHER_PRIV_H

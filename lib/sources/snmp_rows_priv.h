@@ -10,7 +10,7 @@
 #define SCOTTY_SOURCES_SNMP_ROWS_PRIV_H
 
 #include "messages/batch.h"
-#include "sources/snmp_ber_priv.h"
+#include "sources/snmp_message_priv.h"
 #include "sources/snmp_names_priv.h"
 
 /* Varbinds kept, and all that they point to, in an arena. */

@@ -167,18 +167,16 @@ is_from(const struct snmp_peer *peer, const struct sockaddr_storage *from)
 static void
 receive(struct snmp_udp *udp, struct str bytes, const struct sockaddr_storage *from)
 {
-	struct snmp_message message;
 	struct snmp_peer *peer;
-	const char *why;
+	int64_t id;
 	size_t slot;
 
-	if (!snmp_decode(bytes, &message, &why) || message.pdu != SNMP_PDU_RESPONSE)
+	if (!snmp_peek_id(bytes, &id) || id <= 0 || id > INT32_MAX)
 		return;
-	slot = (size_t)message.id & ((1u << SLOT_BITS) - 1);
-	peer = message.id > 0 && slot < udp->cap ? udp->peers[slot] : NULL;
-	if (peer == NULL || peer->id != message.id || !is_from(peer, from))
-		return;
-	peer->on_answer(peer, &message);
+	slot = (size_t)id & ((1u << SLOT_BITS) - 1);
+	peer = slot < udp->cap ? udp->peers[slot] : NULL;
+	if (peer != NULL && peer->id == id && is_from(peer, from))
+		peer->on_answer(peer, bytes);
 }
 
 static void

@@ -14,7 +14,7 @@
 
 #include "base/loop.h"
 #include "sources/resolver.h"
-#include "sources/snmp_ber_priv.h"
+#include "sources/snmp_message_priv.h"
 
 struct snmp_udp;
 
@@ -24,8 +24,11 @@ void snmp_udp_free(struct snmp_udp *); /* all peers must have left; NULL is fine
 
 /* One agent, embedded in its owner. */
 struct snmp_peer {
-	/* Set by the owner. The message is lent for the call; the peer may leave in it. */
-	void (*on_answer)(struct snmp_peer *, const struct snmp_message *);
+	/*
+	 * Set by the owner. The bytes are lent for the call and may be written to; all that is
+	 * known of them is where they come from and that they bear the id of the request.
+	 */
+	void (*on_answer)(struct snmp_peer *, struct str bytes);
 	/* the module's own from here on; zero at first */
 	struct snmp_udp *udp; /* NULL: has not joined */
 	uint32_t slot;

@@ -11,7 +11,7 @@
 #ifndef SCOTTY_SOURCES_SNMP_WALK_PRIV_H
 #define SCOTTY_SOURCES_SNMP_WALK_PRIV_H
 
-#include "sources/snmp_ber_priv.h"
+#include "sources/snmp_message_priv.h"
 
 #define SNMP_GETS_MOST 40 /* objects a GET: answers stay below what a packet holds, as a rule */
 

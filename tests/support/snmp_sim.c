@@ -24,7 +24,7 @@
 #include "base/conf.h"
 #include "base/loop.h"
 #include "lateness.h"
-#include "sources/snmp_ber_priv.h"
+#include "sources/snmp_message_priv.h"
 
 #define FIRST_ADDRESS  0x7f010000u /* 127.1.0.0 */
 #define AT_ONCE        64          /* datagrams a system call */
@@ -443,11 +443,10 @@ serve(struct sim *sim, struct msghdr *message, size_t len)
 	static struct answer answer;
 	struct agent *agent = agent_at(sim, message);
 	struct snmp_message request;
-	const char *why;
 	bool many;
 
 	if (agent == NULL ||
-	    !snmp_decode((struct str){ message->msg_iov->iov_base, len }, &request, &why))
+	    !snmp_decode((struct str){ message->msg_iov->iov_base, len }, &request))
 		return;
 	count_poll(sim, agent);
 	many = request.pdu == SNMP_PDU_GETBULK && request.index > 3;
