@@ -115,6 +115,7 @@ fail(struct snmp *snmp, const struct err *why)
 
 	err_wrap(&err, "snmp %s%.*s%s:%u", ipv6 ? "[" : "", STR_ARG(snmp->address), ipv6 ? "]" : "",
 	    (unsigned)snmp->port);
+	snmp_gather_failed(&snmp->gather);
 	be_idle(snmp);
 	job->report(job, POLL_FAILED, &err);
 }
@@ -176,7 +177,7 @@ send_request(struct snmp *snmp)
 		len = encode(snmp, &next, bytes, sizeof(bytes));
 		/* As if the agent had said so: fewer objects, until the request fits. */
 		if (len == 0 &&
-		    snmp_gather_answered(&snmp->gather, SNMP_ERR_TOO_BIG, 0, 0, &err) != 0) {
+		    snmp_gather_answered(&snmp->gather, SNMP_ERR_TOO_BIG, 0, 0, 0, &err) != 0) {
 			fail(snmp, &err);
 			return;
 		}
@@ -221,7 +222,7 @@ give_up(struct snmp *snmp)
 	/* Should its clock have gone back: the next poll learns it anew. */
 	if (snmp->conf->version == SNMP_V3)
 		snmp_engine_forget(&snmp->engine);
-	snmp_walk_where(&snmp->gather.walk, where);
+	snmp_walk_where(snmp->gather.walk, where);
 	err_set(&err, ERR_TIMEOUT, "%.300s: timed out after %u %s of %g s%s", where,
 	    snmp->retries + 1, snmp->retries == 0 ? "try" : "tries",
 	    (double)snmp->conf->timeout_ns / (double)NS_PER_S, hint(snmp));
@@ -278,8 +279,8 @@ take_answer(struct snmp *snmp, const struct snmp_message *message, struct err *e
 		err_set(err, ERR_PROTO, "%s", why);
 		return -1;
 	}
-	return snmp_gather_answered(
-	    &snmp->gather, message->status, message->index, snmp->retries, err);
+	return snmp_gather_answered(&snmp->gather, message->status, message->index,
+	    message->varbinds.len, snmp->retries, err);
 }
 
 static enum snmp_usm_result
@@ -336,8 +337,10 @@ start_at(struct snmp *snmp, const struct net_addr *addr)
 		fail(snmp, &err);
 	} else if (snmp_udp_set_address(&snmp->peer, addr, snmp->port, &err) != 0) {
 		fail(snmp, &err);
+	} else if (!snmp_gather_begin(&snmp->gather, &snmp->job->batch->arena, now_ns(snmp))) {
+		batch_alloc_err(snmp->job->batch, sizeof(struct snmp_walk), &err);
+		fail(snmp, &err);
 	} else {
-		snmp_gather_begin(&snmp->gather, &snmp->job->batch->arena, now_ns(snmp));
 		ask(snmp);
 	}
 }

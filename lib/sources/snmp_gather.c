@@ -2,6 +2,11 @@
 
 #include "base/clock.h"
 
+/* What the varbinds of an answer may take, to fit a packet of any network with what is around. */
+#define ANSWER_BYTES 1200
+/* As often the guide may do no good until it is given up for the life of the source. */
+#define GUIDE_STRIKES_OUT 4
+
 /* Interfaces come and go; a row without a name is looked up in the next poll. */
 #define LOOKUP_PERIOD_NS (300 * NS_PER_S)
 /* sysUpTime goes back to 0 after 497 days; agents' clocks drift, so that is known only roughly. */
@@ -14,6 +19,7 @@ snmp_gather_init(struct snmp_gather *g, const struct snmp_conf *conf)
 	*g = (struct snmp_gather){ .conf = conf };
 	snmp_reps_init(&g->reps, conf->max_repetitions);
 	arena_init(&g->lookup_arena, 0);
+	arena_init(&g->guide_arena, 0);
 	snmp_rows_init(&g->lookups, &g->lookup_arena);
 }
 
@@ -21,6 +27,7 @@ void
 snmp_gather_fini(struct snmp_gather *g)
 {
 	arena_fini(&g->lookup_arena);
+	arena_fini(&g->guide_arena);
 }
 
 static bool
@@ -31,9 +38,13 @@ needs_lookups(const struct snmp_gather *g, int64_t now_ns)
 	return !g->has_lookups || g->unnamed || now_ns - g->looked_up_ns >= LOOKUP_PERIOD_NS;
 }
 
-void
+bool
 snmp_gather_begin(struct snmp_gather *g, struct arena *arena, int64_t now_ns)
 {
+	g->walk = arena_alloc(arena, sizeof(*g->walk));
+	if (g->walk == NULL)
+		return false;
+	g->bytes = g->varbinds = 0;
 	g->looks_up = needs_lookups(g, now_ns);
 	snmp_rows_init(&g->rows, arena);
 	if (g->looks_up) {
@@ -42,13 +53,14 @@ snmp_gather_begin(struct snmp_gather *g, struct arena *arena, int64_t now_ns)
 		g->lookup_arena.limit_bytes = arena->limit_bytes;
 		snmp_rows_init(&g->lookups, &g->lookup_arena);
 	}
-	snmp_walk_begin(&g->walk, &g->conf->plan, &g->reps, g->looks_up);
+	snmp_walk_begin(g->walk, &g->conf->plan, &g->guide, &g->reps, g->looks_up);
+	return true;
 }
 
 bool
 snmp_gather_ask(struct snmp_gather *g, unsigned retries, struct snmp_ask *ask)
 {
-	return snmp_walk_ask(&g->walk, retries, ask);
+	return snmp_walk_ask(g->walk, retries, ask);
 }
 
 /* True if going from then to now means that the agent started anew in between. */
@@ -93,7 +105,7 @@ int
 snmp_gather_take(
     struct snmp_gather *g, const struct snmp_varbind *varbind, int64_t now_ns, struct err *err)
 {
-	switch (snmp_walk_take(&g->walk, varbind, err)) {
+	switch (snmp_walk_take(g->walk, varbind, err)) {
 	case SNMP_KEEP:
 		return keep(&g->rows, varbind, err);
 	case SNMP_LOOKUP:
@@ -110,12 +122,110 @@ snmp_gather_take(
 }
 
 int
-snmp_gather_answered(
-    struct snmp_gather *g, int64_t status, int64_t index, unsigned retries, struct err *err)
+snmp_gather_answered(struct snmp_gather *g, int64_t status, int64_t index, size_t bytes,
+    unsigned retries, struct err *err)
 {
 	if (status == SNMP_ERR_NONE)
 		snmp_reps_answered(&g->reps, retries);
-	return snmp_walk_answered(&g->walk, status, index, err);
+	g->bytes += bytes;
+	g->varbinds += g->walk->taken;
+	return snmp_walk_answered(g->walk, status, index, err);
+}
+
+/* The guide. */
+
+static void
+drop_guide(struct snmp_gather *g, bool strike)
+{
+	g->guide.lanes = 0;
+	if (strike && g->guide_strikes < GUIDE_STRIKES_OUT)
+		g->guide_strikes++;
+}
+
+void
+snmp_gather_failed(struct snmp_gather *g)
+{
+	if (g->guide.lanes > 0)
+		drop_guide(g, true);
+}
+
+/* How many lanes an answer has room for, by the size of the last poll's varbinds. */
+static unsigned
+lanes_that_fit(const struct snmp_gather *g)
+{
+	size_t lane_bytes = g->varbinds == 0 ? ANSWER_BYTES : g->bytes / g->varbinds * g->reps.now;
+	size_t lanes = lane_bytes == 0 ? 0 : ANSWER_BYTES / lane_bytes;
+
+	return lanes > SNMP_LANES_MOST ? SNMP_LANES_MOST : (unsigned)lanes;
+}
+
+/* A mark for each repetitions-th object of each subtree, as a poll without guide found them. */
+static bool
+set_marks(struct snmp_gather *g, struct snmp_oid *marks, size_t *first)
+{
+	const struct snmp_plan *plan = &g->conf->plan;
+	size_t count = 0, at = 0, row = 0;
+
+	for (size_t root = 0; root < plan->root_count; root++) {
+		size_t found = 0;
+
+		first[root] = count;
+		for (; row < g->rows.len &&
+		       !snmp_oid_is_under(g->rows.all[row].name, plan->roots[root]);
+		     row++)
+			;
+		for (at = row;
+		     at < g->rows.len && snmp_oid_is_under(g->rows.all[at].name, plan->roots[root]);
+		     at++) {
+			struct snmp_oid mark = g->rows.all[at].name;
+			uint32_t *ids;
+
+			if (++found % g->reps.now != 0)
+				continue;
+			ids = arena_array(&g->guide_arena, mark.len, sizeof(*ids));
+			if (ids == NULL)
+				return false;
+			memcpy(ids, mark.ids, mark.len * sizeof(*ids));
+			marks[count++] = (struct snmp_oid){ ids, mark.len };
+		}
+		/* A subtree without objects leaves the search where it was. */
+		row = found > 0 ? at : 0;
+	}
+	first[plan->root_count] = count;
+	return true;
+}
+
+/* Without memory there is no guide, and no harm. */
+static void
+make_guide(struct snmp_gather *g)
+{
+	size_t roots = g->conf->plan.root_count;
+	unsigned lanes = lanes_that_fit(g);
+	struct snmp_oid *marks;
+	size_t *first;
+
+	if (g->conf->plan.v1 || lanes < 2 || roots == 0)
+		return;
+	arena_reset(&g->guide_arena);
+	marks = arena_array(&g->guide_arena, g->rows.len / g->reps.now + 1, sizeof(*marks));
+	first = arena_array(&g->guide_arena, roots + 1, sizeof(*first));
+	if (marks != NULL && first != NULL && set_marks(g, marks, first))
+		g->guide = (struct snmp_guide){ marks, first, lanes };
+}
+
+static void
+learn(struct snmp_gather *g)
+{
+	if (g->guide.lanes == 0) {
+		if (g->guide_strikes < GUIDE_STRIKES_OUT)
+			make_guide(g);
+	} else if (g->walk->narrow) {
+		drop_guide(g, true);
+	} else {
+		g->guide_strikes = 0;
+		if (g->walk->strayed)
+			drop_guide(g, false);
+	}
 }
 
 static int
@@ -142,6 +252,7 @@ snmp_gather_metrics(
 	if (snmp_rows_to_batch(&g->rows, &g->lookups, g->conf->names, batch, &unnamed, err) != 0 ||
 	    (g->has_uptime && add_restarts(g, batch, err) != 0))
 		return -1;
+	learn(g);
 	if (g->looks_up) {
 		g->has_lookups = true;
 		g->looked_up_ns = now_ns;

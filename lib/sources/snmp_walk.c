@@ -59,25 +59,64 @@ snmp_reps_too_big(struct snmp_reps *reps)
 	return true;
 }
 
+/* The mark that ends lane i of the subtree under way, empty for the last one. */
+static struct snmp_oid
+lane_mark(const struct snmp_walk *w, size_t i)
+{
+	const struct snmp_guide *guide = w->guide;
+
+	if (guide->lanes == 0 || w->root_at >= w->plan->root_count ||
+	    guide->first[w->root_at] + i >= guide->first[w->root_at + 1])
+		return (struct snmp_oid){ NULL, 0 };
+	return guide->marks[guide->first[w->root_at] + i];
+}
+
+/* Begins as many lanes as go at once. False if the subtree has no more. */
+static bool
+begin_lanes(struct snmp_walk *w)
+{
+	size_t most = w->guide->lanes > 1 ? w->guide->lanes : 1;
+
+	w->lane_count = 0;
+	while (w->lane_count < most) {
+		struct snmp_lane *lane = &w->lanes[w->lane_count];
+		struct snmp_oid start = w->plan->roots[w->root_at];
+
+		if (w->next_lane > 0)
+			start = lane_mark(w, w->next_lane - 1);
+		if (start.len == 0)
+			break;
+		snmp_oid_keep(&lane->last, start);
+		lane->mark = lane_mark(w, w->next_lane);
+		lane->ended = false;
+		w->lane_count++;
+		w->next_lane++;
+	}
+	return w->lane_count > 0;
+}
+
 static void
 enter_root(struct snmp_walk *w)
 {
+	w->next_lane = 0;
 	if (w->root_at < w->root_count)
-		snmp_oid_keep(&w->last, w->plan->roots[w->root_at]);
+		begin_lanes(w);
 }
 
 void
-snmp_walk_begin(
-    struct snmp_walk *w, const struct snmp_plan *plan, struct snmp_reps *reps, bool lookups)
+snmp_walk_begin(struct snmp_walk *w, const struct snmp_plan *plan, const struct snmp_guide *guide,
+    struct snmp_reps *reps, bool lookups)
 {
 	w->plan = plan;
+	w->guide = guide;
 	w->reps = reps;
 	w->root_count = plan->root_count + (lookups ? plan->lookup_count : 0);
 	w->uptime_wanted = true;
-	w->uptime_asked = false;
+	w->uptime_asked = w->narrow = w->strayed = false;
 	w->get_at = w->root_at = 0;
 	w->get_until = plan->get_count;
 	w->gets_most = SNMP_GETS_MOST;
+	w->asked_lane_count = 0;
 	enter_root(w);
 }
 
@@ -107,7 +146,16 @@ ask_next(struct snmp_walk *w, unsigned retries, struct snmp_ask *ask)
 {
 	if (w->uptime_asked)
 		w->oids[ask->count++] = before_uptime;
-	w->oids[ask->count++] = snmp_oid_of(&w->last);
+	w->narrow |= retries > 0 && w->lane_count > 1;
+	w->asked_lane_count = 0;
+	for (size_t i = 0; i < w->lane_count; i++) {
+		struct snmp_lane *lane = &w->lanes[i];
+
+		if (lane->ended || (w->narrow && w->asked_lane_count == 1))
+			continue;
+		w->asked_lanes[w->asked_lane_count++] = lane;
+		w->oids[ask->count++] = snmp_oid_of(&lane->last);
+	}
 	ask->pdu = w->plan->v1 ? SNMP_PDU_GETNEXT : SNMP_PDU_GETBULK;
 	ask->non_repeaters = w->uptime_asked ? 1 : 0;
 	ask->repetitions = halved(w->reps->now, retries);
@@ -118,7 +166,6 @@ snmp_walk_ask(struct snmp_walk *w, unsigned retries, struct snmp_ask *ask)
 {
 	*ask = (struct snmp_ask){ .oids = w->oids };
 	w->uptime_asked = w->uptime_wanted;
-	w->root_ended = false;
 	w->taken = 0;
 	if (is_getting(w))
 		ask_gets(w, ask);
@@ -174,27 +221,38 @@ take_got(struct snmp_walk *w, size_t place, const struct snmp_varbind *varbind, 
 	return is_nothing(varbind) ? SNMP_DROP : SNMP_KEEP;
 }
 
-static enum snmp_take
-take_walked(struct snmp_walk *w, const struct snmp_varbind *varbind, struct err *err)
+/* Beyond the lane: the subtree ends, or the next lane will bring it. */
+static bool
+ends_lane(
+    const struct snmp_walk *w, const struct snmp_lane *lane, const struct snmp_varbind *varbind)
 {
-	struct snmp_oid last = snmp_oid_of(&w->last);
+	if (is_nothing(varbind))
+		return true;
+	if (lane->mark.len > 0)
+		return snmp_oid_cmp(varbind->name, lane->mark) > 0;
+	return !snmp_oid_is_under(varbind->name, w->plan->roots[w->root_at]);
+}
 
-	if (w->root_ended || is_nothing(varbind) ||
-	    !snmp_oid_is_under(varbind->name, w->plan->roots[w->root_at])) {
-		/* One before the subtree is as bad as one that goes back in it. */
-		if (!w->root_ended && !is_nothing(varbind) &&
-		    snmp_oid_cmp(varbind->name, last) < 0) {
-			wrong_order(varbind->name, last, "does not increase: it came after", err);
-			return SNMP_WRONG;
-		}
-		w->root_ended = true;
+static enum snmp_take
+take_walked(struct snmp_walk *w, size_t place, const struct snmp_varbind *varbind, struct err *err)
+{
+	struct snmp_lane *lane = w->asked_lanes[place % w->asked_lane_count];
+	struct snmp_oid last = snmp_oid_of(&lane->last);
+
+	if (lane->ended)
 		return SNMP_DROP;
-	}
-	if (snmp_oid_cmp(varbind->name, last) <= 0) {
+	if (!is_nothing(varbind) && snmp_oid_cmp(varbind->name, last) <= 0) {
 		wrong_order(varbind->name, last, "does not increase: it came after", err);
 		return SNMP_WRONG;
 	}
-	snmp_oid_keep(&w->last, varbind->name);
+	if (ends_lane(w, lane, varbind)) {
+		/* The mark should have come, and was the last thing to come. */
+		w->strayed |= lane->mark.len > 0;
+		lane->ended = true;
+		return SNMP_DROP;
+	}
+	snmp_oid_keep(&lane->last, varbind->name);
+	lane->ended = lane->mark.len > 0 && snmp_oid_cmp(varbind->name, lane->mark) == 0;
 	return w->root_at < w->plan->root_count ? SNMP_KEEP : SNMP_LOOKUP;
 }
 
@@ -209,7 +267,9 @@ snmp_walk_take(struct snmp_walk *w, const struct snmp_varbind *varbind, struct e
 		           ? SNMP_UPTIME
 		           : SNMP_DROP;
 	}
-	return is_getting(w) ? take_got(w, place, varbind, err) : take_walked(w, varbind, err);
+	if (is_getting(w))
+		return take_got(w, place, varbind, err);
+	return take_walked(w, place - (w->uptime_asked ? 1 : 0), varbind, err);
 }
 
 static int
@@ -252,6 +312,10 @@ leave_out(struct snmp_walk *w, int64_t index)
 static bool
 too_big(struct snmp_walk *w)
 {
+	if (!is_getting(w) && w->asked_lane_count > 1) {
+		w->narrow = true;
+		return true;
+	}
 	if (!is_getting(w))
 		return !w->plan->v1 && snmp_reps_too_big(w->reps);
 	if (w->asked == 1)
@@ -281,6 +345,26 @@ took_gets(struct snmp_walk *w, struct err *err)
 	return 0;
 }
 
+static void
+took_lanes(struct snmp_walk *w)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < w->asked_lane_count; i++) {
+		/* Nothing at all: taken for the end, as it would not get on. */
+		if (w->taken == 0)
+			w->asked_lanes[i]->ended = true;
+		/* More came than there was before. */
+		w->strayed |= w->asked_lane_count > 1 && !w->asked_lanes[i]->ended;
+	}
+	for (size_t i = 0; i < w->lane_count; i++)
+		all = all && w->lanes[i].ended;
+	if (!all || begin_lanes(w))
+		return;
+	w->root_at++;
+	enter_root(w);
+}
+
 int
 snmp_walk_answered(struct snmp_walk *w, int64_t status, int64_t index, struct err *err)
 {
@@ -294,12 +378,6 @@ snmp_walk_answered(struct snmp_walk *w, int64_t status, int64_t index, struct er
 		return refused(w, status, index, err);
 	if (is_getting(w))
 		return took_gets(w, err);
-	/* Nothing at all: taken for the end, as it would not get on. */
-	if (w->taken == 0)
-		w->root_ended = true;
-	if (w->root_ended) {
-		w->root_at++;
-		enter_root(w);
-	}
+	took_lanes(w);
 	return 0;
 }

@@ -13,7 +13,8 @@
 
 #include "sources/snmp_message_priv.h"
 
-#define SNMP_GETS_MOST 40 /* objects a GET: answers stay below what a packet holds, as a rule */
+#define SNMP_GETS_MOST  40 /* objects a GET: answers stay below what a packet holds, as a rule */
+#define SNMP_LANES_MOST 8
 
 /* What to ask for; constant, and shared by the polls of one endpoint. */
 struct snmp_plan {
@@ -43,19 +44,43 @@ void snmp_reps_answered(struct snmp_reps *, unsigned retries);
 /* The answer would have been too large. False if it can't get smaller. */
 bool snmp_reps_too_big(struct snmp_reps *);
 
+/*
+ * Where the poll before found objects: marks are every so many of them. A GETBULK may then walk
+ * several stretches of a subtree at once, from mark to mark, and a poll takes few round trips.
+ * Whatever has come or gone in between, nothing is missed: a stretch ends only at its mark.
+ */
+struct snmp_guide {
+	const struct snmp_oid *marks; /* rising within each root */
+	const size_t *first;          /* of each root's; one more than there are roots */
+	unsigned lanes;               /* stretches at once, up to SNMP_LANES_MOST; 0 = no guide */
+};
+
+/* A stretch of a subtree: what comes after `last` up to the mark. */
+struct snmp_lane {
+	struct snmp_oid mark; /* its last object; empty: the subtree's end */
+	bool ended;
+	struct snmp_oid_room last; /* the object before, or where it begins */
+};
+
 struct snmp_walk {
 	const struct snmp_plan *plan;
-	struct snmp_reps *reps; /* lent */
+	const struct snmp_guide *guide; /* lent */
+	struct snmp_reps *reps;         /* lent */
 	size_t root_count;
-	bool uptime_wanted;        /* it was not answered yet */
-	bool uptime_asked;         /* it comes first in the request under way */
-	size_t get_at;             /* gets before it are done */
-	size_t get_until;          /* the request under way ends before it, at the latest */
-	size_t gets_most;          /* in one request */
-	size_t root_at;            /* the subtree under way */
-	bool root_ended;           /* by the answer being taken */
-	size_t asked, taken;       /* varbinds of the request, of the answer so far */
-	struct snmp_oid_room last; /* the object before, or the root itself */
+	bool uptime_wanted; /* it was not answered yet */
+	bool uptime_asked;  /* it comes first in the request under way */
+	size_t get_at;      /* gets before it are done */
+	size_t get_until;   /* the request under way ends before it, at the latest */
+	size_t gets_most;   /* in one request */
+	size_t root_at;     /* the subtree under way */
+	size_t next_lane;   /* of that subtree, not begun yet */
+	struct snmp_lane lanes[SNMP_LANES_MOST]; /* those begun */
+	size_t lane_count;
+	struct snmp_lane *asked_lanes[SNMP_LANES_MOST]; /* of the request under way */
+	size_t asked_lane_count;
+	bool narrow;         /* one lane at a time, as a request for several was not answered */
+	bool strayed;        /* the guide does not fit any more */
+	size_t asked, taken; /* varbinds of the request, of the answer so far */
 	struct snmp_oid oids[SNMP_GETS_MOST + 1]; /* of the request */
 };
 
@@ -67,9 +92,9 @@ struct snmp_ask {
 	size_t count;
 };
 
-/* plan and reps outlive the walk. */
-void snmp_walk_begin(
-    struct snmp_walk *, const struct snmp_plan *, struct snmp_reps *, bool lookups);
+/* All outlives the walk. */
+void snmp_walk_begin(struct snmp_walk *, const struct snmp_plan *, const struct snmp_guide *,
+    struct snmp_reps *, bool lookups);
 /*
  * The next request; for a retry, the same again, smaller if it can be. False when all is done.
  */

@@ -187,7 +187,8 @@ class Sim:
         stats = {}
         for line in self.child.communicate()[0].splitlines():
             row = dict(word.split("=") for word in line.split() if "=" in word)
-            stats[row.pop("behaviour", "")] = {k: float(v) for k, v in row.items()}
+            behaviour = row.pop("behaviour", "")
+            stats[behaviour] = {k: float(v) for k, v in row.items()}
         return stats
 
     def __enter__(self):
