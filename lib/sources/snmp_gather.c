@@ -88,17 +88,20 @@ note_uptime(struct snmp_gather *g, const struct snmp_varbind *varbind, int64_t n
 }
 
 static int
-keep(struct snmp_rows *rows, const struct snmp_varbind *varbind, struct err *err)
+no_room(const struct arena *arena, struct err *err)
 {
-	const struct arena *arena = rows->arena;
-
-	if (snmp_rows_keep(rows, varbind))
-		return 0;
 	if (arena->limit_bytes == 0)
 		err_nomem(err);
 	else
 		err_set(err, ERR_LIMIT, "answers larger than %zu bytes", arena->limit_bytes);
 	return -1;
+}
+
+static int
+keep(const struct snmp_gather *g, struct snmp_rows *rows, const struct snmp_varbind *varbind,
+    struct err *err)
+{
+	return snmp_rows_keep(rows, varbind, g->walk->run) ? 0 : no_room(rows->arena, err);
 }
 
 int
@@ -107,12 +110,12 @@ snmp_gather_take(
 {
 	switch (snmp_walk_take(g->walk, varbind, err)) {
 	case SNMP_KEEP:
-		return keep(&g->rows, varbind, err);
+		return keep(g, &g->rows, varbind, err);
 	case SNMP_LOOKUP:
-		return keep(&g->lookups, varbind, err);
+		return keep(g, &g->lookups, varbind, err);
 	case SNMP_UPTIME:
 		note_uptime(g, varbind, now_ns);
-		return g->conf->uptime_walked ? 0 : keep(&g->rows, varbind, err);
+		return g->conf->uptime_walked ? 0 : keep(g, &g->rows, varbind, err);
 	case SNMP_DROP:
 		return 0;
 	case SNMP_WRONG:
@@ -249,6 +252,8 @@ snmp_gather_metrics(
 	uint64_t seen = g->restarts_told;
 	bool unnamed;
 
+	if (!snmp_rows_sort(&g->rows, g->walk->run_count))
+		return no_room(g->rows.arena, err);
 	if (snmp_rows_to_batch(&g->rows, &g->lookups, g->conf->names, batch, &unnamed, err) != 0 ||
 	    (g->has_uptime && add_restarts(g, batch, err) != 0))
 		return -1;

@@ -24,16 +24,42 @@ make_room(struct snmp_rows *rows)
 {
 	size_t cap = rows->cap == 0 ? FIRST_ROOM : rows->cap * 2;
 	struct snmp_varbind *all;
+	uint32_t *runs;
 
 	if (rows->len < rows->cap)
 		return true;
 	all = arena_array(rows->arena, cap, sizeof(*all));
-	if (all == NULL)
+	runs = arena_array(rows->arena, cap, sizeof(*runs));
+	if (all == NULL || runs == NULL)
 		return false;
-	if (rows->len > 0)
+	if (rows->len > 0) {
 		memcpy(all, rows->all, rows->len * sizeof(*all));
+		memcpy(runs, rows->runs, rows->len * sizeof(*runs));
+	}
 	rows->all = all;
+	rows->runs = runs;
 	rows->cap = cap;
+	return true;
+}
+
+bool
+snmp_rows_sort(struct snmp_rows *rows, uint32_t run_count)
+{
+	size_t *begins = arena_array(rows->arena, (size_t)run_count + 1, sizeof(*begins));
+	struct snmp_varbind *all = arena_array(rows->arena, rows->len, sizeof(*all));
+
+	if (begins == NULL || all == NULL)
+		return false;
+	memset(begins, 0, ((size_t)run_count + 1) * sizeof(*begins));
+	for (size_t i = 0; i < rows->len; i++) {
+		assert(rows->runs[i] < run_count);
+		begins[rows->runs[i] + 1]++;
+	}
+	for (uint32_t run = 0; run < run_count; run++)
+		begins[run + 1] += begins[run];
+	for (size_t i = 0; i < rows->len; i++)
+		all[begins[rows->runs[i]]++] = rows->all[i];
+	rows->all = all;
 	return true;
 }
 
@@ -51,7 +77,7 @@ keep_oid(struct arena *arena, struct snmp_oid *oid)
 }
 
 bool
-snmp_rows_keep(struct snmp_rows *rows, const struct snmp_varbind *varbind)
+snmp_rows_keep(struct snmp_rows *rows, const struct snmp_varbind *varbind, uint32_t run)
 {
 	struct snmp_varbind copy = *varbind;
 
@@ -64,7 +90,8 @@ snmp_rows_keep(struct snmp_rows *rows, const struct snmp_varbind *varbind)
 		if (copy.octets.p == NULL)
 			return false;
 	}
-	rows->all[rows->len++] = copy;
+	rows->all[rows->len] = copy;
+	rows->runs[rows->len++] = run;
 	return true;
 }
 

@@ -17,12 +17,16 @@
 struct snmp_rows {
 	struct arena *arena; /* lent */
 	struct snmp_varbind *all;
+	uint32_t *runs; /* of each: where it goes */
 	size_t len, cap;
 };
 
 void snmp_rows_init(struct snmp_rows *, struct arena *);
-/* Copies it. False when the arena has no more. */
-bool snmp_rows_keep(struct snmp_rows *, const struct snmp_varbind *);
+/* Copies it. run: see struct snmp_walk. False when the arena has no more. */
+bool snmp_rows_keep(struct snmp_rows *, const struct snmp_varbind *, uint32_t run);
+/* Puts run after run, in each as they came; no more are kept after it. False when the arena has no
+ * more. */
+bool snmp_rows_sort(struct snmp_rows *, uint32_t run_count);
 
 /*
  * Adds all of rows as metrics, their rows named by what rows and lookups hold. What the batch

@@ -89,6 +89,7 @@ begin_lanes(struct snmp_walk *w)
 		snmp_oid_keep(&lane->last, start);
 		lane->mark = lane_mark(w, w->next_lane);
 		lane->ended = false;
+		lane->run = w->run_count++;
 		w->lane_count++;
 		w->next_lane++;
 	}
@@ -117,6 +118,8 @@ snmp_walk_begin(struct snmp_walk *w, const struct snmp_plan *plan, const struct 
 	w->get_until = plan->get_count;
 	w->gets_most = SNMP_GETS_MOST;
 	w->asked_lane_count = 0;
+	w->run = 0;
+	w->run_count = 1; /* what is got comes first */
 	enter_root(w);
 }
 
@@ -239,6 +242,7 @@ take_walked(struct snmp_walk *w, size_t place, const struct snmp_varbind *varbin
 	struct snmp_lane *lane = w->asked_lanes[place % w->asked_lane_count];
 	struct snmp_oid last = snmp_oid_of(&lane->last);
 
+	w->run = lane->run;
 	if (lane->ended)
 		return SNMP_DROP;
 	if (!is_nothing(varbind) && snmp_oid_cmp(varbind->name, last) <= 0) {
@@ -261,6 +265,7 @@ snmp_walk_take(struct snmp_walk *w, const struct snmp_varbind *varbind, struct e
 {
 	size_t place = w->taken++;
 
+	w->run = 0;
 	if (place == 0 && w->uptime_asked) {
 		w->uptime_wanted = false;
 		return snmp_oid_cmp(varbind->name, snmp_uptime) == 0 && !is_nothing(varbind)

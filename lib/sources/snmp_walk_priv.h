@@ -59,6 +59,7 @@ struct snmp_guide {
 struct snmp_lane {
 	struct snmp_oid mark; /* its last object; empty: the subtree's end */
 	bool ended;
+	uint32_t run;
 	struct snmp_oid_room last; /* the object before, or where it begins */
 };
 
@@ -78,9 +79,11 @@ struct snmp_walk {
 	size_t lane_count;
 	struct snmp_lane *asked_lanes[SNMP_LANES_MOST]; /* of the request under way */
 	size_t asked_lane_count;
-	bool narrow;         /* one lane at a time, as a request for several was not answered */
-	bool strayed;        /* the guide does not fit any more */
-	size_t asked, taken; /* varbinds of the request, of the answer so far */
+	bool narrow;  /* one lane at a time, as a request for several was not answered */
+	bool strayed; /* the guide does not fit any more */
+	/* Objects come in order within a run, and runs are in order; lanes make them come mixed. */
+	uint32_t run, run_count; /* of the varbind taken last; so far */
+	size_t asked, taken;     /* varbinds of the request, of the answer so far */
 	struct snmp_oid oids[SNMP_GETS_MOST + 1]; /* of the request */
 };
 
