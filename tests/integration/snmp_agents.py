@@ -100,6 +100,12 @@ class Snmpd:
         self.stop()
         self.start()
 
+    def replace(self):
+        """Another agent in its place: another engine id, boots from 1 on."""
+        self.stop()
+        shutil.rmtree(os.path.join(self.dir, "state"))
+        self.start()
+
     def run(self, program, *args):
         env = dict(os.environ, MIBS="", SNMP_PERSISTENT_DIR=os.path.join(self.dir, "client"))
         return subprocess.run([program, *args], env=env, capture_output=True, text=True,

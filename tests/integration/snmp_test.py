@@ -132,19 +132,37 @@ class AgainstSnmpd(unittest.TestCase):
             oids = by_oid(scottyd, "narrow")
             self.assertTrue(all(oid.startswith("1.3.6.1.2.1.1.") for oid in oids), oids)
 
-    def test_a_restarted_agent_is_found_within_the_same_poll(self):
+    def check_still_polled(self, scottyd, disturb):
+        """No poll fails while disturb() goes on, and polls go on after it."""
+        disturb()
+        last = scottyd.endpoints()["restart", "snmp"]["lastPoll"]
+        sp.eventually(lambda: scottyd.endpoints()["restart", "snmp"]["lastPoll"] != last,
+                      "polled again", 30)
+        self.assertEqual(error(scottyd, "restart"), "")
+        self.assertFalse(scottyd.has_line("endpoint failed"), scottyd.log())
+
+    def patient(self):
+        """An endpoint whose polls outlast an agent's restart."""
         options = dict(agents.user_options("sha512aes256"), walk="system", retries=20,
                        timeout="200ms")
-        with sp.Scottyd({"endpoints": [self.ep("restart", **options)],
-                         "collection": {"pollTimeout": "30s", "connectTimeout": "30s"}}) as scottyd:
+        return {"endpoints": [self.ep("restart", **options)],
+                "collection": {"pollTimeout": "30s", "connectTimeout": "30s"}}
+
+    def test_a_restarted_agent_is_found_within_the_same_poll(self):
+        with sp.Scottyd(self.patient()) as scottyd:
             wait_synced(scottyd, "restart")
             path = "/snmp/agent/restarts"
             self.assertEqual(scottyd.value("restart", "snmp", path), 0)
-            self.agent.restart()
+            self.check_still_polled(scottyd, self.agent.restart)
             sp.eventually(lambda: scottyd.value("restart", "snmp", path) == 1, "restart seen", 30)
-            self.assertEqual(error(scottyd, "restart"), "")
-            self.assertFalse(scottyd.has_line("endpoint failed"))
             self.assertTrue(scottyd.has_line("agent restarted"))
+
+    def test_another_engine_is_found_within_the_same_poll(self):
+        with sp.Scottyd(self.patient()) as scottyd:
+            wait_synced(scottyd, "restart")
+            engine = self.agent.get("1.3.6.1.6.3.10.2.1.1.0")
+            self.check_still_polled(scottyd, self.agent.replace)
+            self.assertNotEqual(self.agent.get("1.3.6.1.6.3.10.2.1.1.0"), engine)
 
     def test_configured_names(self):
         names = [{"oid": "1.3.6.1.4.1.8072.1.3.2.4.1.2", "name": "extend/line",
