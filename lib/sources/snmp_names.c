@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "messages/metric.h"
+#include "sources/snmp_text_priv.h"
 
 #define DIR_MOST_BYTES 200 /* of a configured name */
 
@@ -137,30 +138,13 @@ join(struct snmp_names *names, struct str a, const char *between, struct str b, 
 }
 
 static bool
-is_upper(char c)
-{
-	return c >= 'A' && c <= 'Z';
-}
-
-/* "HCInOctets" to "hc-in-octets": a word begins where a capital follows or precedes none. */
-static bool
 keep_kebab(struct snmp_names *names, struct str symbol, struct str *out)
 {
 	struct buf buf;
 	bool done;
 
 	buf_init(&buf, 0);
-	for (size_t i = 0; i < symbol.len; i++) {
-		char c = symbol.p[i];
-		bool begins =
-		    is_upper(c) && i > 0 &&
-		    (!is_upper(symbol.p[i - 1]) ||
-		        (i + 1 < symbol.len && symbol.p[i + 1] >= 'a' && symbol.p[i + 1] <= 'z'));
-
-		if (begins)
-			buf_putc(&buf, '-');
-		buf_putc(&buf, is_upper(c) ? (char)(c - 'A' + 'a') : c);
-	}
+	snmp_text_kebab(&buf, symbol);
 	done = !buf.failed && keep_str(names, buf_view(&buf), out);
 	buf_fini(&buf);
 	return done;

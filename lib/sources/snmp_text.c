@@ -160,3 +160,22 @@ snmp_text_component(struct arena *arena, struct str octets, struct str *out)
 		memset(text, '_', out->len);
 	return true;
 }
+
+static bool
+is_upper(char c)
+{
+	return c >= 'A' && c <= 'Z';
+}
+
+void
+snmp_text_kebab(struct buf *out, struct str symbol)
+{
+	for (size_t i = 0; i < symbol.len; i++) {
+		const char *p = symbol.p + i;
+		bool last_of_capitals = i + 1 < symbol.len && p[1] >= 'a' && p[1] <= 'z';
+
+		if (i > 0 && is_upper(*p) && (!is_upper(p[-1]) || last_of_capitals))
+			buf_putc(out, '-');
+		buf_putc(out, is_upper(*p) ? (char)(*p - 'A' + 'a') : *p);
+	}
+}

@@ -9,6 +9,7 @@
 #define SCOTTY_SOURCES_SNMP_TEXT_PRIV_H
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "sources/snmp_names_priv.h"
 
 /* True and *out, from the arena, or false when that has no more. */
@@ -19,5 +20,7 @@ bool snmp_text_oid(struct arena *, struct snmp_oid, struct str *out);
  * ends. Empty if nothing is left.
  */
 bool snmp_text_component(struct arena *, struct str octets, struct str *out);
+/* "HCInOctets" as "hc-in-octets": a word begins with the last of several capitals. */
+void snmp_text_kebab(struct buf *out, struct str symbol);
 
 #endif

@@ -1,5 +1,6 @@
 """SNMP against Debian's snmpd: all that snmpbulkwalk prints is there, and errors say what is wrong."""
 import os
+import subprocess
 import unittest
 
 import scottyd_proc as sp
@@ -182,6 +183,44 @@ class AgainstSnmpd(unittest.TestCase):
             # Processors all have the same name, so the index keeps them apart.
             cpus = [path for path in states if "@1966" in path]
             self.assertEqual(len(cpus) > 1, os.cpu_count() > 1, states)
+
+
+MIB2CONF = """\
+names:
+  - oid: 1.3.6.1.4.1.99999.1
+    name: acme-test/acme-temperature
+    unit: "Celsius"
+    description: "Temperature of the case."
+  - oid: 1.3.6.1.4.1.99999.3.1.2
+    name: acme-test/acme-fan/acme-fan-name
+    description: "Its name."
+    index: 1.3.6.1.4.1.99999.3.1.2
+  - oid: 1.3.6.1.4.1.99999.3.1.3
+    name: acme-test/acme-fan/acme-fan-rpm
+    description: "Its speed."
+    index: 1.3.6.1.4.1.99999.3.1.2
+"""
+
+
+class MibFiles(unittest.TestCase):
+    def test_mib2conf_writes_what_the_source_takes(self):
+        program = os.path.join(sp.BIN, "mib2conf")
+        if not os.path.exists(program):
+            raise unittest.SkipTest("built without net-snmp")
+        done = subprocess.run([program, os.path.join(sp.DATA, "ACME-TEST-MIB.txt")],
+                              capture_output=True, text=True, check=True)
+        self.assertEqual(done.stdout, MIB2CONF)
+        names = "".join("        " + line for line in done.stdout.splitlines(True))
+        with sp.Scottyd({}) as scottyd:
+            scottyd.configure_raw(
+                f"stateDir: ''\nmdbFile: ''\nendpoints:\n  - host: acme\n    app: snmp\n"
+                f"    address: 127.0.0.1\n    port: {agents.free_udp_port()}\n"
+                f"    source: snmp\n    interval: 200ms\n    options:\n"
+                f"        timeout: 20ms\n        walk: 1.3.6.1.4.1.99999\n{names}")
+            scottyd.reload()
+            found = sp.eventually(lambda: [e["error"] for e in scottyd.endpoints().values()
+                                           if e["error"]], "polled")
+            self.assertIn("timed out", found[0])
 
 
 if __name__ == "__main__":
