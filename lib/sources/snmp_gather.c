@@ -162,37 +162,41 @@ lanes_that_fit(const struct snmp_gather *g)
 	return lanes > SNMP_LANES_MOST ? SNMP_LANES_MOST : (unsigned)lanes;
 }
 
-/* A mark for each repetitions-th object of each subtree, as a poll without guide found them. */
+static bool
+add_mark(struct snmp_gather *g, struct snmp_oid oid, struct snmp_oid *mark)
+{
+	uint32_t *ids = arena_array(&g->guide_arena, oid.len, sizeof(*ids));
+
+	if (ids == NULL)
+		return false;
+	memcpy(ids, oid.ids, oid.len * sizeof(*ids));
+	*mark = (struct snmp_oid){ ids, oid.len };
+	return true;
+}
+
+/*
+ * A mark for each repetitions-th object of each subtree, as a poll without guide found them: what
+ * was got comes first, then subtree after subtree.
+ */
 static bool
 set_marks(struct snmp_gather *g, struct snmp_oid *marks, size_t *first)
 {
 	const struct snmp_plan *plan = &g->conf->plan;
-	size_t count = 0, at = 0, row = 0;
+	const struct snmp_rows *rows = &g->rows;
+	size_t count = 0, at = 0;
 
+	for (size_t i = 0; i < rows->len; i++)
+		at += rows->runs[i] == 0;
 	for (size_t root = 0; root < plan->root_count; root++) {
 		size_t found = 0;
 
 		first[root] = count;
-		for (; row < g->rows.len &&
-		       !snmp_oid_is_under(g->rows.all[row].name, plan->roots[root]);
-		     row++)
-			;
-		for (at = row;
-		     at < g->rows.len && snmp_oid_is_under(g->rows.all[at].name, plan->roots[root]);
+		for (; at < rows->len && snmp_oid_is_under(rows->all[at].name, plan->roots[root]);
 		     at++) {
-			struct snmp_oid mark = g->rows.all[at].name;
-			uint32_t *ids;
-
-			if (++found % g->reps.now != 0)
-				continue;
-			ids = arena_array(&g->guide_arena, mark.len, sizeof(*ids));
-			if (ids == NULL)
+			if (++found % g->reps.now == 0 &&
+			    !add_mark(g, rows->all[at].name, &marks[count++]))
 				return false;
-			memcpy(ids, mark.ids, mark.len * sizeof(*ids));
-			marks[count++] = (struct snmp_oid){ ids, mark.len };
 		}
-		/* A subtree without objects leaves the search where it was. */
-		row = found > 0 ? at : 0;
 	}
 	first[plan->root_count] = count;
 	return true;
