@@ -30,7 +30,6 @@ struct snmp_gather {
 	uint32_t uptime;                  /* then; centiseconds */
 	int64_t uptime_ns;                /* when that was; mono */
 	uint64_t restarts, restarts_told; /* seen; of those, told by snmp_gather_metrics */
-	size_t answers;                   /* of the poll under way */
 };
 
 /* conf outlives it. */

@@ -10,15 +10,7 @@
 
 enum table_id {
 #define TABLE(id, dir, prefix, module, oid, index_tag) TABLE_##id,
-#define LABEL(id, oid)
-#define TAG(id, key, oid)
-#define OBJECT(id, number, symbol, unit, show, what)
-#define SUBTREE(name, oid)
 #include "sources/snmp_mibs.def"
-#undef TABLE
-#undef LABEL
-#undef TAG
-#undef OBJECT
 	TABLE_COUNT
 };
 
@@ -26,14 +18,7 @@ static const struct table_def {
 	const char *dir, *prefix, *module, *oid, *index_tag;
 } table_defs[] = {
 #define TABLE(id, dir, prefix, module, oid, index_tag) { dir, prefix, module, oid, index_tag },
-#define LABEL(id, oid)
-#define TAG(id, key, oid)
-#define OBJECT(id, number, symbol, unit, show, what)
 #include "sources/snmp_mibs.def"
-#undef TABLE
-#undef LABEL
-#undef TAG
-#undef OBJECT
 };
 
 static const struct column_def {
@@ -41,14 +26,9 @@ static const struct column_def {
 	const char *key; /* NULL: it names rows */
 	const char *oid;
 } column_defs[] = {
-#define TABLE(id, dir, prefix, module, oid, index_tag)
 #define LABEL(id, oid)    { TABLE_##id, NULL, oid },
 #define TAG(id, key, oid) { TABLE_##id, key, oid },
-#define OBJECT(id, number, symbol, unit, show, what)
 #include "sources/snmp_mibs.def"
-#undef LABEL
-#undef TAG
-#undef OBJECT
 };
 
 static const struct object_def {
@@ -57,26 +37,16 @@ static const struct object_def {
 	enum snmp_show show;
 	const char *what;
 } object_defs[] = {
-#define LABEL(id, oid)
-#define TAG(id, key, oid)
 #define OBJECT(id, number, symbol, unit, show, what)                                               \
 	{ TABLE_##id, number, symbol, unit, SNMP_SHOW_##show, what },
 #include "sources/snmp_mibs.def"
-#undef OBJECT
-#undef SUBTREE
 };
 
 static const struct subtree_def {
 	const char *name, *oid;
 } subtree_defs[] = {
-#define OBJECT(id, number, symbol, unit, show, what)
 #define SUBTREE(name, oid) { name, oid },
 #include "sources/snmp_mibs.def"
-#undef TABLE
-#undef LABEL
-#undef TAG
-#undef OBJECT
-#undef SUBTREE
 };
 
 struct snmp_names {
