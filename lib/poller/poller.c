@@ -275,6 +275,7 @@ poller_init(struct poller *poller, struct pollers *pool, struct resolver *resolv
 		return -1;
 	poller->env.loop = poller->loop;
 	poller->env.own = pool->own;
+	poller->env.resolver = resolver;
 	poller->env.layouts = pool->layouts;
 	poller->env.max_response = pool->max_response;
 	poller->env.http = http_client_new(poller->loop, resolver, KEEP_ALIVE_S, err);

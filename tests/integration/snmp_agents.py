@@ -1,0 +1,207 @@
+"""SNMP agents for the tests: Debian's snmpd, snmpsim, and snmp_sim, the many in one process."""
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import unittest
+
+import scottyd_proc as sp
+
+AUTH, PRIV = "authpass123", "privpass123"
+# user: (authProtocol, privProtocol); None = not used
+USERS = {
+    "nobody": (None, None),
+    "md5": ("MD5", None),
+    "sha": ("SHA", None),
+    "shades": ("SHA", "DES"),
+    "sha224aes": ("SHA-224", "AES"),
+    "sha256aes": ("SHA-256", "AES"),
+    "sha384aes192": ("SHA-384", "AES-192"),
+    "sha512aes256": ("SHA-512", "AES-256"),
+    "md5aes256": ("MD5", "AES-256"),
+}
+
+
+def need(*programs):
+    """Skips the test, saying why, where one of the programs is missing."""
+    for program in programs:
+        if shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is None:
+            raise unittest.SkipTest(f"{program} is not installed")
+
+
+def user_options(user):
+    auth, priv = USERS[user]
+    options = {"version": "3", "user": user}
+    if auth:
+        options.update(authProtocol=auth, authPassword=AUTH)
+    if priv:
+        options.update(privProtocol=priv, privPassword=PRIV)
+    return options
+
+
+def user_flags(user):
+    """What net-snmp's programs want for the same."""
+    auth, priv = USERS[user]
+    level = "authPriv" if priv else "authNoPriv" if auth else "noAuthNoPriv"
+    flags = ["-v3", "-u", user, "-l", level]
+    if auth:
+        flags += ["-a", auth, "-A", AUTH]
+    if priv:
+        flags += ["-x", priv, "-X", PRIV]
+    return flags
+
+
+def free_udp_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def endpoint(host, port, address="127.0.0.1", interval="500ms", **options):
+    return {"host": host, "app": "snmp", "address": address, "port": port, "source": "snmp",
+            "interval": interval, "options": options}
+
+
+class Snmpd:
+    """A running snmpd, its state in a directory of its own; restart() keeps that."""
+
+    def __init__(self):
+        need("snmpd", "snmpget", "snmpbulkwalk")
+        self.dir = tempfile.mkdtemp(prefix="snmpd-")
+        self.port = free_udp_port()
+        lines = [f"agentaddress udp:127.0.0.1:{self.port}", "rocommunity public 127.0.0.1",
+                 "sysLocation here", "sysContact nobody", "sysName agent",
+                 "extend hello /bin/echo hi", "load 90", "view narrow included .1.3.6.1.2.1.1",
+                 f"createUser narrow SHA {AUTH} AES {PRIV}", "rouser narrow priv -V narrow"]
+        for user, (auth, priv) in USERS.items():
+            secret = f" {auth} {AUTH}" if auth else ""
+            secret += f" {priv} {PRIV}" if priv else ""
+            lines.append(f"createUser {user}{secret}")
+            lines.append(f"rouser {user} {'priv' if priv else 'auth' if auth else 'noauth'}")
+        with open(os.path.join(self.dir, "snmpd.conf"), "w", encoding="ascii") as f:
+            f.write("\n".join(lines) + "\n")
+        self.start()
+
+    def start(self):
+        env = dict(os.environ, MIBS="", SNMP_PERSISTENT_DIR=os.path.join(self.dir, "state"),
+                   PATH=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+        self.child = subprocess.Popen(
+            ["snmpd", "-f", "-Lf", os.path.join(self.dir, "log"), "-C", "-c",
+             os.path.join(self.dir, "snmpd.conf")], env=env)
+        sp.eventually(lambda: self.get("1.3.6.1.2.1.1.5.0"), "snmpd answers", 20)
+
+    def stop(self):
+        self.child.terminate()
+        self.child.wait()
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def replace(self):
+        """Another agent in its place: another engine id, boots from 1 on."""
+        self.stop()
+        shutil.rmtree(os.path.join(self.dir, "state"))
+        self.start()
+
+    def run(self, program, *args):
+        env = dict(os.environ, MIBS="", SNMP_PERSISTENT_DIR=os.path.join(self.dir, "client"))
+        return subprocess.run([program, *args], env=env, capture_output=True, text=True,
+                              check=False).stdout
+
+    def get(self, oid):
+        return self.run("snmpget", "-v2c", "-c", "public", "-r0", "-t1", "-On",
+                        f"127.0.0.1:{self.port}", oid)
+
+    def walk(self, *roots, flags=("-v2c", "-c", "public"), program="snmpbulkwalk"):
+        """{oid: (type, value)} as net-snmp's program prints them."""
+        text = "".join(self.run(program, *flags, "-On", "-Ont", f"127.0.0.1:{self.port}", root)
+                       for root in roots)
+        return parse_walk(text)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.stop()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def parse_walk(text):
+    values, last = {}, None
+    for line in text.splitlines():
+        match = re.match(r"\.([0-9.]+) = (.*)", line)
+        if not match:
+            if last is not None:  # a string of several lines
+                values[last] = (values[last][0], values[last][1] + "\n" + line)
+            continue
+        last, value = match.groups()
+        if value.startswith(("No Such", "No more")):
+            last = None
+            continue
+        kind, colon, rest = value.partition(": ")
+        if value == '""':
+            kind, rest = "STRING", '""'
+        elif not colon and re.fullmatch(r"\d+", value):  # -Ont: time ticks are bare
+            kind, rest = "Timeticks", value
+        values[last] = (kind, rest)
+    return values
+
+
+KINDS = {"INTEGER": "int32", "Counter32": "uint32", "Gauge32": "uint32", "Counter64": "uint64",
+         "Timeticks": "duration", "STRING": "string", "Hex-STRING": "string", "OID": "string",
+         "IpAddress": "string", "Network Address": "string", "BITS": "string",
+         "Opaque": "float32"}
+
+
+def shown(kind, value):
+    """What scottyd makes of a value that net-snmp's program prints."""
+    if kind in ("INTEGER", "Counter32", "Gauge32", "Counter64"):
+        return int(value)
+    if kind == "Timeticks":
+        ticks = int(value)
+        return f"{ticks // 100}.{ticks % 100:02}0000000"
+    if kind == "OID":
+        return value.lstrip(".")
+    if kind == "Opaque":
+        return float(value.removeprefix("Float: "))
+    if kind == "STRING":
+        return re.sub(r"\\(.)", r"\1", value.strip().removeprefix('"').removesuffix('"'))
+    return value.strip()
+
+
+class Sim:
+    """A running snmp_sim: agent i is at 127.1.0.0 + i, port self.port."""
+
+    def __init__(self, n, *flags):
+        self.port = sp.free_port()
+        self.child = subprocess.Popen(
+            [os.path.join(sp.BIN, "snmp_sim"), "-n", str(n), "-base", str(self.port), *flags],
+            stdout=subprocess.PIPE, text=True)
+        if self.child.stdout.readline() != "ready\n":
+            raise AssertionError("snmp_sim did not start")
+
+    @staticmethod
+    def address(i):
+        return f"127.1.{i >> 8}.{i & 255}"
+
+    def stop(self):
+        """{behaviour: {...}} and, under "", the totals."""
+        self.child.terminate()
+        stats = {}
+        for line in self.child.communicate()[0].splitlines():
+            row = dict(word.split("=") for word in line.split() if "=" in word)
+            behaviour = row.pop("behaviour", "")
+            stats[behaviour] = {k: float(v) for k, v in row.items()}
+        return stats
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if self.child.poll() is None:
+            self.child.kill()
+            self.child.communicate()
+        self.child.stdout.close()

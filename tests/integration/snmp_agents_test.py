@@ -1,0 +1,208 @@
+"""SNMP agents that misbehave, each in its own way, and agents of snmpsim that delay, err and wrap."""
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+import scottyd_proc as sp
+import snmp_agents as agents
+
+ROWS, COLUMNS = 10, 10
+
+
+class BadAgents(unittest.TestCase):
+    def poll(self, flag, check, **options):
+        """Polls one bad agent beside a good one until check(its endpoint) holds."""
+        options = {"walk": "ifTable", "timeout": "100ms", **options}
+        with agents.Sim(2, f"-{flag}", "1") as sim:
+            eps = [agents.endpoint(host, sim.port, sim.address(i), **options)
+                   for i, host in enumerate(("good", "bad"))]
+            with sp.Scottyd({"endpoints": eps}) as scottyd:
+                def checked():
+                    bad = scottyd.endpoints()["bad", "snmp"]
+                    return bad if check(bad) else None
+                bad = sp.eventually(checked, f"{flag}", 20)
+                self.assertFalse(scottyd.endpoints()["good", "snmp"]["down"])
+                return bad, {m["path"]: m["values"][0]["value"] for m in
+                             scottyd.get_json("/api/hosts/bad/snmp/?history=0")}
+
+    def check_whole(self, metrics):
+        rows = [path for path in metrics if path.startswith("/snmp/if/GigabitEthernet0_")]
+        self.assertEqual(len(rows), ROWS * COLUMNS)
+
+    def test_dead(self):
+        bad, _ = self.poll("dead", lambda e: e["down"])
+        self.assertIn("timed out after 4 tries of 0.1 s", bad["error"])
+
+    def test_too_big_makes_requests_smaller(self):
+        _, metrics = self.poll("toobig", lambda e: e["metricCount"] > 0)
+        self.check_whole(metrics)
+
+    def test_silence_to_large_requests_makes_them_smaller(self):
+        # The first poll tries each size once per request, so it takes long; later ones do not.
+        with agents.Sim(1, "-silent", "1") as sim:
+            ep = agents.endpoint("bad", sim.port, sim.address(0), walk="ifTable", timeout="100ms",
+                                 interval="3s")
+            with sp.Scottyd({"endpoints": [ep]}) as scottyd:
+                first = sp.eventually(lambda: scottyd.endpoints()["bad", "snmp"]["pollSeconds"],
+                                      "first poll", 20)
+                later = sp.eventually(
+                    lambda: 0 < scottyd.endpoints()["bad", "snmp"]["pollSeconds"] < first / 4,
+                    "a faster poll", 20)
+                self.assertTrue(later)
+                self.assertFalse(scottyd.has_line("endpoint failed"))
+
+    def test_a_fifth_of_all_packets_lost(self):
+        bad, metrics = self.poll("lossy", lambda e: e["metricCount"] > 0)
+        self.check_whole(metrics)
+        self.assertEqual(bad["error"], "")
+
+    def test_objects_that_do_not_increase(self):
+        bad, _ = self.poll("looping", lambda e: e["down"])
+        self.assertIn("does not increase", bad["error"])
+        self.assertIn("1.3.6.1.2.1.2.2.1.2.", bad["error"])
+
+    def test_a_table_without_end(self):
+        with agents.Sim(1, "-endless", "1") as sim:
+            ep = agents.endpoint("bad", sim.port, sim.address(0), walk="ifTable")
+            with sp.Scottyd({"endpoints": [ep], "collection": {
+                    "pollTimeout": "500ms", "maxResponse": "8MiB"}}) as scottyd:
+                bad = sp.eventually(lambda: [e for e in scottyd.endpoints().values() if e["down"]],
+                                    "poll given up")[0]
+                self.assertRegex(bad["error"], "timed out after 0.5 s|larger than 8388608")
+
+    def test_garbage_is_silence(self):
+        bad, _ = self.poll("garbage", lambda e: e["down"])
+        self.assertIn("timed out", bad["error"])
+
+    def test_an_error_names_the_subtree(self):
+        bad, _ = self.poll("generr", lambda e: e["down"])
+        self.assertIn("1.3.6.1.2.1.2.2: agent answered genErr", bad["error"])
+
+    def test_restarts_are_counted(self):
+        self.poll("reboot", lambda e: e["metricCount"] > 0)
+        with agents.Sim(1, "-reboot", "1") as sim:
+            ep = agents.endpoint("bad", sim.port, sim.address(0), walk="ifTable", interval="200ms")
+            with sp.Scottyd({"endpoints": [ep]}) as scottyd:
+                sp.eventually(
+                    lambda: (scottyd.value("bad", "snmp", "/snmp/agent/restarts") or 0) >= 2,
+                    "two restarts")
+
+    def test_version_1_leaves_out_what_is_not_there(self):
+        options = {"version": "1", "walk": "ifInOctets",
+                   "get": ["sysName.0", "1.3.6.1.2.1.1.99.0", "sysLocation.0", "1.3.6.1.5.5.0"]}
+        with agents.Sim(1) as sim:
+            ep = agents.endpoint("old", sim.port, sim.address(0), **options)
+            with sp.Scottyd({"endpoints": [ep]}) as scottyd:
+                sp.eventually(lambda: scottyd.endpoints()["old", "snmp"]["metricCount"], "polled")
+                paths = {m["path"] for m in scottyd.get_json("/api/hosts/old/snmp/?history=0")}
+        self.assertEqual({path for path in paths if path.startswith("/snmp/system/")},
+                         {"/snmp/system/name", "/snmp/system/location", "/snmp/system/up-time"})
+        # Named though ifDescr was not asked for.
+        self.assertIn("/snmp/if/GigabitEthernet0_3/in-octets", paths)
+
+
+SNMPREC = """\
+1.3.6.1.2.1.1.1.0|4|simulated
+1.3.6.1.2.1.1.3.0|67:numeric|rate=100,initial=4294967000,wrap=1,max=4294967295
+1.3.6.1.2.1.2.2.1.2.1|4|uplink
+1.3.6.1.2.1.2.2.1.10.1|65:numeric|rate=100000000,initial=4294000000,wrap=1,max=4294967295
+1.3.6.1.2.1.31.1.1.1.6.1|70:numeric|rate=1000,initial=18446744073709551000,wrap=1,max=18446744073709551615
+1.3.6.1.4.1.99999.1.0|4x|00ff10
+1.3.6.1.4.1.99999.2.0|2|-42
+1.3.6.1.4.1.99999.3.0|64|192.0.2.7
+1.3.6.1.4.1.99999.4.0|6|1.3.6.1.4.1.4294967295
+"""
+SLOW = "1.3.6.1.2.1.1.1.0|4|slow\n1.3.6.1.4.1.99999.1.0|4:delay|value=late,wait=400\n"
+ERRS = "1.3.6.1.2.1.1.1.0|4|errs\n1.3.6.1.4.1.99999.1.0|2:error|op=any,status=authorizationError,value=1\n"
+
+
+class Snmpsim(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        agents.need("snmpsimd")
+        if os.getuid() != 0:
+            raise unittest.SkipTest("snmpsimd wants to be started by root")
+        cls.dir = tempfile.mkdtemp(prefix="snmpsim-")
+        cls.addClassCleanup(shutil.rmtree, cls.dir, ignore_errors=True)
+        cls.port = agents.free_udp_port()
+        data = os.path.join(cls.dir, "data")
+        os.mkdir(data)
+        os.chmod(cls.dir, 0o755)
+        for name, text in (("public", SNMPREC), ("slow", SLOW), ("errs", ERRS)):
+            with open(os.path.join(data, name + ".snmprec"), "w", encoding="ascii") as f:
+                f.write(text)
+        os.mkdir(os.path.join(cls.dir, "cache"))
+        for path, _, files in os.walk(cls.dir):
+            for name in [path] + [os.path.join(path, f) for f in files]:
+                shutil.chown(name, "nobody", "nogroup")
+        args = ["snmpsimd", f"--data-dir={data}", f"--cache-dir={cls.dir}/cache",
+                "--process-user=nobody", "--process-group=nogroup",
+                f"--agent-udpv4-endpoint=127.0.0.1:{cls.port}"]
+        for auth, priv in (("MD5", "DES"), ("SHA", "AES192"), ("SHA", "AES256"),
+                           ("SHA", "AES256BLMT")):
+            args += [f"--v3-user={auth}{priv}", f"--v3-auth-key={agents.AUTH}",
+                     f"--v3-auth-proto={auth}", f"--v3-priv-key={agents.PRIV}",
+                     f"--v3-priv-proto={priv}"]
+        cls.child = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        cls.addClassCleanup(cls.child.wait)
+        cls.addClassCleanup(cls.child.terminate)
+
+    def poll(self, check, **options):
+        ep = agents.endpoint("sim", self.port, **options)
+        with sp.Scottyd({"endpoints": [ep]}) as scottyd:
+            return sp.eventually(lambda: check(scottyd), options, 30)
+
+    @staticmethod
+    def value(path):
+        return lambda scottyd: scottyd.value("sim", "snmp", path)
+
+    def test_types(self):
+        get = [f"1.3.6.1.4.1.99999.{i}.0" for i in range(1, 5)]
+        with sp.Scottyd({"endpoints": [agents.endpoint("sim", self.port, get=get)]}) as scottyd:
+            sp.eventually(lambda: scottyd.value("sim", "snmp", "/snmp/oid/1.3.6.1.4.1.99999.1.0"),
+                          "polled", 30)
+            metrics = {m["path"][-3:]: m for m in
+                       scottyd.get_json("/api/hosts/sim/snmp/snmp/oid?history=0")}
+            self.assertEqual([(metrics[f"{i}.0"]["kind"], metrics[f"{i}.0"]["values"][0]["value"])
+                              for i in range(1, 5)],
+                             [("string", "00 FF 10"), ("int32", -42), ("string", "192.0.2.7"),
+                              ("string", "1.3.6.1.4.1.4294967295")])
+
+    def test_counters_wrap_and_stay_raw(self):
+        path = "/api/hosts/sim/snmp/snmp/if/uplink/"
+        ep = agents.endpoint("sim", self.port, walk=["ifTable", "ifXTable"], interval="300ms")
+        with sp.Scottyd({"endpoints": [ep]}) as scottyd:
+            def wrapped(name):
+                answer = scottyd.get(f"{path}{name}?history=5")
+                values = [v["value"] for m in (answer.json() if answer.status == 200 else [])
+                          for v in m["values"]][::-1]
+                return any(b < a for a, b in zip(values, values[1:]))
+            sp.eventually(lambda: wrapped("in-octets"), "Counter32 wraps", 60)
+
+    def test_delay_is_waited_for_and_not_for_ever(self):
+        path = "/snmp/oid/1.3.6.1.4.1.99999.1.0"
+        self.assertEqual(self.poll(self.value(path), community="slow", get=path[10:],
+                                   timeout="2s"), "late")
+        error = self.poll(lambda s: s.endpoints()["sim", "snmp"]["error"], community="slow",
+                          get=path[10:], timeout="100ms", retries=1)
+        self.assertIn("timed out after 2 tries of 0.1 s", error)
+
+    def test_an_error_names_the_object(self):
+        error = self.poll(lambda s: s.endpoints()["sim", "snmp"]["error"], community="errs",
+                          get=["1.3.6.1.2.1.1.1.0", "1.3.6.1.4.1.99999.1.0"])
+        self.assertIn("1.3.6.1.4.1.99999.1.0: agent answered authorizationError", error)
+
+    def test_ciphers(self):
+        for user, auth, priv in (("MD5DES", "MD5", "DES"), ("SHAAES192", "SHA", "AES-192C"),
+                                 ("SHAAES256", "SHA", "AES-256C"),
+                                 ("SHAAES256BLMT", "SHA", "AES-256")):
+            with self.subTest(user=user):
+                self.poll(self.value("/snmp/system/descr"), version="3", user=user,
+                          authProtocol=auth, authPassword=agents.AUTH, privProtocol=priv,
+                          privPassword=agents.PRIV, context="public", walk="system")
+
+
+if __name__ == "__main__":
+    sp.main()
