@@ -172,7 +172,7 @@ head(struct conn *c, const char *status, const char *headers)
 static void
 answer_whole(struct conn *c, const char *status, const char *headers, const struct buf *content)
 {
-	char all[256];
+	char all[640];
 
 	snprintf(all, sizeof(all), "%sContent-Length: %zu\r\n", headers, content->len);
 	head(c, status, all);
