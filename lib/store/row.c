@@ -1,11 +1,14 @@
 #include "store/row_priv.h"
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
 static_assert(
     __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "nibbles are loaded as little endian words");
+
+static_assert(FLT_EVAL_METHOD == 0, "decimals are told by how doubles round");
 
 enum {
 	FLAG_CHANGES = 1,
@@ -32,9 +35,6 @@ enum {
 };
 
 #define NIBBLES_8 UINT64_C(0x8888888888888888)
-
-/* What row_undo.payload is. */
-enum form { FORM_NONE, FORM_DIFFERENCE, FORM_VERBATIM, FORM_DIST };
 
 static const double ten_to[SCHEME_XOR] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6 };
 static const int64_t unit_ns[] = { 1, 1000, 1000000, 1000000000 };
@@ -146,17 +146,21 @@ row_dist_of(uint64_t bits)
 
 /*
  * The integer m next to value * 10^s; false if it is too big for value to lead to the same m
- * wherever it comes from: it may be off by 2^-53 (a float: 2^-24) of itself, and m by 1/2.
+ * wherever it comes from: it may be off by 2^-53 (a float: 2^-24) of itself, and m by 1/2. far: how
+ * far m is from the product.
  */
 static inline bool
-decimal_near(double value, unsigned s, enum row_class class, int64_t *m)
+decimal_near(double value, unsigned s, enum row_class class, int64_t *m, double *far)
 {
 	double limit = class == ROW_F32 && s > 0 ? 0x1p22 : 0x1p50;
 	double scaled = value * ten_to[s];
+	/* Doubles of that size have no digits after the point, so this rounds. */
+	double rounded = scaled + 0x1.8p52 - 0x1.8p52;
 
 	if (!(fabs(scaled) < limit))
 		return false;
-	*m = (int64_t)(scaled + copysign(0.5, scaled));
+	*m = (int64_t)rounded;
+	*far = fabs(scaled - rounded);
 	return true;
 }
 
@@ -172,7 +176,22 @@ decimal_bits(int64_t m, unsigned s, enum row_class class)
 static inline bool
 decimal_is(uint64_t bits, unsigned s, enum row_class class, int64_t *m)
 {
-	return decimal_near(f64_of(bits), s, class, m) && decimal_bits(*m, s, class) == bits;
+	/* Rounding twice takes none that is further from m than this: most need no division. */
+	double most = class == ROW_F32 ? 0x1p-22 : 0x1p-51, far;
+
+	return decimal_near(f64_of(bits), s, class, m, &far) && far <= fabs((double)*m) * most &&
+	       decimal_bits(*m, s, class) == bits;
+}
+
+/* True if the value is certainly no decimal of any scheme: not with all the digits there are. */
+static inline bool
+decimal_never(uint64_t bits, enum row_class class)
+{
+	double far;
+	int64_t m;
+
+	return class == ROW_F64 && decimal_near(f64_of(bits), SCHEME_XOR - 1, class, &m, &far) &&
+	       far > fabs((double)m) * 0x1p-51;
 }
 
 /* What is written for a float: difference and scheme. False: only verbatim. */
@@ -183,6 +202,8 @@ float_difference(uint64_t before, uint64_t after, enum row_class class, uint64_t
 	int64_t m_before, m_after;
 
 	for (unsigned s = 0; s < SCHEME_XOR; s++) {
+		if (s == 3 && decimal_never(after, class))
+			break;
 		if (decimal_is(after, s, class, &m_after) &&
 		    decimal_is(before, s, class, &m_before)) {
 			*difference =
@@ -194,16 +215,17 @@ float_difference(uint64_t before, uint64_t after, enum row_class class, uint64_t
 	return reversed >> (64 - SCHEME_BITS) == 0;
 }
 
-static uint64_t
-float_before(uint64_t difference, uint64_t after, enum row_class class)
+uint64_t
+row_float_before(const struct row_undo *undo, enum row_class class, uint64_t after)
 {
-	unsigned scheme = difference & SCHEME_XOR;
-	uint64_t rest = difference >> SCHEME_BITS;
+	unsigned scheme = undo->payload & SCHEME_XOR;
+	uint64_t rest = undo->payload >> SCHEME_BITS;
+	double far;
 	int64_t m;
 
 	if (scheme == SCHEME_XOR)
 		return after ^ __builtin_bswap64(rest);
-	if (!decimal_near(f64_of(after), scheme, class, &m))
+	if (!decimal_near(f64_of(after), scheme, class, &m, &far))
 		return after; /* only in a corrupt row */
 	return decimal_bits((int64_t)((uint64_t)m - unfold(rest)), scheme, class);
 }
@@ -270,6 +292,12 @@ put_number(struct writer *w, uint64_t v)
 	put_number_rest(w, v);
 }
 
+static inline size_t
+number_nibbles(uint64_t v)
+{
+	return 1 + number_len(number_code(v));
+}
+
 static void
 put_time(struct writer *w, int64_t dod_ns)
 {
@@ -311,29 +339,26 @@ bitmap_nibbles(uint32_t len)
 	return len / 4 + (len % 4 != 0);
 }
 
-/* True if the gaps take less than the bitmap. */
-static bool
-gaps_are_shorter(uint32_t len, const struct row_change *changes, size_t n)
+/* How many nibbles the gaps take; 0 if the bitmap takes no more. */
+static size_t
+gaps_nibbles(uint32_t len, const struct row_change *changes, size_t n)
 {
-	size_t dense = bitmap_nibbles(len);
-	size_t sparse = 1 + number_code(n);
+	size_t dense = bitmap_nibbles(len), sparse = n;
 	uint32_t from = 0;
 
-	if (sparse + n >= dense)
-		return false;
 	for (size_t i = 0; i < n && sparse < dense; i++) {
-		sparse += gap_nibbles(changes[i].at - from);
+		sparse += gap_nibbles(changes[i].at - from) - 1;
 		from = changes[i].at + 1;
 	}
-	return sparse < dense;
+	return sparse + number_nibbles(sparse) < dense ? sparse : 0;
 }
 
 static void
-put_gaps(struct writer *w, const struct row_change *changes, size_t n)
+put_gaps(struct writer *w, size_t nibbles, const struct row_change *changes, size_t n)
 {
 	uint32_t from = 0;
 
-	put_number(w, n);
+	put_number(w, nibbles);
 	for (size_t i = 0; i < n; i++) {
 		put_gap(w, changes[i].at - from);
 		from = changes[i].at + 1;
@@ -378,6 +403,13 @@ value_code(enum row_class class, uint64_t before, uint64_t after, uint64_t *payl
 	return CODE_VERBATIM;
 }
 
+/* Nibbles of a payload that is not special. */
+static inline unsigned
+payload_len(unsigned code)
+{
+	return code == CODE_VERBATIM ? WORD_NIBBLES : code;
+}
+
 static inline void
 put_payload(struct writer *w, unsigned code, uint64_t payload)
 {
@@ -385,12 +417,6 @@ put_payload(struct writer *w, unsigned code, uint64_t payload)
 		put_word(w, payload);
 	else
 		put(w, payload, code);
-}
-
-static inline size_t
-number_nibbles(uint64_t v)
-{
-	return 1 + number_len(number_code(v));
 }
 
 static inline uint64_t
@@ -531,9 +557,9 @@ int
 row_encode(struct buf *out, int64_t dod_ns, uint32_t len_before, uint32_t len_after,
     const uint8_t *classes, const struct row_change *changes, size_t n)
 {
-	bool sparse = n > 0 && gaps_are_shorter(len_before, changes, n);
+	size_t gaps = gaps_nibbles(len_before, changes, n);
 	unsigned flags = (n > 0 ? FLAG_CHANGES : 0U) | (len_after > len_before ? FLAG_BIRTHS : 0U) |
-	                 (sparse ? FLAG_SPARSE : 0U);
+	                 (gaps > 0 ? FLAG_SPARSE : 0U);
 	struct writer w;
 	uint8_t *start;
 
@@ -546,8 +572,8 @@ row_encode(struct buf *out, int64_t dod_ns, uint32_t len_before, uint32_t len_af
 	put_time(&w, dod_ns);
 	if (len_after > len_before)
 		put_number(&w, len_after - len_before);
-	if (sparse)
-		put_gaps(&w, changes, n);
+	if (gaps > 0)
+		put_gaps(&w, gaps, changes, n);
 	else if (n > 0)
 		put_bitmap(&w, len_before, changes, n);
 	if (n == 0)
@@ -564,21 +590,13 @@ row_encode(struct buf *out, int64_t dod_ns, uint32_t len_before, uint32_t len_af
 static inline uint64_t
 load(const uint8_t *p, size_t at)
 {
+	unsigned odd = at % 2 * 4;
 	uint64_t word;
 
 	p += at / 2;
 	memcpy(&word, p, sizeof(word));
-	return at % 2 == 0 ? word : word >> 4 | (uint64_t)p[sizeof(word)] << 60;
-}
-
-/* Up to 15 of them: the others are zero or not. */
-static inline uint64_t
-load_short(const uint8_t *p, size_t at)
-{
-	uint64_t word;
-
-	memcpy(&word, p + at / 2, sizeof(word));
-	return word >> at % 2 * 4;
+	/* In two steps, as a shift by 64 is undefined. */
+	return word >> odd | (uint64_t)p[sizeof(word)] << 1 << (63 - odd);
 }
 
 struct reader {
@@ -623,33 +641,56 @@ take_time(struct reader *r, int64_t *dod_ns)
 	return true;
 }
 
-/*
- * The next gap. False: it has more than 16 nibbles, which no position needs. The place must not be
- * beyond the end.
- */
-static inline bool
-gap_at(const uint8_t *p, size_t *at, uint64_t *gap)
+/* Gaps at the start of a word; count 0: a gap has more nibbles than that, which none needs. */
+struct gaps {
+	unsigned count, nibbles;
+	uint64_t positions; /* those in between and those that changed */
+};
+
+/* The first gap. Each step halves the number of the groups of three bits. */
+static inline struct gaps
+first_gap(uint64_t word)
 {
-	uint64_t word = load(p, *at), last = ~word & NIBBLES_8;
-	unsigned n;
+	uint64_t last = ~word & NIBBLES_8;
+	struct gaps gaps = { 0 };
 
 	if (last == 0)
-		return false;
-	n = (unsigned)__builtin_ctzll(last) / 4 + 1;
-	*at += n;
-	*gap = 0;
-	for (word = low_nibbles(word, n); n > 0; n--)
-		*gap = *gap << 3 | (word >> (n - 1) * 4 & 7);
-	return true;
+		return gaps;
+	gaps.count = 1;
+	gaps.nibbles = (unsigned)__builtin_ctzll(last) / 4 + 1;
+	word = low_nibbles(word, gaps.nibbles);
+	word = (word & UINT64_C(0x0707070707070707)) | (word & UINT64_C(0x7070707070707070)) >> 1;
+	word = (word & UINT64_C(0x003f003f003f003f)) | (word & UINT64_C(0x3f003f003f003f00)) >> 2;
+	word = (word & UINT64_C(0x00000fff00000fff)) | (word & UINT64_C(0x0fff00000fff0000)) >> 4;
+	word = (word & UINT64_C(0x0000000000ffffff)) | (word & UINT64_C(0x00ffffff00000000)) >> 8;
+	gaps.positions = word + 1;
+	return gaps;
 }
 
-/* The code of change i. */
-static inline unsigned
-code_at(const struct row *row, uint32_t i)
+/* All that are whole. */
+static inline struct gaps
+sum_gaps(uint64_t word)
 {
-	size_t at = row->codes + i;
+	uint64_t last = ~word & NIBBLES_8, later, weight = 7;
+	struct gaps gaps = { .count = ones(last) };
 
-	return row->p[at / 2] >> at % 2 * 4 & 15;
+	if (last == 0)
+		return gaps;
+	gaps.nibbles = (unsigned)(64 - __builtin_clzll(last)) / 4;
+	word = low_nibbles(word, gaps.nibbles);
+	/* Which nibbles come after another of their gap: they count 8 times, or 64 times, ... */
+	later = (word & NIBBLES_8) >> 3 << 4;
+	word &= ~NIBBLES_8;
+	gaps.positions = gaps.count + nibble_sum(word);
+	for (uint64_t deep = later; deep != 0; deep = deep << 4 & later, weight *= 8)
+		gaps.positions += weight * nibble_sum(word & deep * 15);
+	return gaps;
+}
+
+static inline unsigned
+nibble_at(const uint8_t *p, size_t at)
+{
+	return p[at / 2] >> at % 2 * 4 & 15;
 }
 
 /* Nibbles of a special payload at a place not beyond the end; 0 if corrupt. */
@@ -665,7 +706,7 @@ special_len(const uint8_t *p, size_t at)
 	case SPECIAL_WAKE:
 		if (next == 0 || next > CODE_VERBATIM)
 			return 0;
-		return 2 + (next == CODE_VERBATIM ? WORD_NIBBLES : next);
+		return 2 + payload_len(next);
 	case SPECIAL_DIST:
 	case SPECIAL_DIST_WAKE:
 		/* Such a count fits in 32 bits in any row that fits in memory. */
@@ -681,11 +722,9 @@ skip_specials(const uint8_t *p, uint64_t codes, size_t at, size_t end)
 {
 	for (; codes != 0; codes >>= 4) {
 		unsigned code = codes & 15;
-		size_t len = code;
+		size_t len = payload_len(code);
 
-		if (code == CODE_VERBATIM) {
-			len = WORD_NIBBLES;
-		} else if (code == CODE_SPECIAL) {
+		if (code == CODE_SPECIAL) {
 			if (at > end)
 				return SIZE_MAX;
 			len = special_len(p, at);
@@ -697,32 +736,78 @@ skip_specials(const uint8_t *p, uint64_t codes, size_t at, size_t end)
 	return at;
 }
 
-/* The place behind the payloads of the first n changes; SIZE_MAX: corrupt. */
+/* The sum of n nibbles. some_wide: one is 14 or 15. */
+static inline size_t
+sum_codes(const uint8_t *p, size_t at, size_t n, bool *some_wide)
+{
+	uint64_t mask = UINT64_MAX << at % 2 * 4, word, wide = 0;
+	size_t sum = 0;
+
+	n += at % 2;
+	p += at / 2;
+	for (; n > WORD_NIBBLES; n -= WORD_NIBBLES, p += sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		word &= mask;
+		mask = UINT64_MAX;
+		wide |= word & word << 1 & word << 2;
+		sum += nibble_sum(word);
+	}
+	memcpy(&word, p, sizeof(word));
+	word = low_nibbles(word & mask, (unsigned)n);
+	wide |= word & word << 1 & word << 2;
+	*some_wide = (wide & NIBBLES_8) != 0;
+	return sum + nibble_sum(word);
+}
+
+/* The place behind the first n payloads of a row with flag 4; SIZE_MAX: corrupt. */
 static size_t
-skip_payloads(const struct row *row, size_t n)
+skip_wide(const struct row *row, size_t n)
 {
 	size_t at = row->payloads;
 
-	for (size_t i = 0; i < n; i += WORD_NIBBLES) {
+	for (size_t i = 0; i < n && at != SIZE_MAX; i += WORD_NIBBLES) {
 		uint64_t codes = load(row->p, row->codes + i), wide;
 
 		if (n - i < WORD_NIBBLES)
 			codes = low_nibbles(codes, (unsigned)(n - i));
 		wide = codes & codes << 1 & codes << 2 & NIBBLES_8;
-		if (wide == 0) {
-			at += nibble_sum(codes);
-			continue;
-		}
-		if (!row->wide)
-			return SIZE_MAX;
 		if ((wide & codes << 3) != 0)
 			at = skip_specials(row->p, codes, at, row->end);
 		else
 			at += nibble_sum(codes) + (WORD_NIBBLES - CODE_VERBATIM) * ones(wide);
-		if (at == SIZE_MAX)
-			return SIZE_MAX;
 	}
 	return at;
+}
+
+/* The place behind the payloads of the first n changes; SIZE_MAX: corrupt. */
+static size_t
+skip_payloads(const struct row *row, size_t n)
+{
+	bool some_wide;
+	size_t sum;
+
+	if (row->wide)
+		return skip_wide(row, n);
+	sum = sum_codes(row->p, row->codes, n, &some_wide);
+	return some_wide ? SIZE_MAX : row->payloads + sum;
+}
+
+/* How many of the first n bits of the bitmap are set. */
+static inline unsigned
+count_bits(const struct row *row, size_t n)
+{
+	const uint8_t *p = row->p + row->bitmap / 2;
+	uint64_t mask = UINT64_MAX << row->bitmap % 2 * 4, word;
+	unsigned count = 0;
+
+	n += row->bitmap % 2 * 4;
+	for (; n >= 64; n -= 64, p += sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		count += ones(word & mask);
+		mask = UINT64_MAX;
+	}
+	memcpy(&word, p, sizeof(word));
+	return count + ones(word & mask & ((UINT64_C(1) << n) - 1));
 }
 
 /* Finds the number of changes and what follows the bitmap. */
@@ -730,42 +815,45 @@ static bool
 open_bitmap(struct row *row, struct reader *r)
 {
 	size_t nibbles = bitmap_nibbles(row->len_before);
+	unsigned pad;
 
-	if (nibbles > r->end - r->at)
+	if (nibbles == 0 || nibbles > r->end - r->at)
 		return false;
-	for (size_t i = 0; i < nibbles; i += WORD_NIBBLES) {
-		uint64_t bits = load(r->p, r->at + i);
-
-		if (nibbles - i <= WORD_NIBBLES) {
-			bits = low_nibbles(bits, (unsigned)(nibbles - i));
-			/* Bits of no position. */
-			if ((row->len_before - 1) % 64 != 63 &&
-			    bits >> ((row->len_before - 1) % 64 + 1) != 0)
-				return false;
-		}
-		row->change_count += ones(bits);
-	}
+	row->change_count = count_bits(row, row->len_before);
 	r->at += nibbles;
-	return true;
+	/* A bit of no position would be taken for one. */
+	pad = nibble_at(row->p, r->at - 1) >> (row->len_before - 1) % 4;
+	return pad <= 1;
+}
+
+/* The gaps at a place before end, followed by what is no whole gap. */
+static inline uint64_t
+load_gaps(const uint8_t *p, size_t at, size_t end)
+{
+	uint64_t word = load(p, at);
+
+	return end - at < WORD_NIBBLES ? word | UINT64_MAX << 4 * (end - at) : word;
 }
 
 static bool
 open_gaps(struct row *row, struct reader *r)
 {
-	uint64_t count, from = 0, gap;
+	uint64_t nibbles, from = 0;
+	size_t end;
 
-	if (!take_number(r, &count) || count > row->len_before)
+	if (!take_number(r, &nibbles) || nibbles > r->end - r->at)
 		return false;
 	row->bitmap = r->at;
-	for (uint64_t i = 0; i < count; i++) {
-		if (r->at > r->end || !gap_at(r->p, &r->at, &gap))
+	for (end = r->at + nibbles; r->at < end && from <= row->len_before;) {
+		struct gaps gaps = sum_gaps(load_gaps(r->p, r->at, end));
+
+		if (gaps.count == 0)
 			return false;
-		from += gap + 1;
-		if (from > row->len_before)
-			return false;
+		row->change_count += gaps.count;
+		from += gaps.positions;
+		r->at += gaps.nibbles;
 	}
-	row->change_count = (uint32_t)count;
-	return r->at <= r->end;
+	return from <= row->len_before;
 }
 
 static bool
@@ -778,7 +866,7 @@ open_changes(struct row *row, struct reader *r)
 		return false;
 	row->codes = r->at;
 	row->payloads = r->at + row->change_count;
-	row->gap = row->bitmap;
+	row->bitmap_next = row->bitmap;
 	row->payload = row->payloads;
 	r->at = skip_payloads(row, row->change_count);
 	return r->at <= r->end;
@@ -809,102 +897,124 @@ row_open(struct row *row, const uint8_t *p, size_t bytes, uint32_t len_after)
 	return 0;
 }
 
-/* Fills undo from the payload of change i. Returns its nibbles. */
-static inline size_t
+/* Fills undo, but for the position, from the special payload at a place. */
+static void
 read_special(const uint8_t *p, size_t at, struct row_undo *undo)
 {
 	uint64_t word = load(p, at);
 	unsigned next = word >> 4 & 15;
 
-	undo->form = FORM_NONE;
+	undo->form = ROW_NOTHING;
 	undo->how = ROW_BORN;
 	switch (word & 15) {
 	case SPECIAL_WAKE:
 		undo->how = ROW_WAKE;
-		undo->form = next == CODE_VERBATIM ? FORM_VERBATIM : FORM_DIFFERENCE;
-		undo->payload = load(p, at + 2);
-		if (next != CODE_VERBATIM)
-			undo->payload = low_nibbles(undo->payload, next);
+		undo->form = next == CODE_VERBATIM ? ROW_VERBATIM : ROW_DIFFERENCE;
+		undo->payload = low_nibbles(load(p, at + 2), payload_len(next));
 		break;
 	case SPECIAL_DIST:
 	case SPECIAL_DIST_WAKE:
 		undo->how = (word & 15) == SPECIAL_DIST ? ROW_SET : ROW_WAKE;
-		undo->form = FORM_DIST;
+		undo->form = ROW_BUCKETS;
 		undo->p = p;
 		undo->payload = at + 2 + next;
 		undo->nibbles = (uint32_t)low_nibbles(word >> 8, next);
 		break;
 	}
-	return special_len(p, at);
 }
 
-/* Fills all of undo but the position from the payload at a place. Returns the nibbles it has. */
-static inline size_t
+/* Fills undo, but for the position, from the payload at a place. */
+static void
 read_payload(const uint8_t *p, unsigned code, size_t at, struct row_undo *undo)
 {
-	if (code == CODE_SPECIAL)
-		return read_special(p, at, undo);
-	if (code == CODE_VERBATIM) {
-		undo->how = ROW_SET;
-		undo->form = FORM_VERBATIM;
-		undo->payload = load(p, at);
-		return WORD_NIBBLES;
+	if (code == CODE_SPECIAL) {
+		read_special(p, at, undo);
+		return;
 	}
 	undo->how = code == CODE_FLIP ? ROW_FLIP : ROW_SET;
-	undo->form = code == CODE_FLIP ? FORM_NONE : FORM_DIFFERENCE;
-	undo->payload = load_short(p, at) & ((UINT64_C(1) << 4 * code) - 1);
-	return code;
+	undo->form = code == CODE_FLIP       ? ROW_NOTHING
+	             : code == CODE_VERBATIM ? ROW_VERBATIM
+	                                     : ROW_DIFFERENCE;
+	undo->payload = low_nibbles(load(p, at), payload_len(code));
 }
 
-/* The position of the next change. */
-static inline uint32_t
-next_at(struct row *row)
+void
+row_read_wide(struct row *row, unsigned code, struct row_undo *undo)
 {
-	uint64_t gap = 0;
-	uint32_t at;
-
-	if (row->sparse) {
-		gap_at(row->p, &row->gap, &gap);
-		at = row->at + (uint32_t)gap;
-		row->at = at + 1;
-		return at;
-	}
-	while (row->bits == 0) {
-		row->bits = load(row->p, row->gap);
-		row->gap += WORD_NIBBLES;
-		row->at += 64;
-	}
-	at = row->at - 64 + (uint32_t)__builtin_ctzll(row->bits);
-	row->bits &= row->bits - 1;
-	return at;
+	read_payload(row->p, code, row->payload, undo);
+	row->payload +=
+	    code == CODE_SPECIAL ? special_len(row->p, row->payload) : payload_len(code);
 }
 
-bool
-row_next(struct row *row, struct row_undo *undo)
+void
+row_load_codes(struct row *row)
 {
-	if (row->index == row->change_count)
-		return false;
-	if (row->index % WORD_NIBBLES == 0)
-		row->code_bits = load(row->p, row->codes + row->index);
-	undo->at = next_at(row);
-	row->payload += read_payload(row->p, row->code_bits & 15, row->payload, undo);
-	row->code_bits >>= 4;
-	row->index++;
-	return true;
+	row->code_bits = load(row->p, row->codes + row->index);
+}
+
+/* A word of the bitmap that is not 0, or the gaps of up to 64 positions as such a word. */
+void
+row_load_bits(struct row *row)
+{
+	uint64_t from = row->from_next;
+	size_t left = row->change_count - row->index;
+
+	if (!row->sparse) {
+		while (row->bits == 0) {
+			row->bits = load(row->p, row->bitmap_next);
+			row->bitmap_next += WORD_NIBBLES;
+			row->from = row->from_next;
+			row->from_next += 64;
+		}
+		return;
+	}
+	for (; left > 0; left--) {
+		struct gaps gap = first_gap(load(row->p, row->bitmap_next));
+
+		from += gap.positions;
+		if (row->bits == 0)
+			row->from = (uint32_t)from - 1;
+		else if (from - 1 - row->from >= 64)
+			break;
+		row->bits |= UINT64_C(1) << (from - 1 - row->from);
+		row->from_next = (uint32_t)from;
+		row->bitmap_next += gap.nibbles;
+	}
+}
+
+/* Which of the gaps in a word ends at position at, if they begin at 0; -1 if none. */
+static int64_t
+find_in_word(uint64_t word, uint64_t at)
+{
+	for (int64_t i = 0;; i++) {
+		struct gaps gap = first_gap(word);
+
+		if (gap.positions > at)
+			return gap.positions - 1 == at ? i : -1;
+		at -= gap.positions;
+		word >>= 4 * gap.nibbles;
+	}
 }
 
 /* Which change the position is in the gaps; -1 if in none. */
 static int64_t
 find_in_gaps(const struct row *row, uint32_t at)
 {
-	size_t place = row->bitmap;
-	uint64_t from = 0, gap = 0;
+	uint64_t from = 0;
+	uint32_t i = 0;
 
-	for (uint32_t i = 0; i < row->change_count; i++) {
-		gap_at(row->p, &place, &gap);
-		if (from + gap >= at)
-			return from + gap == at ? (int64_t)i : -1;
-		from += gap + 1;
+	for (size_t place = row->bitmap; place < row->codes;) {
+		uint64_t word = load_gaps(row->p, place, row->codes);
+		struct gaps gaps = sum_gaps(word);
+
+		if (from + gaps.positions > at) {
+			int64_t found = find_in_word(word, at - from);
+
+			return found < 0 ? -1 : i + found;
+		}
+		from += gaps.positions;
+		place += gaps.nibbles;
+		i += gaps.count;
 	}
 	return -1;
 }
@@ -913,15 +1023,9 @@ find_in_gaps(const struct row *row, uint32_t at)
 static int64_t
 find_in_bitmap(const struct row *row, uint32_t at)
 {
-	uint64_t bits = load(row->p, row->bitmap + at / 64 * WORD_NIBBLES);
-	unsigned i;
+	unsigned nibble = nibble_at(row->p, row->bitmap + at / 4);
 
-	if ((bits >> at % 64 & 1) == 0)
-		return -1;
-	i = ones(bits & ((UINT64_C(1) << at % 64) - 1));
-	for (uint32_t word = 0; word < at / 64; word++)
-		i += ones(load(row->p, row->bitmap + (size_t)word * WORD_NIBBLES));
-	return i;
+	return (nibble >> at % 4 & 1) != 0 ? (int64_t)count_bits(row, at) : -1;
 }
 
 bool
@@ -935,64 +1039,69 @@ row_find(const struct row *row, uint32_t at, struct row_undo *undo)
 	if (i < 0)
 		return false;
 	undo->at = at;
-	read_payload(row->p, code_at(row, (uint32_t)i), skip_payloads(row, (size_t)i), undo);
+	read_payload(
+	    row->p, nibble_at(row->p, row->codes + (size_t)i), skip_payloads(row, (size_t)i), undo);
 	return true;
 }
 
-uint64_t
-row_before(const struct row_undo *undo, enum row_class class, uint64_t after)
+/* How many nibbles the counts take of which n codes are at a place. */
+static size_t
+counts_nibbles(const uint8_t *p, size_t at, size_t n)
 {
-	if (undo->form == FORM_VERBATIM)
-		return undo->payload;
-	if (undo->form != FORM_DIFFERENCE)
-		return after;
-	if (class == ROW_INT)
-		return after - unfold(undo->payload);
-	return float_before(undo->payload, after, class);
-}
+	size_t sum = n;
 
-/*
- * Goes through the differences of the counts, of which r stands at the first code; with counts not
- * NULL, applies them. False if they are cut short.
- */
-static bool
-take_counts(struct reader *r, size_t len, uint64_t *counts)
-{
-	struct reader codes = *r;
-	uint64_t code, folded;
+	for (size_t i = 0; i < n; i += WORD_NIBBLES) {
+		uint64_t codes = load(p, at + i);
 
-	if (len > r->end - r->at)
-		return false;
-	r->at += len;
-	for (size_t i = 0; i < len; i++) {
-		if (!take(&codes, 1, &code) || !take(r, number_len((unsigned)code), &folded))
-			return false;
-		if (counts != NULL)
-			counts[i] -= unfold(folded);
+		if (n - i < WORD_NIBBLES)
+			codes = low_nibbles(codes, (unsigned)(n - i));
+		/* 15 stands for 16. */
+		sum += nibble_sum(codes) +
+		       ones(codes & codes << 1 & codes << 2 & codes << 3 & NIBBLES_8);
 	}
-	return true;
+	return sum;
+}
+
+static void
+undo_counts(const uint8_t *p, size_t codes_at, uint64_t *counts, size_t n)
+{
+	size_t at = codes_at + n;
+
+	for (size_t i = 0; i < n; i += WORD_NIBBLES) {
+		uint64_t codes = load(p, codes_at + i);
+
+		if (n - i < WORD_NIBBLES)
+			codes = low_nibbles(codes, (unsigned)(n - i));
+		while (codes != 0) {
+			unsigned shift = (unsigned)__builtin_ctzll(codes) & ~3U;
+			unsigned len = number_len(codes >> shift & 15);
+
+			counts[i + shift / 4] -= unfold(low_nibbles(load(p, at), len));
+			codes &= ~(UINT64_C(15) << shift);
+			at += len;
+		}
+	}
 }
 
 bool
 row_dist_before(const struct row_undo *undo, struct row_dist *dist)
 {
-	struct reader r = { undo->p, undo->payload, undo->payload + undo->nibbles }, counts;
+	struct reader r = { undo->p, undo->payload, undo->payload + undo->nibbles };
 	struct row_undo sum;
 	uint64_t len, rollovers, sum_code, sum_payload;
 
-	if (undo->form != FORM_DIST || !take_number(&r, &len) || len != dist->len ||
+	if (undo->form != ROW_BUCKETS || !take_number(&r, &len) || len != dist->len ||
 	    !take_number(&r, &rollovers) || !take(&r, 1, &sum_code) || sum_code == CODE_FLIP ||
 	    sum_code == CODE_SPECIAL)
 		return false;
-	sum = (struct row_undo){ .form =
-		                     sum_code == CODE_VERBATIM ? FORM_VERBATIM : FORM_DIFFERENCE };
-	if (!take(&r, sum_code == CODE_VERBATIM ? WORD_NIBBLES : (unsigned)sum_code, &sum_payload))
+	sum =
+	    (struct row_undo){ .form = sum_code == CODE_VERBATIM ? ROW_VERBATIM : ROW_DIFFERENCE };
+	if (!take(&r, payload_len((unsigned)sum_code), &sum_payload))
 		return false;
 	sum.payload = sum_payload;
-	counts = r;
-	if (!take_counts(&r, dist->len, NULL) || r.at != r.end)
+	if (len > r.end - r.at || counts_nibbles(r.p, r.at, len) != r.end - r.at)
 		return false;
-	take_counts(&counts, dist->len, dist->counts);
+	undo_counts(r.p, r.at, dist->counts, len);
 	dist->rollovers -= unfold(rollovers);
 	dist->sum = f64_of(row_before(&sum, ROW_F64, f64_bits(dist->sum)));
 	return true;

@@ -13,9 +13,10 @@
  *    difference. What is too big for that is the two nibbles 1, 0 and 16 more with its 64 bits.
  * 3. With flag 2, a number: how many positions, the last ones, the row appended.
  * 4. With flag 1, which positions changed, of those there were before the row: a bit each, the
- *    first one lowest, up to a whole nibble. With flag 8 instead: their count, a number, and for
- *    each how many positions are between it and the one before, three bits in a nibble, the lowest
- *    first, 8 added to all nibbles but the last. What is shorter is written.
+ *    first one lowest, up to a whole nibble. With flag 8 instead: a number, how many nibbles
+ * follow, and for each changed one how many positions are between it and the one before, three bits
+ * in a nibble, the lowest first, 8 added to all nibbles of it but the last. What is shorter is
+ * written.
  * 5. A code per changed position, one nibble each.
  * 6. Their payloads in the same order. By code:
  *     0      none: active became inactive or the reverse, the bits are the same
@@ -55,6 +56,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "messages/metric.h"
@@ -114,12 +116,13 @@ struct row {
 	size_t end;                     /* of the bytes */
 	size_t bitmap, codes, payloads; /* where each begins; bitmap: or the gaps */
 	bool wide, sparse;              /* flags 4 and 8 */
-	/* What row_next is to give next: index of the change, its payload, where to look for it. */
-	uint32_t index;
-	uint32_t at;        /* position that bit 0 of bits or the next gap counts from */
-	uint64_t bits;      /* of the bitmap, not looked at yet */
-	uint64_t code_bits; /* codes not used yet */
-	size_t payload, gap;
+	/* What row_next gives next. */
+	uint32_t index;              /* of the change */
+	uint64_t bits;               /* the next positions that changed, from position from on */
+	uint64_t code_bits;          /* codes up to the next 16th */
+	size_t bitmap_next, payload; /* places of what follows bits, and of the payload */
+	uint32_t from;
+	uint32_t from_next; /* position that what is at bitmap_next counts from */
 };
 
 /*
@@ -129,18 +132,56 @@ struct row {
  */
 int row_open(struct row *, const uint8_t *p, size_t bytes, uint32_t len_after);
 
+/* What a change left in the row. */
+enum row_form { ROW_NOTHING, ROW_DIFFERENCE, ROW_VERBATIM, ROW_BUCKETS };
+
 /* One change found in a row. It leads into the bytes given to row_open. */
 struct row_undo {
 	uint32_t at; /* position, below len_before */
 	uint8_t how; /* enum row_how */
 	/* The rest is for row.c. */
-	uint8_t form;     /* of the payload */
+	uint8_t form;     /* enum row_form */
 	uint32_t nibbles; /* of a distribution */
-	uint64_t payload; /* difference or bits; place of a distribution in nibbles from p */
+	uint64_t payload; /* difference, bits, or the place of a distribution in nibbles from p */
 	const uint8_t *p;
 };
+
+/* Parts of row_next and row_before that are seldom needed or long. */
+void row_load_bits(struct row *);
+void row_load_codes(struct row *);
+void row_read_wide(struct row *, unsigned code, struct row_undo *);
+uint64_t row_float_before(const struct row_undo *, enum row_class, uint64_t after);
+
 /* The next change, in order of position; false after the last. */
-bool row_next(struct row *, struct row_undo *);
+static inline bool
+row_next(struct row *row, struct row_undo *undo)
+{
+	uint64_t word;
+	unsigned code;
+
+	if (row->index == row->change_count)
+		return false;
+	if (row->bits == 0)
+		row_load_bits(row);
+	if (row->index % 16 == 0)
+		row_load_codes(row);
+	row->index++;
+	undo->at = row->from + (uint32_t)__builtin_ctzll(row->bits);
+	row->bits &= row->bits - 1;
+	code = row->code_bits & 15;
+	row->code_bits >>= 4;
+	if (code >= 14) {
+		row_read_wide(row, code, undo);
+		return true;
+	}
+	memcpy(&word, row->p + row->payload / 2, sizeof(word));
+	undo->how = code == 0 ? ROW_FLIP : ROW_SET;
+	undo->form = code == 0 ? ROW_NOTHING : ROW_DIFFERENCE;
+	undo->payload = word >> row->payload % 2 * 4 & ((UINT64_C(1) << 4 * code) - 1);
+	row->payload += code;
+	return true;
+}
+
 /* The change of one position, whether or not row_next was called; false if it did not change. */
 bool row_find(const struct row *, uint32_t at, struct row_undo *);
 
@@ -148,7 +189,18 @@ bool row_find(const struct row *, uint32_t at, struct row_undo *);
  * The bits before, of those after (ROW_SET and ROW_WAKE; FLIP and BORN give them back unchanged).
  * Not for ROW_REF and ROW_DIST.
  */
-uint64_t row_before(const struct row_undo *, enum row_class, uint64_t after);
+static inline uint64_t
+row_before(const struct row_undo *undo, enum row_class class, uint64_t after)
+{
+	uint64_t folded = undo->payload;
+
+	if (undo->form != ROW_DIFFERENCE)
+		return undo->form == ROW_VERBATIM ? undo->payload : after;
+	if (class != ROW_INT)
+		return row_float_before(undo, class, after);
+	return after - (folded >> 1 ^ (0 - (folded & 1)));
+}
+
 /*
  * The same for a distribution, in place. False, and the distribution untouched: corrupt, or of
  * another length.
