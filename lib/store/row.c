@@ -168,8 +168,13 @@ static inline uint64_t
 decimal_bits(int64_t m, unsigned s, enum row_class class)
 {
 	double value = (double)m / ten_to[s];
+	/* Volatile, as gcc 12 takes (double)(float) for nothing when it makes vectors of two. */
+	volatile float rounded;
 
-	return f64_bits(class == ROW_F32 ? (double)(float)value : value);
+	if (class != ROW_F32)
+		return f64_bits(value);
+	rounded = (float)value;
+	return f64_bits((double)rounded);
 }
 
 /* True if the value is m / 10^s, bit for bit. */
