@@ -71,6 +71,8 @@ host_element(struct json_array *array)
 	n = iter_read(a->iter, records, RECORDS);
 	for (size_t i = 0; i < n; i++)
 		put_value(&array->json, &records[i]);
+	if (n == 0 && iter_failed(a->iter))
+		return STREAM_FAILED;
 	if (n == 0) {
 		json_end_array(&array->json);
 		json_desc_tail(&array->json, a->desc);
