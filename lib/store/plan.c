@@ -59,8 +59,11 @@ take_out(struct plan_table *table, struct plan *plan)
 	*at = plan->next;
 	/* The key is in the first one. */
 	map_del(&table->by_layout, layout_key(&plan->layout_id));
-	if (first != NULL && map_put(&table->by_layout, layout_key(&first->layout_id), first) != 0)
-		assert(!"a place that was just left is free");
+	if (first != NULL) {
+		int rc = map_put(&table->by_layout, layout_key(&first->layout_id), first);
+
+		assert(rc == 0); /* a place was just left */
+	}
 }
 
 void

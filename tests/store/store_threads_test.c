@@ -14,7 +14,7 @@
 #define READERS     2
 #define METRICS     20 /* fewer than a reader copies at once */
 #define POLLS       3000
-#define SMALL_BYTES (160 * 1024)
+#define SMALL_BYTES (512 * 1024) /* readers hold on to the strings of a window */
 
 struct shared {
 	struct store *store;
