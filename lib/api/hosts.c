@@ -103,6 +103,8 @@ host_element(struct json_array *array)
 		put_values_compact(a, n);
 	for (size_t i = 0; i < n && json->indent; i++)
 		put_value(json, &a->records[i]);
+	if (n == 0 && iter_failed(a->iter))
+		return STREAM_FAILED;
 	if (n == 0) {
 		json_end_array(json);
 		json_desc_tail(json, a->desc);

@@ -2,9 +2,9 @@
  * api/latest_priv.h - walks the newest values of all active metrics, for REST and XML-RPC alike:
  * by host, application, path.
  *
- * It holds a reference to every set from the start, and copies of a few values at a time.
+ * It holds references to the sets of the start, and copies of a few values at a time.
  *
- * Threads: a walk belongs to its request. Locks taken: store, series, pages.
+ * Threads: a walk belongs to its request. Locks taken: store, series, pages, meta.
  */
 #ifndef SCOTTY_API_LATEST_PRIV_H
 #define SCOTTY_API_LATEST_PRIV_H
@@ -14,11 +14,8 @@
 #define LATEST_RECORDS 64
 
 struct latest {
-	struct series_set **sets;
-	size_t set_count;
-	size_t set_index;  /* of the set being walked */
-	struct str prefix; /* owned */
-	struct iter *iter; /* of that set; NULL before the first and after the last */
+	struct fleet_iter *iter;
+	const struct series_set *set; /* of the records; lent */
 	struct record records[LATEST_RECORDS];
 	size_t len, next; /* of records */
 };
@@ -28,9 +25,9 @@ int latest_init(struct latest *, struct store *, struct str prefix, struct err *
 void latest_fini(struct latest *);
 /*
  * Moves on to the next metric: its set, and its newest value, valid until the next call. 1, or 0 at
- * the end, or -1 with ERR_NOMEM.
+ * the end; -1 is for errors that a walk may have one day, and sets err.
  */
 int latest_next(
-    struct latest *, const struct series_set **set, const struct record **record, struct err *);
+    struct latest *, const struct series_set **set, const struct record **record, struct err *err);
 
 #endif

@@ -53,7 +53,7 @@ note_earliest(int64_t *earliest_ns, struct iter *iter)
 static int
 find_earliest(struct store *store, struct str path, int64_t *earliest_ns, struct err *err)
 {
-	struct series_set **sets;
+	struct series_set *const *sets;
 	size_t n;
 	int rc = -1;
 
@@ -129,6 +129,7 @@ find_points(struct points *points, struct series_set *set, struct str path, int6
 {
 	struct iter *iter = iter_new(set, path, ITER_EXACT, err);
 	const struct metric_desc *desc;
+	bool failed;
 
 	if (iter == NULL)
 		return -1;
@@ -139,7 +140,12 @@ find_points(struct points *points, struct series_set *set, struct str path, int6
 		note_earliest(&points->earliest_ns, iter);
 		add_points(points, iter, start_ns);
 	}
+	failed = iter_failed(iter);
 	iter_free(iter);
+	if (failed) {
+		err_nomem(err);
+		return -1;
+	}
 	if (points->len > 0)
 		qsort(points->p, points->len, sizeof(*points->p), point_cmp);
 	return 0;

@@ -1,8 +1,12 @@
 /*
- * store/blob_priv.h - values that are more than 64 bits: strings, lists, distributions. A blob
- * never changes, so whoever holds a reference reads it without a lock.
+ * store/blob_priv.h - values that are more than 64 bits: strings, lists, distributions. What a
+ * position has in its bits is then a pointer to a blob, or 0 for an empty string or list.
  *
- * Threads: any; the count is atomic.
+ * Strings are kept once for the fleet: equal texts are one blob, so that what all machines say
+ * alike costs one pointer each. Strings and lists never change. A distribution does as long as
+ * nobody but its position holds a reference; readers take theirs with the set's lock held.
+ *
+ * Threads: any; the count is atomic. Locks taken: meta (the table of strings).
  */
 #ifndef SCOTTY_STORE_BLOB_PRIV_H
 #define SCOTTY_STORE_BLOB_PRIV_H
@@ -10,38 +14,75 @@
 #include <stdatomic.h>
 
 #include "base/err.h"
+#include "base/hash.h"
+#include "base/lock.h"
 #include "messages/metric.h"
+#include "store/row_priv.h"
 
+struct memory_want;
 struct store;
 
 struct blob {
-	struct store *store;
 	_Atomic uint32_t refs;
+	bool shared; /* in the table of strings */
 	size_t bytes;
 	union {
 		struct str s;
 		struct list list;
-		struct dist dist;
 	};
-	uint64_t data[]; /* what they lead to */
+	uint64_t data[]; /* what they lead to; or a struct held_dist */
 };
 
-bool kind_has_blob(enum kind);
+struct held_dist {
+	struct dist dist; /* what readers get: without generation */
+	uint64_t generation;
+	uint64_t counts[];
+};
 
-/*
- * Bits for a point with this value; a blob starts with one reference. rollovers is for
- * distributions. -1 with ERR_NOMEM, ERR_LIMIT. May reclaim pages: see memory_alloc.
+struct blob_table {
+	struct lock lock;
+	struct map strings;
+};
+
+void blob_table_init(struct blob_table *);
+void blob_table_fini(struct blob_table *);
+
+/* Reference a blob of this kind for a value; *out NULL for an empty one. -1: ERR_NOMEM, ERR_LIMIT.
  */
-int value_to_bits(struct store *, const struct metric_desc *, const struct value *,
-    uint64_t rollovers, uint64_t *bits, struct err *);
-/* True if a point with these bits holds this value. */
-bool bits_hold_value(
-    uint64_t bits, const struct metric_desc *, const struct value *, uint64_t rollovers);
-/* The value; what it leads to lives as long as a reference to its blob is held. */
-struct value bits_to_value(uint64_t bits, const struct metric_desc *, bool active);
+int blob_new_string(struct store *, struct str, struct blob **out, struct err *);
+int blob_new_list(
+    struct store *, enum kind sub_kind, const struct list *, struct blob **out, struct err *);
+/* Room for a distribution, to be filled by blob_set_dist. NULL: as memory_alloc. */
+struct blob *blob_new_dist(struct store *, size_t len, struct err *);
+/* The same with a lock held. NULL: as memory_try. */
+struct blob *blob_try_dist(struct store *, size_t len, struct memory_want *);
+/* dist has as many buckets as the blob. */
+void blob_set_dist(struct blob *, const struct dist *, uint64_t rollovers);
 
-struct blob *blob_of_bits(uint64_t bits);
-void blob_unref(struct blob *); /* NULL is fine */
+static inline struct blob *
+blob_of_bits(uint64_t bits)
+{
+	return (struct blob *)(uintptr_t)bits;
+}
+
+static inline struct held_dist *
+blob_dist(struct blob *blob)
+{
+	return (struct held_dist *)(void *)blob->data;
+}
+
+static inline bool
+class_has_blob(uint8_t class)
+{
+	return class == ROW_REF || class == ROW_DIST;
+}
+
+/* NULL is fine, for both. */
+struct blob *blob_ref(struct blob *);
+void blob_unref(struct store *, struct blob *);
+
+/* The value that the bits stand for; zero if inactive. It lives as long as its blob. */
+struct value bits_to_value(uint64_t bits, enum kind, bool active);
 
 /* The blobs a reader was given records of, until its next call. */
 #define BLOB_HOLD 64
@@ -51,8 +92,8 @@ struct blob_hold {
 	size_t len;
 };
 
-/* There is room. bits: of a point of that kind. The owning set's lock is held. */
-void blob_hold_add(struct blob_hold *, enum kind, uint64_t bits);
-void blob_hold_release(struct blob_hold *);
+/* There is room. The set's lock is held. */
+void blob_hold_add(struct blob_hold *, struct blob *);
+void blob_hold_release(struct store *, struct blob_hold *);
 
 #endif

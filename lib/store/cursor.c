@@ -1,20 +1,17 @@
-#include "store/cursor.h"
+#include "store/cursor_priv.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-#include "store/blob_priv.h"
-#include "store/cursor_priv.h"
-#include "store/feed_priv.h"
-#include "store/record_priv.h"
 #include "store/store_priv.h"
 
-/* Most series looked at, and most records copied, while a set's lock is held. */
-#define CHUNK BLOB_HOLD
 /* Most places looked at while the store's lock is held. */
 #define PLACES_CHUNK 256
+/* Series taken apart at a time, and records: at most 1 MiB, unless a single series has more. */
+#define MOST_SLOTS  1024
+#define MOST_EVENTS (1024 * 1024 / sizeof(struct event))
 
-/* A cursor's name, free to use. REQUIRES the store's lock. */
+/* REQUIRES the store's lock. */
 static bool
 name_in_use(const struct store *store, const char *name)
 {
@@ -58,6 +55,8 @@ cursor_new(struct store *store, const char *name, enum cursor_mode mode, struct 
 	}
 	cursor->store = store;
 	cursor->mode = mode;
+	cursor->most_slots = MOST_SLOTS;
+	window_init(&cursor->window);
 	cursor->name = strdup(name);
 	if (cursor->name == NULL) {
 		err_nomem(err);
@@ -98,9 +97,13 @@ cursor_free(struct cursor *cursor)
 		return;
 	cursor_rewind(cursor); /* lets go of what it holds */
 	cursor_detach(cursor);
+	window_fini(&cursor->window);
+	free(cursor->schemas);
 	free(cursor->name);
 	free(cursor);
 }
+
+/* Which place to read. */
 
 /*
  * The next place, from where the last read ended, whose set has news; held from here on. NULL
@@ -118,16 +121,19 @@ take_place(struct cursor *cursor, size_t *looked)
 		for (size_t i = 0; found == NULL && !end && i < PLACES_CHUNK; i++) {
 			struct place *place = cursor->at != NULL ? cursor->at : cursor->places;
 
-			end = (*looked)++ >= cursor->place_count;
+			end = *looked >= cursor->place_count;
 			if (end)
 				break;
 			if (place->done_count != place->set->append_count)
 				found = place;
+			*looked += found == NULL;
 			cursor->at = found != NULL ? found : place->next;
 		}
 		if (found != NULL && !found->held) {
 			series_set_ref(found->set);
+			lock_take(&found->set->lock);
 			found->held = true;
+			lock_drop(&found->set->lock);
 			found->next_held = cursor->held;
 			cursor->held = found;
 		}
@@ -146,77 +152,266 @@ leave_place(struct cursor *cursor, const struct place *place)
 	lock_drop(&cursor->store->lock);
 }
 
+/* The window. */
+
+/* Keeps the schema until its descriptions are no longer needed. False: out of memory. */
+static bool
+keep_schema(struct cursor *cursor, struct schema *schema)
+{
+	if (cursor->schema_len > 0 && cursor->schemas[cursor->schema_len - 1] == schema)
+		return true;
+	if (cursor->schema_len == cursor->schema_cap) {
+		size_t cap = cursor->schema_cap * 2 + 8;
+		struct schema **schemas = realloc(cursor->schemas, cap * sizeof(struct schema *));
+
+		if (schemas == NULL)
+			return false;
+		cursor->schemas = schemas;
+		cursor->schema_cap = cap;
+	}
+	cursor->schemas[cursor->schema_len++] = schema_ref(schema);
+	return true;
+}
+
+/* The records given out stay valid for the moment. */
+static void
+close_window(struct cursor *cursor)
+{
+	window_keep(&cursor->window);
+	schema_unref(cursor->schema);
+	cursor->schema = NULL;
+	cursor->place = NULL;
+}
+
 /*
- * Reads on in one series. *done: there is no more. Returns how many records. REQUIRES the set's
- * lock.
+ * A piece of the stream to read, with the schema of this moment. False if it has nothing new. *end:
+ * there is no such stream.
  */
-static size_t
-read_series(struct place *place, const struct series *series, struct cursor_record *out, size_t max,
-    bool *done)
+static bool
+begin_piece(
+    struct cursor *cursor, struct place *place, uint32_t stream, struct mark *mark, bool *end)
 {
-	struct cursor *cursor = place->cursor;
-	struct position *position = &place->positions[series->ordinal];
-	struct feed_record next;
-	struct feed feed;
-	size_t n = 0;
-
-	*done = false;
-	feed_start(&feed, series, cursor->mode, position->read_ns);
-	while (n < max && cursor->hold.len < BLOB_HOLD) {
-		*done = !feed_next(&feed, &next);
-		if (*done)
-			break;
-		out[n].host = place->set->host;
-		out[n].app = place->set->app;
-		record_set(
-		    &out[n++].record, series, next.ts_ns, next.bits, next.active, &cursor->hold);
-		position->read_ns = next.ts_ns;
-	}
-	/* Times that gave no record need not be looked at again. */
-	if (*done && cursor->mode == CURSOR_EVERY &&
-	    position->read_ns < series->group->times.last.ts_ns)
-		position->read_ns = series->group->times.last.ts_ns;
-	return n;
-}
-
-/* Reads on in the set, for as long as the lock may be held. REQUIRES the set's lock. */
-static size_t
-read_chunk(struct place *place, struct cursor_record *out, size_t max, size_t *looked)
-{
-	const struct series_set *set = place->set;
-	size_t n = 0;
-	bool done = true;
-
-	for (size_t i = 0; done && i < CHUNK && *looked < set->len; i++) {
-		if (place->next_series >= set->len)
-			place->next_series = 0;
-		n += read_series(place, set->series[place->next_series], &out[n], max - n, &done);
-		place->next_series += done;
-		*looked += done;
-	}
-	return n;
-}
-
-/* *done: all series were looked at and have no more. */
-static size_t
-read_place(struct place *place, struct cursor_record *out, size_t max, bool *done)
-{
-	const struct cursor *cursor = place->cursor;
 	struct series_set *set = place->set;
-	uint64_t append_count = set->append_count;
-	size_t n = 0, looked = 0;
+	bool found;
 
-	do {
-		size_t most = max - n < CHUNK ? max - n : CHUNK;
+	lock_take(&set->lock);
+	*end = place->gone || stream >= set->stream_count;
+	found = !*end && place_begin_piece(place, stream);
+	if (found) {
+		*mark = place->streams[stream].read;
+		cursor->schema = schema_ref(set->schema);
+		if (set->streams[stream]->first_row > mark->row)
+			mark->row = set->streams[stream]->first_row;
+	}
+	lock_drop(&set->lock);
+	return found;
+}
 
-		lock_take(&set->lock);
-		if (!place->gone)
-			n += read_chunk(place, &out[n], most, &looked);
-		*done = place->gone || looked >= set->len;
-		lock_drop(&set->lock);
-	} while (!*done && n < max && cursor->hold.len < BLOB_HOLD);
-	if (*done)
-		place->done_count = append_count;
+/* Slots for positions from mark->at on. False: out of memory. */
+static bool
+add_slots(struct cursor *cursor, const struct mark *mark)
+{
+	const struct schema *schema = cursor->schema;
+	uint32_t len = schema->streams[cursor->stream].len, at = mark->at;
+
+	for (; at < len && cursor->window.slot_len < cursor->most_slots; at++) {
+		const struct meta *meta = schema_meta(schema, cursor->stream, at);
+
+		if (meta != NULL && window_add(&cursor->window, at, meta) != 0)
+			return false;
+	}
+	cursor->window_is_last = at >= len;
+	return true;
+}
+
+static bool
+fill_window(struct cursor *cursor, const struct mark *mark)
+{
+	struct window *w = &cursor->window;
+	size_t most = MOST_EVENTS;
+
+	for (;;) {
+		window_reset(w);
+		w->from_row = mark->row;
+		w->before_row = mark->target;
+		w->oldest_first = true;
+		if (!add_slots(cursor, mark) ||
+		    !window_start(w, cursor->place->set, cursor->stream))
+			return false;
+		window_run(w, most);
+		if (!w->full || most > MOST_EVENTS)
+			return !w->failed;
+		if (w->slot_len == 1)
+			most = NO_EVENT - 1; /* it has to be read from its oldest record on */
+		cursor->most_slots = (w->slot_len + 3) / 4;
+	}
+}
+
+enum opened { OPENED, NOTHING_NEW, NO_MEMORY };
+
+/* A window of the next stream of the place that has news. */
+static enum opened
+open_window(struct cursor *cursor, struct place *place)
+{
+	struct mark mark;
+	bool end;
+
+	if (place->next_stream == 0)
+		place->round_count = place->set->append_count;
+	while (!begin_piece(cursor, place, place->next_stream, &mark, &end) && !end)
+		place->next_stream++;
+	if (end) {
+		place->next_stream = 0;
+		place->done_count = place->round_count;
+		return NOTHING_NEW;
+	}
+	cursor->place = place;
+	cursor->stream = place->next_stream;
+	if (!fill_window(cursor, &mark)) {
+		close_window(cursor);
+		return NO_MEMORY;
+	}
+	cursor->slot = 0;
+	cursor->in_slot = false;
+	return OPENED;
+}
+
+/* What is in the window. */
+
+/* The next change of the slot, not before row. False at its end. */
+static bool
+next_change(struct cursor *cursor, bool with_base, uint32_t row, struct event *out)
+{
+	while (cursor->event != NO_EVENT) {
+		const struct event *event = &cursor->window.events[cursor->event];
+
+		cursor->event = event->next;
+		if (event->row < row || event->is_leave || (event->is_base && !with_base))
+			continue;
+		*out = *event;
+		return true;
+	}
+	return false;
+}
+
+/* Goes on to the next row; true if that is a record of the slot. */
+static bool
+step_time(struct cursor *cursor, const struct row_time *time)
+{
+	const struct event *event = NULL;
+
+	if (cursor->event != NO_EVENT)
+		event = &cursor->window.events[cursor->event];
+	if (event != NULL && event->row == time->row) {
+		cursor->event = event->next;
+		cursor->state = event->is_leave ? NULL : event;
+		return !event->is_leave;
+	}
+	return !time->is_patch && cursor->state != NULL && cursor->state->active;
+}
+
+/* The next record of the slot, one for each time, not before row. False at its end. */
+static bool
+next_of_every(struct cursor *cursor, uint32_t row, struct event *out)
+{
+	while (cursor->time > 0) {
+		const struct row_time *time = &cursor->window.times[--cursor->time];
+
+		if (!step_time(cursor, time) || time->row < row)
+			continue;
+		*out = *cursor->state;
+		out->ts_ns = time->ts_ns;
+		out->row = time->row;
+		return true;
+	}
+	return false;
+}
+
+static void
+begin_slot(struct cursor *cursor)
+{
+	const struct window *w = &cursor->window;
+
+	cursor->in_slot = true;
+	cursor->event = w->slots[cursor->slot].first;
+	cursor->time = w->time_len;
+	cursor->state = NULL;
+	if (cursor->mode == CURSOR_EVERY && cursor->event != NO_EVENT &&
+	    w->events[cursor->event].is_base) {
+		cursor->state = &w->events[cursor->event];
+		cursor->event = cursor->state->next;
+	}
+}
+
+/* Records from the window's slots; mark moves with them. */
+static size_t
+read_slots(struct cursor *cursor, struct mark *mark, struct cursor_record *out, size_t max)
+{
+	struct window *w = &cursor->window;
+	size_t n = 0;
+
+	while (n < max && cursor->slot < w->slot_len) {
+		const struct slot *slot = &w->slots[cursor->slot];
+		uint32_t row = slot->at == mark->at ? mark->at_row : 0;
+		struct event event;
+		bool found;
+
+		if (!cursor->in_slot)
+			begin_slot(cursor);
+		found = cursor->mode == CURSOR_EVERY
+		            ? next_of_every(cursor, row, &event)
+		            : next_change(cursor, mark->has_base, row, &event);
+		if (!found) {
+			mark->at = slot->at + 1;
+			mark->at_row = 0;
+			cursor->slot++;
+			cursor->in_slot = false;
+			continue;
+		}
+		out[n].host = cursor->place->set->host;
+		out[n].app = cursor->place->set->app;
+		out[n].is_base = cursor->mode == CURSOR_CHANGES && event.is_base;
+		mark->left -= !out[n].is_base;
+		window_record(slot, &event, &out[n++].record);
+		mark->at = slot->at;
+		mark->at_row = event.row + 1;
+	}
+	return n;
+}
+
+/* Reads on in the window, and closes it at its end. */
+static size_t
+read_window(struct cursor *cursor, struct cursor_record *out, size_t max)
+{
+	struct place *place = cursor->place;
+	struct series_set *set = place->set;
+	struct mark *mark, before;
+	size_t n = 0;
+	bool end, gone;
+
+	lock_take(&set->lock);
+	mark = &place->streams[cursor->stream].read;
+	before = *mark;
+	gone = place->gone;
+	lock_drop(&set->lock);
+	if (!gone)
+		n = read_slots(cursor, &before, out, max);
+	end = gone || cursor->slot == cursor->window.slot_len;
+	lock_take(&set->lock);
+	mark = &place->streams[cursor->stream].read;
+	mark->at = before.at;
+	mark->at_row = before.at_row;
+	/* Forgotten meanwhile: then what was just read counts as missed already. */
+	if (!gone && place->gone)
+		place_found(place, cursor->stream, mark->left - before.left);
+	mark->left = before.left;
+	/* The stream is looked at again, as there may be rows after a piece that was begun long
+	 * ago. */
+	if (end && cursor->window_is_last && !place->gone)
+		place_end_piece(place, cursor->stream);
+	lock_drop(&set->lock);
+	if (end)
+		close_window(cursor);
 	return n;
 }
 
@@ -228,44 +423,70 @@ release_place(struct cursor *cursor, struct place *place)
 	bool gone;
 
 	lock_take(&cursor->store->lock);
+	lock_take(&set->lock);
 	place->held = false;
 	gone = place->gone;
+	lock_drop(&set->lock);
 	lock_drop(&cursor->store->lock);
 	if (gone)
 		place_free(cursor->store, place);
 	series_set_unref(set);
 }
 
-/* Commits or rewinds what was read, and lets go of it. */
+/* Commits or rewinds what was read, and lets go of it, but for the place kept. */
 static void
-settle(struct cursor *cursor, void (*settle_place)(struct place *))
+settle(struct cursor *cursor, void (*settle_place)(struct place *), struct place *kept)
 {
-	blob_hold_release(&cursor->hold);
-	cursor->read_count = 0;
-	while (cursor->held != NULL) {
-		struct place *place = cursor->held;
+	struct place *held = cursor->held;
 
-		cursor->held = place->next_held;
+	cursor->read_count = 0;
+	cursor->held = NULL;
+	while (held != NULL) {
+		struct place *place = held;
+
+		held = place->next_held;
 		settle_place(place);
-		release_place(cursor, place);
+		if (place == kept) {
+			place->next_held = NULL;
+			cursor->held = place;
+		} else {
+			release_place(cursor, place);
+		}
 	}
+	while (cursor->schema_len > 0)
+		schema_unref(cursor->schemas[--cursor->schema_len]);
 }
 
 size_t
 cursor_read(struct cursor *cursor, struct cursor_record *out, size_t max)
 {
 	size_t n = 0, looked = 0;
-	bool done = true;
 
-	blob_hold_release(&cursor->hold);
-	while (done && n < max && cursor->hold.len < BLOB_HOLD) {
-		struct place *place = take_place(cursor, &looked);
+	window_release(&cursor->window);
+	while (n < max) {
+		enum opened opened = OPENED;
 
-		if (place == NULL)
+		/* What was given out leads into the window's memory. */
+		if (cursor->place == NULL && n > 0 && cursor->window.dist_count > 0)
 			break;
-		n += read_place(place, &out[n], max - n, &done);
-		if (done)
-			leave_place(cursor, place);
+		if (cursor->place == NULL) {
+			struct place *place = take_place(cursor, &looked);
+
+			if (place == NULL)
+				break;
+			opened = open_window(cursor, place);
+			/* Else the round that ended began before the last append. */
+			if (opened == NOTHING_NEW &&
+			    place->done_count == place->set->append_count) {
+				leave_place(cursor, place);
+				looked++;
+			}
+		}
+		if (opened == NO_MEMORY ||
+		    (opened == OPENED && !keep_schema(cursor, cursor->schema)))
+			break;
+		if (opened == OPENED)
+			n += read_window(cursor, &out[n], max - n);
 	}
 	cursor->read_count += n;
 	if (cursor->read_count == 0) /* then nobody would commit, and the sets stay held */
@@ -276,17 +497,35 @@ cursor_read(struct cursor *cursor, struct cursor_record *out, size_t max)
 void
 cursor_commit(struct cursor *cursor)
 {
-	settle(cursor, place_commit);
+	settle(cursor, place_commit, cursor->place);
 }
 
 void
 cursor_rewind(struct cursor *cursor)
 {
-	settle(cursor, place_rewind);
+	close_window(cursor);
+	window_release(&cursor->window);
+	window_reset(&cursor->window);
+	settle(cursor, place_rewind, NULL);
 }
 
 uint64_t
 cursor_missed_count(const struct cursor *cursor)
 {
 	return cursor->missed_count;
+}
+
+int64_t
+cursor_lag_ns(struct cursor *cursor, int64_t now_ns)
+{
+	int64_t oldest_ns = INT64_MAX;
+
+	lock_take(&cursor->store->lock);
+	for (struct place *place = cursor->places; place != NULL; place = place->next) {
+		int64_t ts_ns = place_oldest_ns(place);
+
+		oldest_ns = ts_ns < oldest_ns ? ts_ns : oldest_ns;
+	}
+	lock_drop(&cursor->store->lock);
+	return oldest_ns < now_ns ? now_ns - oldest_ns : 0;
 }

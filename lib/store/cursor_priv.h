@@ -2,16 +2,27 @@
  * store/cursor_priv.h - places: how far each cursor has read each set. Every cursor has one place
  * in every set of the store, from the start of whichever came later.
  *
+ * A stream is read in pieces. A *piece* is all rows up to the newest when it begins; as rows have
+ * to be gone through from the newest back, it is read position by position, a window of them at a
+ * time. So a mark in the middle of a piece is: rows before row are done with; of those before
+ * target the positions before at are, and of position at itself the rows before at_row.
+ *
+ * Missed records are counted by sums: a stream knows how many records its rows had in all, and how
+ * many those given up had; a mark knows the sum up to its target, and how many records of its piece
+ * are left. So what a piece did not hand out was missed, and rows lost beyond it are too.
+ *
  * A place belongs to its cursor's thread while it is held (read from since the last commit), and
- * to the store's lock otherwise. The positions in it have the set's lock, as whoever reclaims a
- * page of the set counts there what was not read yet.
+ * to the store's lock otherwise. The marks in it have the set's lock, as whoever gives up rows
+ * moves them.
  */
 #ifndef SCOTTY_STORE_CURSOR_PRIV_H
 #define SCOTTY_STORE_CURSOR_PRIV_H
 
-#include "store/blob_priv.h"
 #include "store/cursor.h"
 #include "store/set_priv.h"
+#include "store/window_priv.h"
+
+struct place;
 
 struct cursor {
 	struct store *store;
@@ -23,13 +34,41 @@ struct cursor {
 	size_t place_count;
 	struct place *held;
 	uint64_t read_count; /* records since the last commit */
-	struct blob_hold hold;
 	_Atomic uint64_t missed_count;
+
+	/* What is being read: a window of a piece. */
+	struct window window;
+	struct place *place;   /* NULL: none */
+	struct schema *schema; /* a reference */
+	uint32_t stream;
+	bool window_is_last; /* the piece ends with it */
+	size_t slot;         /* to be read, and in it: */
+	bool in_slot;
+	uint32_t event;            /* the next */
+	size_t time;               /* CURSOR_EVERY: so many times are left */
+	const struct event *state; /* the same: since the last time */
+	size_t most_slots;
+	/* Schemas whose descriptions were handed out: references. */
+	struct schema **schemas;
+	size_t schema_len, schema_cap;
 };
 
-/* Of one series: time of the newest record done with, and of the newest read. */
-struct position {
-	int64_t committed_ns, read_ns;
+/* How far one stream is read. */
+struct mark {
+	uint64_t sum;  /* records of all rows before target */
+	uint64_t left; /* records of the piece not handed out */
+	uint32_t row, target;
+	uint32_t at, at_row;
+	bool in_piece;
+	bool has_base;   /* this piece begins with what there was before it */
+	bool wants_base; /* the next does: rows were lost */
+};
+
+struct place_stream {
+	struct mark committed, read;
+	uint64_t missed_count; /* since the last commit */
+	int64_t committed_ns,
+	    read_ns; /* time of the row committed.row, read.target; if it exists */
 };
 
 struct place {
@@ -39,16 +78,16 @@ struct place {
 	struct place *next_in_set; /* the set's lock, and to change it the store's too */
 
 	/* The set's lock. */
-	struct position *positions; /* by the series' ordinals */
-	size_t cap;
-	uint64_t at_risk_count; /* read, not committed, and not there to be read again */
-	bool gone;              /* the set was forgotten; to change it the store's lock too */
+	struct place_stream *streams; /* of all streams that the set has made */
+	uint32_t len;
+	bool gone; /* the set was forgotten; to change it the store's lock too */
 
 	/* The cursor's thread. */
 	bool held; /* with a reference to the set; the store's lock too */
 	struct place *next_held;
-	size_t next_series;  /* where the next round over the series begins */
-	uint64_t done_count; /* the set's append_count when all of it was read */
+	uint32_t next_stream; /* to be looked at */
+	uint64_t done_count;  /* the set's append_count when all of it was read */
+	uint64_t round_count; /* the same when the round over its streams began */
 };
 
 /* A place for the cursor in the set. REQUIRES the store's lock. -1 with ERR_NOMEM, ERR_LIMIT. */
@@ -58,6 +97,15 @@ void place_close(struct place *);
 /* One that is in no set and no cursor. */
 void place_free(struct store *, struct place *);
 
+/* A piece of this stream begins, or goes on. False if there is nothing new. REQUIRES the set's
+ * lock. */
+bool place_begin_piece(struct place *, uint32_t stream);
+/* All windows of the piece were read. REQUIRES the set's lock. */
+void place_end_piece(struct place *, uint32_t stream);
+
+/* So many records counted as missed were read after all. REQUIRES the set's lock. */
+void place_found(struct place *, uint32_t stream, uint64_t count);
+
 /* What was read is done with. Locks taken: series. */
 void place_commit(struct place *);
 /*
@@ -65,21 +113,22 @@ void place_commit(struct place *);
  */
 void place_rewind(struct place *);
 
+/* Time of the oldest record not committed; INT64_MAX: none. Locks taken: series. */
+int64_t place_oldest_ns(struct place *);
+
 /* Places in a new set for all cursors. REQUIRES the store's lock. -1 with ERR_NOMEM, ERR_LIMIT. */
 int places_open(struct series_set *, struct err *);
 /* The set goes: so do its places, and what was not read is missed. REQUIRES the store's lock. */
 void places_close(struct series_set *);
 
-/* A place without room for cap series, or NULL. REQUIRES the set's lock. */
-struct place *places_short(struct series_set *, size_t cap);
-/* Makes room in all places. -1 with ERR_NOMEM, ERR_LIMIT. The appender's. */
-int places_grow(struct series_set *, size_t cap, struct err *);
-
 /*
- * Count what is about to be lost, while it is still there: the series' records before upto_ns, or
- * the records that stand for the group's times before upto_ns. REQUIRES the set's lock.
+ * Makes marks in all places for len streams. False: see memory_try. REQUIRES the set's lock. The
+ * appender's.
  */
-void places_lose_values(const struct series *, int64_t upto_ns);
-void places_lose_times(const struct group *, int64_t upto_ns);
+bool places_reserve(struct series_set *, uint32_t len, struct memory_want *);
+
+/* The stream is about to get a row; or it gave up its oldest. REQUIRE the set's lock. */
+void places_note_row(const struct stream *, int64_t ts_ns);
+void places_lose_rows(const struct stream *);
 
 #endif

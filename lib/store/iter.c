@@ -3,33 +3,53 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "store/blob_priv.h"
-#include "store/record_priv.h"
-#include "store/set_priv.h"
+#include "store/latest_priv.h"
+#include "store/match_priv.h"
+#include "store/store_priv.h"
+#include "store/window_priv.h"
 
-/* Most series looked at, and most records copied, while the lock is held. */
+/* Most series looked at while the lock is held. */
 #define CHUNK BLOB_HOLD
+/* Series taken apart at a time, and how many records of them: at most 1 MiB. */
+#define MOST_SLOTS  1024
+#define MOST_EVENTS (1024 * 1024 / sizeof(struct event))
 
 enum range_state { RANGE_NONE, RANGE_FIRST, RANGE_MORE };
 
 struct iter {
 	struct series_set *set;
-	struct index *index;   /* NULL: the set is empty */
-	size_t next;           /* in index, of the series after the current one */
-	struct series *series; /* NULL before the first */
-	enum iter_match match;
+	struct schema *schema; /* NULL: the set is empty */
+	struct match match;
+	uint32_t next;           /* in the schema's order, of the series after the current one */
+	const struct meta *meta; /* of the current series; NULL before the first */
+	struct series_at place;
 
+	/* What is asked for. */
 	enum range_state range;
-	int64_t start_ns, before_ns; /* what is still to be read lies before before_ns */
-	struct walk walk;
+	int64_t start_ns, end_ns;
+	/* Records of the current series and of some after it, in the same range. */
+	struct window window;
+	bool window_in_use;
+	uint32_t window_stream;
+	size_t most_slots;
+	/* The current series' records: those not read yet, and where they are. */
+	struct window *source;
+	struct slot *slot;
+	uint32_t event;
+	int64_t oldest_ns;   /* of those read */
+	struct window older; /* of a series that moved: what it has at older_place */
+	struct series_at older_place;
+
+	struct walk times;
+	bool times_begun, times_ended;
+	bool failed;
 
 	struct blob_hold hold;
-	struct str prefix;
 	char prefix_bytes[];
 };
 
 struct iter *
-iter_new(struct series_set *set, struct str prefix, enum iter_match match, struct err *err)
+iter_new(struct series_set *set, struct str prefix, enum iter_match how, struct err *err)
 {
 	struct iter *it = malloc(sizeof(*it) + prefix.len);
 
@@ -37,20 +57,18 @@ iter_new(struct series_set *set, struct str prefix, enum iter_match match, struc
 		err_nomem(err);
 		return NULL;
 	}
-	*it = (struct iter){ .set = series_set_ref(set), .match = match };
+	*it = (struct iter){ .set = series_set_ref(set), .most_slots = MOST_SLOTS };
+	window_init(&it->window);
+	window_init(&it->older);
+	walk_init(&it->times);
 	if (prefix.len > 0)
 		memcpy(it->prefix_bytes, prefix.p, prefix.len);
-	it->prefix = (struct str){ it->prefix_bytes, prefix.len };
-	/* "/" holds all, as "" does. */
-	if (match == ITER_UNDER && str_eq(prefix, STR("/")))
-		it->prefix.len = 0;
+	it->match = match_of((struct str){ it->prefix_bytes, prefix.len }, how);
 	lock_take(&set->lock);
-	it->index = set->index;
-	if (it->index != NULL)
-		it->index->refs++;
+	it->schema = schema_ref(set->schema);
 	lock_drop(&set->lock);
-	if (it->index != NULL)
-		it->next = index_find(it->index, &(struct metric_desc){ .path = it->prefix });
+	if (it->schema != NULL)
+		it->next = match_first(&it->match, it->schema);
 	return it;
 }
 
@@ -59,59 +77,32 @@ iter_free(struct iter *it)
 {
 	if (it == NULL)
 		return;
-	blob_hold_release(&it->hold);
-	index_unref(it->index);
+	blob_hold_release(it->set->store, &it->hold);
+	window_fini(&it->window);
+	window_fini(&it->older);
+	walk_fini(&it->times);
+	schema_unref(it->schema);
 	series_set_unref(it->set);
 	free(it);
 }
 
-static bool
-matches(const struct iter *it, struct str path)
-{
-	return it->match == ITER_EXACT ? str_eq(path, it->prefix) : path_is_under(path, it->prefix);
-}
-
-/* The next series that matches, or NULL. What matches begins with the prefix, so does no other. */
-static struct series *
+/* Another series is the current one. */
+static void
 find_next(struct iter *it)
 {
-	while (it->index != NULL && it->next < it->index->len) {
-		struct series *series = it->index->series[it->next];
-
-		if (!str_starts(series->meta->desc.path, it->prefix))
-			break;
-		it->next++;
-		if (matches(it, series->meta->desc.path))
-			return series;
-	}
-	return NULL;
+	it->range = RANGE_NONE;
+	it->meta =
+	    it->schema == NULL ? NULL : match_next(&it->match, it->schema, &it->next, &it->place);
 }
 
 bool
 iter_next_series(struct iter *it, const struct metric_desc **desc)
 {
-	blob_hold_release(&it->hold);
-	it->range = RANGE_NONE;
-	it->series = find_next(it);
-	if (it->series == NULL)
+	blob_hold_release(it->set->store, &it->hold);
+	find_next(it);
+	if (it->meta == NULL)
 		return false;
-	*desc = &it->series->meta->desc;
-	return true;
-}
-
-/* False if the series is inactive. REQUIRES the set's lock. */
-static bool
-latest(struct iter *it, const struct series *series, struct record *out)
-{
-	const struct chain *values = &series->values;
-	int64_t ts_ns = series->group->times.last.ts_ns;
-
-	if (!values->last_active)
-		return false;
-	/* Right after a change of group, the new one may still be behind. */
-	if (ts_ns < series->joined_ns)
-		ts_ns = series->joined_ns;
-	record_set(out, series, ts_ns, values->last.bits, true, &it->hold);
+	*desc = &it->meta->desc;
 	return true;
 }
 
@@ -120,10 +111,10 @@ iter_latest(struct iter *it, struct record *out)
 {
 	bool active;
 
-	assert(it->series != NULL);
-	blob_hold_release(&it->hold);
+	assert(it->meta != NULL);
+	blob_hold_release(it->set->store, &it->hold);
 	lock_take(&it->set->lock);
-	active = latest(it, it->series, out);
+	active = latest_value(it->set, it->place, it->meta, out, &it->hold);
 	lock_drop(&it->set->lock);
 	return active;
 }
@@ -131,98 +122,281 @@ iter_latest(struct iter *it, struct record *out)
 size_t
 iter_latest_many(struct iter *it, struct record *out, size_t max)
 {
-	struct series *series[CHUNK];
-	size_t n = 0, found = 1;
+	size_t n = 0, looked;
 
 	if (max > CHUNK)
 		max = CHUNK;
-	blob_hold_release(&it->hold);
-	it->range = RANGE_NONE;
-	while (n == 0 && found > 0) {
-		for (found = 0; found < max; found++) {
-			series[found] = find_next(it);
-			if (series[found] == NULL)
-				break;
-		}
+	blob_hold_release(it->set->store, &it->hold);
+	do {
 		lock_take(&it->set->lock);
-		for (size_t i = 0; i < found; i++)
-			n += latest(it, series[i], &out[n]);
+		for (looked = 0; looked < CHUNK && n < max; looked++) {
+			find_next(it);
+			if (it->meta == NULL)
+				break;
+			n += latest_value(it->set, it->place, it->meta, &out[n], &it->hold);
+		}
 		lock_drop(&it->set->lock);
-	}
+	} while (n == 0 && looked == CHUNK);
 	return n;
 }
 
 void
 iter_range(struct iter *it, int64_t start_ns, int64_t end_ns)
 {
-	assert(it->series != NULL);
+	assert(it->meta != NULL);
+	if (start_ns != it->start_ns || end_ns != it->end_ns) {
+		it->window_in_use = false;
+		it->most_slots = MOST_SLOTS;
+	}
 	it->range = start_ns < end_ns ? RANGE_FIRST : RANGE_NONE;
 	it->start_ns = start_ns;
-	it->before_ns = end_ns;
+	it->end_ns = end_ns;
+	it->times_begun = it->times_ended = false;
 }
 
-/* To the newest point before before_ns. REQUIRES the set's lock. */
+struct wanted {
+	uint32_t at;
+	const struct meta *meta;
+};
+
+static int
+cmp_wanted(const void *a, const void *b)
+{
+	const struct wanted *x = a, *y = b;
+
+	return (x->at > y->at) - (x->at < y->at);
+}
+
+/* Slots for the current series and those after it in the same stream. False: out of memory. */
 static bool
-find_point(struct iter *it)
+add_slots(struct iter *it)
 {
-	if (it->range == RANGE_FIRST)
-		return walk_to(&it->walk, &it->series->values, it->before_ns - 1);
-	return walk_resume(&it->walk, it->before_ns - 1);
+	struct wanted wanted[MOST_SLOTS];
+	struct series_at place = it->place;
+	const struct meta *meta = it->meta;
+	uint32_t next = it->next;
+	size_t n = 0;
+
+	while (meta != NULL && n < it->most_slots) {
+		if (place.stream == it->place.stream)
+			wanted[n++] = (struct wanted){ place.at, meta };
+		meta = match_next(&it->match, it->schema, &next, &place);
+	}
+	qsort(wanted, n, sizeof(*wanted), cmp_wanted);
+	for (size_t i = 0; i < n; i++) {
+		if (window_add(&it->window, wanted[i].at, wanted[i].meta) != 0)
+			return false;
+	}
+	return true;
 }
 
-/* REQUIRES the set's lock. */
-static size_t
-read_points(struct iter *it, struct record *out, size_t max)
+static bool
+fill_window(struct iter *it)
 {
-	size_t n = 0;
-	bool more = find_point(it);
+	struct window *w = &it->window;
 
-	while (more && n < max) {
-		struct point point = walk_point(&it->walk);
-
-		record_set(&out[n++], it->series, point.ts_ns, point.bits, walk_active(&it->walk),
-		    &it->hold);
-		it->before_ns = point.ts_ns;
-		more = point.ts_ns > it->start_ns && walk_prev(&it->walk);
+	for (;;) {
+		window_reset(w);
+		w->start_ns = it->start_ns;
+		w->end_ns = it->end_ns;
+		it->window_stream = it->place.stream;
+		if (!add_slots(it) || !window_start(w, it->set, it->place.stream))
+			return false;
+		window_run(w, MOST_EVENTS);
+		if (!w->full || w->slot_len == 1)
+			return true;
+		it->most_slots = (w->slot_len + 3) / 4;
 	}
-	it->range = more ? RANGE_MORE : RANGE_NONE;
-	return n;
+}
+
+/* The slot of the current series, or NULL. */
+static struct slot *
+find_slot(struct iter *it)
+{
+	size_t low = 0, high = it->window.slot_len;
+
+	if (!it->window_in_use || it->window_stream != it->place.stream)
+		return NULL;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (it->window.slots[mid].at < it->place.at)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == it->window.slot_len || it->window.slots[low].meta != it->meta)
+		return NULL;
+	return &it->window.slots[low];
+}
+
+static void
+read_from(struct iter *it, struct window *window, struct slot *slot)
+{
+	it->source = window;
+	it->slot = slot;
+	it->event = slot->first;
+}
+
+/* Begins with the current series. False if there is nothing to be had. */
+static bool
+begin(struct iter *it)
+{
+	struct slot *slot = find_slot(it);
+
+	if (slot == NULL) {
+		it->window_in_use = fill_window(it);
+		it->failed = it->failed || !it->window_in_use || it->window.failed;
+		slot = find_slot(it);
+	}
+	if (slot == NULL)
+		return false;
+	it->oldest_ns = INT64_MAX;
+	it->older_place = it->place;
+	read_from(it, &it->window, slot);
+	return true;
+}
+
+/* Goes on where the series was before it moved. False: nowhere. */
+static bool
+begin_older(struct iter *it)
+{
+	struct window *w = &it->older;
+	struct series_at place;
+	bool found;
+
+	lock_take(&it->set->lock);
+	found = set_has_series(it->set, it->place, it->meta) &&
+	        set_older_place(it->set, it->older_place, &place);
+	lock_drop(&it->set->lock);
+	if (!found)
+		return false;
+	it->older_place = place;
+	window_reset(w);
+	w->start_ns = it->start_ns;
+	w->end_ns = it->oldest_ns < it->end_ns ? it->oldest_ns : it->end_ns;
+	if (window_add(w, place.at, it->meta) != 0 || !window_start(w, it->set, place.stream)) {
+		it->failed = true;
+		return false;
+	}
+	window_run(w, MOST_EVENTS);
+	it->failed = it->failed || w->failed;
+	read_from(it, w, &w->slots[0]);
+	return true;
+}
+
+/* Makes it->event the next one. False at the end. */
+static bool
+find_event(struct iter *it)
+{
+	while (it->event == NO_EVENT) {
+		if (it->source->full) {
+			window_run(it->source, MOST_EVENTS);
+			it->failed = it->failed || it->source->failed;
+			it->window_in_use = false;
+			read_from(it, it->source, it->slot);
+		} else if (it->oldest_ns <= it->start_ns || !begin_older(it)) {
+			return false;
+		}
+	}
+	return true;
 }
 
 size_t
 iter_read(struct iter *it, struct record *out, size_t max)
 {
-	size_t n;
+	size_t n = 0;
 
-	assert(it->series != NULL);
-	blob_hold_release(&it->hold);
+	assert(it->meta != NULL);
+	blob_hold_release(it->set->store, &it->hold);
+	if (it->range == RANGE_FIRST && max > 0)
+		it->range = begin(it) ? RANGE_MORE : RANGE_NONE;
 	if (it->range == RANGE_NONE || max == 0)
 		return 0;
-	lock_take(&it->set->lock);
-	n = read_points(it, out, max < CHUNK ? max : CHUNK);
-	lock_drop(&it->set->lock);
+	while (n < max) {
+		const struct event *event;
+
+		/* To go on may end what was given out in this call. */
+		if (it->event == NO_EVENT && (n > 0 || !find_event(it)))
+			break;
+		event = &it->source->events[it->event];
+		window_record(it->slot, event, &out[n++]);
+		it->oldest_ns = event->ts_ns;
+		it->event = event->next;
+	}
+	if (n == 0)
+		it->range = RANGE_NONE;
 	return n;
 }
 
-/* Later of ts_ns and the oldest time the chain still has, if it lost any. */
-static int64_t
-whole_from(const struct chain *chain, int64_t ts_ns)
+bool
+iter_failed(const struct iter *it)
 {
-	int64_t first_ns = chain->lost_count == 0 ? 0 : chain_first_ns(chain);
+	return it->failed;
+}
 
-	return first_ns > ts_ns ? first_ns : ts_ns;
+static bool
+begin_times(struct iter *it)
+{
+	bool there;
+
+	if (walk_prepare(&it->times) != 0) {
+		it->failed = true;
+		return false;
+	}
+	lock_take(&it->set->lock);
+	there = set_has_series(it->set, it->place, it->meta);
+	if (there)
+		walk_start(&it->times, it->set, it->place.stream);
+	lock_drop(&it->set->lock);
+	return there;
+}
+
+size_t
+iter_read_times(struct iter *it, int64_t *out, size_t max)
+{
+	struct walk *walk = &it->times;
+	struct row row;
+	size_t n = 0;
+
+	assert(it->meta != NULL);
+	if (!it->times_begun)
+		it->times_ended = it->start_ns >= it->end_ns || !begin_times(it);
+	it->times_begun = true;
+	while (n < max && !it->times_ended) {
+		it->times_ended = walk->ts_ns <= it->start_ns || !walk_row(walk, &row);
+		it->failed = it->failed || walk->failed;
+		if (it->times_ended)
+			break;
+		if (walk->ts_ns < it->end_ns && (!walk_is_patch(walk) || row.len_before == 0))
+			out[n++] = walk->ts_ns;
+		walk_undo(walk, &row);
+	}
+	return n;
+}
+
+static int64_t
+whole_from(const struct series_set *set, struct series_at at)
+{
+	const struct stream *s = set->streams[at.stream];
+
+	return s->first_row == 0 || s->base_ns == TS_NONE ? 0 : s->base_ns;
 }
 
 int64_t
 iter_earliest(struct iter *it)
 {
-	int64_t ts_ns;
+	struct series_at at = it->place;
+	int64_t ts_ns = 0;
 
-	assert(it->series != NULL);
-	blob_hold_release(&it->hold);
+	assert(it->meta != NULL);
+	blob_hold_release(it->set->store, &it->hold);
 	lock_take(&it->set->lock);
-	ts_ns = whole_from(&it->series->values, 0);
-	ts_ns = whole_from(&it->series->group->times, ts_ns);
+	do {
+		int64_t from_ns = whole_from(it->set, at);
+
+		ts_ns = from_ns > ts_ns ? from_ns : ts_ns;
+	} while (set_has_series(it->set, at, it->meta) && set_older_place(it->set, at, &at));
 	lock_drop(&it->set->lock);
 	return ts_ns;
 }

@@ -14,18 +14,19 @@
 
 /* One value of one series. */
 struct record {
-	const struct metric_desc *desc; /* lives as long as the iterator that gave it */
+	const struct metric_desc
+	    *desc; /* lives as long as the iterator that gave it, or as it says */
 	int64_t ts_ns;
 	struct value value; /* inactive: value_zero of the kind */
 	bool active;
 };
 
 /*
- * All sets of the store, sorted by host, then application, as they are now. *out is an array of
- * references on the heap, freed by sets_free. -1 with ERR_NOMEM.
+ * All sets of the store, sorted by host, then application, as they are now. *out is an array that
+ * all who ask share until a set comes or goes; given back by sets_free. -1 with ERR_NOMEM.
  */
-int sets_snapshot(struct store *, struct series_set ***out, size_t *n, struct err *);
-void sets_free(struct series_set **, size_t n);
+int sets_snapshot(struct store *, struct series_set *const **out, size_t *n, struct err *);
+void sets_free(struct series_set *const *, size_t n); /* NULL is fine */
 
 enum iter_match {
 	ITER_UNDER, /* path equal to or under the prefix; an empty prefix holds all */
@@ -56,15 +57,40 @@ size_t iter_latest_many(struct iter *, struct record *out, size_t max);
 /*
  * Values of the current series with start_ns < time < end_ns and the last one at or before start_ns
  * (so the value at the start is known), newest first, each at the time it changed. Call again for
- * more; 0 when done. start >= end gives none. Valid until the next iter_ call.
+ * more; 0 when done. start >= end gives none. Valid until the next iter_ call. Where older history
+ * was reclaimed, the last record is the value there was, with the time from which on all is known.
+ * Without memory a history ends early: see iter_failed.
+ *
+ * To ask for the same range of one series after the other costs little more than to ask for one.
  */
 void iter_range(struct iter *, int64_t start_ns, int64_t end_ns);
 size_t iter_read(struct iter *, struct record *out, size_t max);
+/* True if some history, or its times, ended early as there was no memory. */
+bool iter_failed(const struct iter *);
+
+/*
+ * Times of the current series' group with start_ns < time < end_ns, newest first, whether values
+ * changed or not; the range is that of iter_range. Call again for more; 0 when done.
+ */
+size_t iter_read_times(struct iter *, int64_t *out, size_t max);
 
 /*
  * Earliest time from which the path's history is whole: 0 unless pages of it were reclaimed.
  * The current series.
  */
 int64_t iter_earliest(struct iter *);
+
+/*
+ * Newest values of the active series of all sets whose path matches, by host, application, path.
+ * Only sets that have such a series are looked into. prefix is copied. NULL with ERR_NOMEM.
+ */
+struct fleet_iter *fleet_iter_new(struct store *, struct str prefix, enum iter_match, struct err *);
+void fleet_iter_free(struct fleet_iter *);
+/*
+ * Up to max more records, all of one set (lent). Returns how many; 0 at the end. Valid until the
+ * next call.
+ */
+size_t fleet_iter_next(
+    struct fleet_iter *, const struct series_set **set, struct record *out, size_t max);
 
 #endif

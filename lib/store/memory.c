@@ -1,13 +1,16 @@
 #include "store/store_priv.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdlib.h>
 
-#include "store/chain_priv.h"
+#include "store/log_priv.h"
 #include "store/set_priv.h"
 
 /* From here on malloc takes whole pages of the system for a block. */
 #define MMAP_BYTES (128 * 1024)
+/* See trim_if_due. */
+#define FREED_PART 32
 
 /* What malloc takes for a block, as glibc rounds. */
 static size_t
@@ -39,36 +42,29 @@ memory_uncharge(struct store *store, size_t bytes)
 	atomic_fetch_sub(&store->used_bytes, bytes);
 }
 
+/*
+ * Has malloc give back what lies free between blocks in use, each time a part of the limit was
+ * freed: else a store whose memory goes from one use to another takes more and more of it. Spare
+ * pages do not come here, so a store that only turns pages over has little to give back.
+ */
+static void
+trim_if_due(struct store *store)
+{
+	uint64_t freed = atomic_load(&store->freed_bytes);
+
+	if (freed > store->limit_bytes / FREED_PART &&
+	    atomic_compare_exchange_strong(&store->freed_bytes, &freed, 0))
+		malloc_trim(0);
+}
+
 void
 memory_free(struct store *store, void *p, size_t bytes)
 {
 	if (p == NULL)
 		return;
 	free(p);
+	store->freed_bytes += bytes;
 	memory_uncharge(store, heap_bytes(bytes));
-}
-
-/* Takes a page away from the chain whose turn it is. NULL if there is none. */
-static struct page *
-reclaim(struct store *store)
-{
-	struct page *page = NULL;
-
-	while (page == NULL) {
-		struct chain *chain = pages_claim(&store->pool);
-		struct series_set *set;
-
-		if (chain == NULL)
-			return NULL;
-		set = chain->set;
-		lock_take(&set->lock);
-		page = chain_drop_oldest(chain);
-		lock_drop(&set->lock);
-		if (page != NULL)
-			chain_release_page(chain, page);
-		series_set_unref(set);
-	}
-	return page;
 }
 
 static void
@@ -83,17 +79,54 @@ full_err(const struct store *store, struct err *err)
 	    unit == mib ? "MiB" : "KiB", store->limit_bytes / unit, unit == mib ? "MiB" : "KiB");
 }
 
+/* Takes a page away from the stream whose turn it is. False if there is none. */
+static bool
+reclaim(struct store *store)
+{
+	struct stream *stream;
+	struct page *page;
+	bool done = false;
+
+	while (!done && (stream = pages_victim(&store->pool, &page)) != NULL) {
+		struct series_set *set = stream->set;
+
+		lock_take(&set->lock);
+		/* Someone else may have taken it in the meantime, or the stream woken up. */
+		if (page == NULL ? stream->active_count == 0 && stream->oldest != NULL
+		                 : stream->oldest == page && stream->newest != page) {
+			log_drop_oldest(stream, true);
+			done = true;
+		}
+		lock_drop(&set->lock);
+		series_set_unref(set);
+	}
+	return done;
+}
+
+/* Waits for no one: pages are taken away until so much is free. -1 with ERR_LIMIT. */
+static int
+make_room(struct store *store, size_t bytes, struct err *err)
+{
+	while (!charge(store, heap_bytes(bytes))) {
+		struct page *spare = pages_take_spare(&store->pool);
+
+		if (spare != NULL) {
+			memory_free(store, spare, PAGE_BYTES);
+		} else if (!reclaim(store)) {
+			full_err(store, err);
+			return -1;
+		}
+	}
+	memory_uncharge(store, heap_bytes(bytes));
+	return 0;
+}
+
 int
 memory_charge(struct store *store, size_t bytes, struct err *err)
 {
 	while (!charge(store, bytes)) {
-		struct page *page = reclaim(store);
-
-		if (page == NULL) {
-			full_err(store, err);
+		if (make_room(store, bytes, err) != 0)
 			return -1;
-		}
-		memory_free(store, page, sizeof(*page));
 	}
 	return 0;
 }
@@ -101,64 +134,53 @@ memory_charge(struct store *store, size_t bytes, struct err *err)
 void *
 memory_alloc(struct store *store, size_t bytes, struct err *err)
 {
+	struct memory_want want = { 0 };
 	void *p;
 
-	if (memory_charge(store, heap_bytes(bytes), err) != 0)
-		return NULL;
-	p = malloc(bytes);
-	if (p == NULL) {
-		memory_uncharge(store, heap_bytes(bytes));
-		err_nomem(err);
+	while ((p = memory_try(store, bytes, &want)) == NULL) {
+		if (memory_wait(store, &want, err) != 0)
+			return NULL;
 	}
 	return p;
 }
 
 void *
-memory_grow(struct store *store, void *p, size_t old_bytes, size_t new_bytes, struct err *err)
+memory_try(struct store *store, size_t bytes, struct memory_want *want)
 {
-	void *grown = memory_alloc(store, new_bytes, err);
+	void *p = NULL;
 
-	if (grown == NULL)
+	*want = (struct memory_want){ .bytes = bytes };
+	if (!charge(store, heap_bytes(bytes)))
 		return NULL;
-	if (old_bytes > 0)
-		memcpy(grown, p, old_bytes);
-	memory_free(store, p, old_bytes);
-	return grown;
+	p = malloc(bytes);
+	if (p == NULL) {
+		want->nomem = true;
+		memory_uncharge(store, heap_bytes(bytes));
+	}
+	return p;
+}
+
+struct page *
+memory_try_page(struct store *store, struct memory_want *want)
+{
+	struct page *page = pages_take_spare(&store->pool);
+
+	if (page == NULL)
+		page = memory_try(store, PAGE_BYTES, want);
+	want->page = page == NULL;
+	return page;
 }
 
 int
-memory_pages(struct store *store, size_t n, struct page_list *list, struct err *err)
+memory_wait(struct store *store, const struct memory_want *want, struct err *err)
 {
-	while (list->len < n) {
-		struct page *page;
-
-		if (charge(store, heap_bytes(sizeof(*page)))) {
-			page = malloc(sizeof(*page));
-			if (page == NULL) {
-				memory_uncharge(store, heap_bytes(sizeof(*page)));
-				err_nomem(err);
-				return -1;
-			}
-		} else {
-			page = reclaim(store);
-			if (page == NULL)
-				return 0;
-		}
-		page->newer = list->first;
-		list->first = page;
-		list->len++;
+	trim_if_due(store);
+	if (want->nomem) {
+		err_nomem(err);
+		return -1;
 	}
-	return 0;
-}
-
-void
-memory_free_pages(struct store *store, struct page_list *list)
-{
-	while (list->first != NULL) {
-		struct page *page = list->first;
-
-		list->first = page->newer;
-		list->len--;
-		memory_free(store, page, sizeof(*page));
-	}
+	/* What is reclaimed becomes a spare page, so it need not be given back first. */
+	if (want->page && reclaim(store))
+		return 0;
+	return make_room(store, want->bytes, err);
 }

@@ -203,6 +203,17 @@ meta_intern(struct store *store, const struct metric_desc *desc, uint64_t hash, 
 	return meta;
 }
 
+struct meta *
+meta_ref(struct store *store, struct meta *meta)
+{
+	if (meta == NULL)
+		return NULL;
+	lock_take(&store->metas.lock);
+	meta->refs++;
+	lock_drop(&store->metas.lock);
+	return meta;
+}
+
 void
 meta_unref(struct store *store, struct meta *meta)
 {

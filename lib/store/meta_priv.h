@@ -37,6 +37,8 @@ void meta_table_fini(struct meta_table *); /* also after a failed init */
  * ERR_NOMEM, ERR_LIMIT. May reclaim pages: see memory_alloc.
  */
 struct meta *meta_intern(struct store *, const struct metric_desc *, uint64_t hash, struct err *);
-void meta_unref(struct store *, struct meta *); /* NULL is fine */
+/* NULL is fine, for both. */
+struct meta *meta_ref(struct store *, struct meta *);
+void meta_unref(struct store *, struct meta *);
 
 #endif

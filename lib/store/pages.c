@@ -1,168 +1,135 @@
 #include "store/pages_priv.h"
 
-#include "store/chain_priv.h"
-#include "store/set_priv.h"
+#include <assert.h>
 
-/* Set in the age of a page still filling: it sorts after all full ones. */
-#define AGE_FILLING (UINT64_C(1) << 63)
+#include "store/set_priv.h"
 
 void
 pages_init(struct page_pool *pool)
 {
-	*pool = (struct page_pool){ .filled = 0 };
+	*pool = (struct page_pool){ .oldest = NULL };
 	lock_init(&pool->lock, LOCK_pages);
 }
 
 void
 pages_fini(struct page_pool *pool)
 {
-	assert(pool->tops[HEAP_LIVE] == NULL && pool->tops[HEAP_IDLE] == NULL);
+	assert(pool->oldest == NULL && pool->idle_first == NULL && pool->spares == NULL);
+	assert(pool->page_count == 0);
 	lock_fini(&pool->lock);
 }
 
-/* Joins two heaps, each NULL or a top without siblings. */
-static struct page *
-meld(struct page *a, struct page *b)
+void
+pages_add_full(struct page_pool *pool, struct page *page)
 {
-	struct page *top, *below;
-
-	if (a == NULL || b == NULL)
-		return a != NULL ? a : b;
-	top = a->age <= b->age ? a : b;
-	below = top == a ? b : a;
-	below->prev = top;
-	below->next = top->child;
-	if (top->child != NULL)
-		top->child->prev = below;
-	top->child = below;
-	return top;
+	lock_take(&pool->lock);
+	page->next = NULL;
+	page->prev = pool->youngest;
+	if (page->prev != NULL)
+		page->prev->next = page;
+	else
+		pool->oldest = page;
+	pool->youngest = page;
+	pool->full_count++;
+	lock_drop(&pool->lock);
 }
 
-static struct page *
-cut_first(struct page **siblings)
+void
+pages_remove(struct page_pool *pool, struct page *page)
 {
-	struct page *page = *siblings;
-
-	if (page != NULL) {
-		*siblings = page->next;
-		page->next = page->prev = NULL;
-	}
-	return page;
-}
-
-/* One heap of a list of siblings: pairs from the left, then all from the right. */
-static struct page *
-meld_all(struct page *siblings)
-{
-	struct page *pairs = NULL, *top = NULL;
-
-	while (siblings != NULL) {
-		struct page *a = cut_first(&siblings);
-		struct page *pair = meld(a, cut_first(&siblings));
-
-		pair->next = pairs;
-		pairs = pair;
-	}
-	while (pairs != NULL)
-		top = meld(top, cut_first(&pairs));
-	return top;
-}
-
-static void
-heap_add(struct page_pool *pool, enum page_heap heap, struct page *page)
-{
-	page->child = page->next = page->prev = NULL;
-	page->heap = (uint16_t)heap;
-	pool->tops[heap] = meld(pool->tops[heap], page);
-	pool->lens[heap]++;
-}
-
-static void
-heap_del(struct page_pool *pool, struct page *page)
-{
-	enum page_heap heap = page->heap;
-	struct page *below = meld_all(page->child);
-
-	if (page == pool->tops[heap]) {
-		pool->tops[heap] = below;
-	} else {
-		if (page->prev->child == page)
-			page->prev->child = page->next;
-		else
+	lock_take(&pool->lock);
+	if (page->prev != NULL || pool->oldest == page) {
+		if (page->prev != NULL)
 			page->prev->next = page->next;
+		else
+			pool->oldest = page->next;
 		if (page->next != NULL)
 			page->next->prev = page->prev;
-		pool->tops[heap] = meld(pool->tops[heap], below);
-	}
-	page->heap = HEAP_NONE;
-	pool->lens[heap]--;
-}
-
-void
-pages_enter(struct page_pool *pool, struct page *page, bool idle)
-{
-	lock_take(&pool->lock);
-	page->age = AGE_FILLING | pool->filled++;
-	heap_add(pool, idle ? HEAP_IDLE : HEAP_LIVE, page);
-	lock_drop(&pool->lock);
-}
-
-void
-pages_filled(struct page_pool *pool, struct page *page)
-{
-	enum page_heap heap;
-
-	lock_take(&pool->lock);
-	heap = page->heap;
-	if (heap != HEAP_NONE) {
-		heap_del(pool, page);
-		page->age = pool->filled++;
-		heap_add(pool, heap, page);
+		else
+			pool->youngest = page->prev;
+		page->prev = page->next = NULL;
+		pool->full_count--;
 	}
 	lock_drop(&pool->lock);
 }
 
 void
-pages_leave(struct page_pool *pool, struct page *page)
+pages_add_idle(struct page_pool *pool, struct stream *stream)
 {
 	lock_take(&pool->lock);
-	if (page->heap != HEAP_NONE)
-		heap_del(pool, page);
+	if (!stream->in_idle_list) {
+		stream->in_idle_list = true;
+		stream->idle_next = NULL;
+		stream->idle_prev = pool->idle_last;
+		if (stream->idle_prev != NULL)
+			stream->idle_prev->idle_next = stream;
+		else
+			pool->idle_first = stream;
+		pool->idle_last = stream;
+		pool->idle_count++;
+	}
 	lock_drop(&pool->lock);
 }
 
 void
-pages_set_idle(struct page_pool *pool, struct page *oldest, bool idle)
+pages_remove_idle(struct page_pool *pool, struct stream *stream)
 {
 	lock_take(&pool->lock);
-	for (struct page *page = oldest; page != NULL; page = page->newer) {
-		if (page->heap == HEAP_NONE)
-			continue; /* claimed: it is as good as gone */
-		heap_del(pool, page);
-		heap_add(pool, idle ? HEAP_IDLE : HEAP_LIVE, page);
+	if (stream->in_idle_list) {
+		stream->in_idle_list = false;
+		if (stream->idle_prev != NULL)
+			stream->idle_prev->idle_next = stream->idle_next;
+		else
+			pool->idle_first = stream->idle_next;
+		if (stream->idle_next != NULL)
+			stream->idle_next->idle_prev = stream->idle_prev;
+		else
+			pool->idle_last = stream->idle_prev;
+		pool->idle_count--;
 	}
 	lock_drop(&pool->lock);
 }
 
-struct chain *
-pages_claim(struct page_pool *pool)
+struct stream *
+pages_victim(struct page_pool *pool, struct page **page)
 {
-	struct chain *chain = NULL;
+	struct stream *found = NULL;
 
+	*page = NULL;
 	lock_take(&pool->lock);
-	while (chain == NULL) {
-		enum page_heap heap = pool->tops[HEAP_IDLE] != NULL ? HEAP_IDLE : HEAP_LIVE;
-		struct page *page = pool->tops[heap];
-
-		if (page == NULL)
-			break;
-		heap_del(pool, page);
-		/*
-		 * A set on its way out frees its pages itself, and stays until they left the heap.
-		 */
-		if (series_set_try_ref(page->chain->set))
-			chain = page->chain;
+	/* A set that is being freed takes its streams and pages out of the lists itself. */
+	for (struct stream *s = pool->idle_first; found == NULL && s != NULL; s = s->idle_next) {
+		if (series_set_try_ref(s->set))
+			found = s;
+	}
+	for (struct page *p = pool->oldest; found == NULL && p != NULL; p = p->next) {
+		if (series_set_try_ref(p->stream->set)) {
+			found = p->stream;
+			*page = p;
+		}
 	}
 	lock_drop(&pool->lock);
-	return chain;
+	return found;
+}
+
+void
+pages_add_spare(struct page_pool *pool, struct page *page)
+{
+	lock_take(&pool->lock);
+	page->next = pool->spares;
+	pool->spares = page;
+	lock_drop(&pool->lock);
+}
+
+struct page *
+pages_take_spare(struct page_pool *pool)
+{
+	struct page *page;
+
+	lock_take(&pool->lock);
+	page = pool->spares;
+	if (page != NULL)
+		pool->spares = page->next;
+	lock_drop(&pool->lock);
+	return page;
 }

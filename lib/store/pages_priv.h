@@ -1,77 +1,69 @@
 /*
- * store/pages_priv.h - pages and the order in which they are reclaimed.
+ * store/pages_priv.h - pages, the pieces of memory that history is in, and who loses one next.
  *
- * Threads: the pool's lock (rank pages) guards the heaps. Each function below takes it.
+ * A page belongs to the log of one stream (log_priv.h). The newest page of a log is still filling;
+ * all others are full and stand in one list, in the order in which they filled up. Streams without
+ * an active series stand in a second list as long as they have pages: they lose theirs first, the
+ * newest included. A full page that is taken away is kept as a spare for the next that needs one,
+ * so memory changes hands without the heap.
+ *
+ * Threads: any. Locks taken: pages.
  */
 #ifndef SCOTTY_STORE_PAGES_PRIV_H
 #define SCOTTY_STORE_PAGES_PRIV_H
 
-#include <assert.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "base/lock.h"
+#include "store/store.h"
 
-#define PAGE_BYTES  1024 /* with malloc's own 8 */
-#define PAGE_POINTS 59
+struct stream;
 
-struct chain;
-struct series_set;
-
-struct point {
-	int64_t ts_ns;
-	uint64_t bits;
-};
-
-enum page_heap { HEAP_LIVE, HEAP_IDLE, HEAP_NONE };
+/* With malloc's own 8 bytes a full page is 1 KiB. */
+#define PAGE_BYTES 1016
 
 struct page {
-	/* The owning set's lock. */
-	struct page *older, *newer;
-	struct chain *chain;
-	/* The pool's lock: a pairing heap, the smallest age on top. */
-	struct page *child, *next, *prev; /* prev: parent of a first child */
-	uint64_t age;
-	/* The owning set's lock. */
-	uint64_t inactive;
-	uint32_t number; /* in the chain, from 0 and without gaps */
-	uint16_t len;
-	uint16_t heap; /* enum page_heap; the pool's lock */
-	struct point points[PAGE_POINTS];
+	struct page *older, *newer; /* in the log; the set's lock */
+	struct page *prev, *next;   /* by age, or among the spares; the pages lock */
+	struct stream *stream;      /* NULL: not in a log */
+	int64_t before_ns;          /* time of the row before first_row */
+	uint32_t first_row; /* the oldest row that is lost with this page and no older one */
+	uint32_t number;    /* in the log; older pages have smaller numbers */
+	uint32_t every_count, change_count, value_count; /* records of its rows: see log_priv.h */
+	uint32_t held_bytes;                             /* what its rows keep outside pages */
+	uint16_t start, cap; /* data[start] to data[cap - 1] are in use */
+	uint8_t data[];
 };
 
-static_assert(sizeof(struct page) == PAGE_BYTES - 8, "a page takes 1 KiB of the heap");
-
-/* Pages linked by newer. */
-struct page_list {
-	struct page *first;
-	size_t len;
-};
+#define PAGE_CAP (PAGE_BYTES - sizeof(struct page))
 
 struct page_pool {
 	struct lock lock;
-	struct page *tops[HEAP_NONE];
-	uint64_t filled;                  /* pages so far, with those begun */
-	_Atomic uint64_t lens[HEAP_NONE]; /* changed with the lock held */
+	struct page *oldest, *youngest;          /* full pages */
+	struct stream *idle_first, *idle_last;   /* streams */
+	struct page *spares;                     /* counted as used memory */
+	uint64_t full_count, idle_count;         /* in these lists */
+	_Atomic uint64_t page_count, used_bytes; /* in logs; used_bytes: of their data */
 };
 
 void pages_init(struct page_pool *);
-void pages_fini(struct page_pool *);
+void pages_fini(struct page_pool *); /* all pages are back */
 
-/* A page that begins to fill becomes one that may be reclaimed, after all full ones. */
-void pages_enter(struct page_pool *, struct page *, bool idle);
-/* It is full: it may be reclaimed in its turn. */
-void pages_filled(struct page_pool *, struct page *);
-/* Out of its heap if it is in one. */
-void pages_leave(struct page_pool *, struct page *);
-/* The chain's pages, from oldest on, move to the heap of idle or of live ones. */
-void pages_set_idle(struct page_pool *, struct page *oldest, bool idle);
+/* The page is full: it is younger than all that were before. */
+void pages_add_full(struct page_pool *, struct page *);
+/* Takes it out of the list, if it is there. */
+void pages_remove(struct page_pool *, struct page *);
+
+/* The stream has, or no longer has, pages that go before others. Calling it twice does no harm. */
+void pages_add_idle(struct page_pool *, struct stream *);
+void pages_remove_idle(struct page_pool *, struct stream *);
+
 /*
- * Claims the page to reclaim next. Returns the chain that must give up a page, with a reference to
- * its set for the caller; NULL if no page can be had.
+ * Whose oldest page goes next, with a reference to its set; NULL if there is none. *page: the page
+ * meant, NULL for an idle stream's oldest.
  */
-struct chain *pages_claim(struct page_pool *);
+struct stream *pages_victim(struct page_pool *, struct page **page);
+
+/* A full page for the next that needs one. */
+void pages_add_spare(struct page_pool *, struct page *);
+struct page *pages_take_spare(struct page_pool *); /* NULL: none */
 
 #endif

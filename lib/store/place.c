@@ -1,39 +1,23 @@
 #include "store/cursor_priv.h"
 
-#include "store/feed_priv.h"
 #include "store/store_priv.h"
 
-/* cap positions, all before any record. NULL with ERR_NOMEM, ERR_LIMIT. */
-static struct position *
-positions_new(struct store *store, size_t cap, struct err *err)
+static uint64_t
+sum_of(const struct cursor *cursor, const struct stream *s)
 {
-	struct position *positions = memory_alloc(store, cap * sizeof(*positions), err);
-
-	for (size_t i = 0; positions != NULL && i < cap; i++)
-		positions[i] = (struct position){ TS_NONE, TS_NONE };
-	return positions;
+	return cursor->mode == CURSOR_EVERY ? s->every_sum : s->change_sum;
 }
 
-static void
-positions_free(struct store *store, struct position *positions, size_t cap)
+static uint64_t
+lost_of(const struct cursor *cursor, const struct stream *s)
 {
-	memory_free(store, positions, cap * sizeof(*positions));
-}
-
-static struct place *
-place_new(struct cursor *cursor, struct series_set *set, struct err *err)
-{
-	struct place *place = memory_alloc(set->store, sizeof(*place), err);
-
-	if (place != NULL)
-		*place = (struct place){ .cursor = cursor, .set = set };
-	return place;
+	return cursor->mode == CURSOR_EVERY ? s->every_lost : s->change_lost;
 }
 
 void
 place_free(struct store *store, struct place *place)
 {
-	positions_free(store, place->positions, place->cap);
+	memory_free(store, place->streams, place->len * sizeof(*place->streams));
 	memory_free(store, place, sizeof(*place));
 }
 
@@ -78,48 +62,86 @@ unlink_from_set(struct place *place)
 	*at = place->next_in_set;
 }
 
-/*
- * Puts the place into its set, once it has positions for all series the set has room for. -1 with
- * ERR_NOMEM, ERR_LIMIT. REQUIRES the store's lock.
- */
-static int
-place_attach(struct place *place, struct err *err)
+/* Takes the place of what the place has; returns that. REQUIRES the set's lock. */
+static struct place_stream *
+swap_streams(struct place *place, struct place_stream *streams, uint32_t len)
+{
+	struct place_stream *old = place->streams;
+
+	memset(streams, 0, len * sizeof(*streams));
+	if (place->len > 0)
+		memcpy(streams, old, place->len * sizeof(*streams));
+	place->streams = streams;
+	place->len = len;
+	return old;
+}
+
+bool
+places_reserve(struct series_set *set, uint32_t len, struct memory_want *want)
+{
+	for (struct place *p = set->places; p != NULL; p = p->next_in_set) {
+		uint32_t old_len = p->len;
+		struct place_stream *streams;
+
+		if (p->len >= len)
+			continue;
+		streams = memory_try(set->store, len * sizeof(*streams), want);
+		if (streams == NULL)
+			return false;
+		memory_free(set->store, swap_streams(p, streams, len), old_len * sizeof(*streams));
+	}
+	return true;
+}
+
+/* Begins with the oldest rows there are. REQUIRES the set's lock. */
+static void
+init_marks(struct place *place)
+{
+	for (uint32_t i = 0; i < place->len; i++) {
+		const struct stream *s = place->set->streams[i];
+		struct place_stream *stream = &place->streams[i];
+
+		stream->read.row = stream->read.target = s->first_row;
+		stream->read.sum = lost_of(place->cursor, s);
+		stream->read.wants_base = s->first_row > 0;
+		stream->committed = stream->read;
+		stream->committed_ns = s->base_ns > s->begin_ns ? s->base_ns : s->begin_ns;
+	}
+}
+
+/* Puts the place into its set. False: see memory_try. REQUIRES the store's lock. */
+static bool
+try_attach(struct place *place, struct memory_want *want)
 {
 	struct series_set *set = place->set;
-	struct position *positions;
-	bool done = false;
-	size_t cap;
+	bool done;
 
-	for (;;) {
-		lock_take(&set->lock);
-		cap = set->cap;
-		done = place->cap >= cap;
-		if (done) {
-			place->next_in_set = set->places;
-			set->places = place;
-		}
-		lock_drop(&set->lock);
-		if (done)
-			return 0;
-		positions = positions_new(set->store, cap, err);
-		if (positions == NULL)
-			return -1;
-		positions_free(set->store, place->positions, place->cap);
-		place->positions = positions;
-		place->cap = cap;
-	}
+	lock_take(&set->lock);
+	place->next_in_set = set->places;
+	set->places = place;
+	done = places_reserve(set, set->stream_cap, want);
+	if (done)
+		init_marks(place);
+	else
+		set->places = place->next_in_set;
+	lock_drop(&set->lock);
+	return done;
 }
 
 int
 place_open(struct cursor *cursor, struct series_set *set, struct err *err)
 {
-	struct place *place = place_new(cursor, set, err);
+	struct place *place = memory_alloc(set->store, sizeof(*place), err);
+	struct memory_want want;
 
 	if (place == NULL)
 		return -1;
-	if (place_attach(place, err) != 0) {
-		place_free(set->store, place);
-		return -1;
+	*place = (struct place){ .cursor = cursor, .set = set };
+	while (!try_attach(place, &want)) {
+		if (memory_wait(set->store, &want, err) != 0) {
+			place_free(set->store, place);
+			return -1;
+		}
 	}
 	link_to_cursor(place);
 	return 0;
@@ -149,59 +171,125 @@ places_open(struct series_set *set, struct err *err)
 	return 0;
 }
 
-struct place *
-places_short(struct series_set *set, size_t cap)
+/* REQUIRES the set's lock. */
+static void
+miss(struct place *place, struct place_stream *stream, uint64_t count)
 {
-	struct place *place = set->places;
-
-	while (place != NULL && place->cap >= cap)
-		place = place->next_in_set;
-	return place;
+	place->cursor->missed_count += count;
+	stream->missed_count += count;
 }
 
-int
-places_grow(struct series_set *set, size_t cap, struct err *err)
+/* Nothing is read and not committed: what moved the one mark moves the other. */
+static void
+settle(struct place_stream *stream)
 {
-	struct position *fresh = NULL;
-	size_t fresh_cap = 0;
+	if (stream->committed.row != stream->read.row)
+		stream->committed_ns = stream->read_ns;
+	stream->committed = stream->read;
+	stream->missed_count = 0;
+}
 
-	for (;;) {
-		struct position *old = fresh;
-		size_t old_cap = fresh_cap;
-		struct place *place;
+/* Rows that are gone are done with. REQUIRES the set's lock. */
+static void
+skip_lost(struct place *place, const struct stream *s)
+{
+	struct place_stream *stream = &place->streams[s->number];
+	struct mark *mark = &stream->read;
+	uint64_t lost = lost_of(place->cursor, s);
 
-		lock_take(&set->lock);
-		place = places_short(set, cap);
-		if (place != NULL && fresh != NULL) {
-			old = place->positions;
-			old_cap = place->cap;
-			if (old_cap > 0)
-				memcpy(fresh, old, old_cap * sizeof(*old));
-			place->positions = fresh;
-			place->cap = cap;
-			place = places_short(set, cap);
-		}
-		lock_drop(&set->lock);
-		positions_free(set->store, old, old_cap);
-		if (place == NULL)
-			return 0;
-		fresh = positions_new(set->store, cap, err);
-		if (fresh == NULL)
-			return -1;
-		fresh_cap = cap;
+	if (s->first_row <= mark->target)
+		return;
+	miss(place, stream, lost - mark->sum);
+	mark->sum = lost;
+	mark->target = s->first_row;
+	stream->read_ns = s->base_ns;
+	mark->wants_base = true;
+	if (!mark->in_piece)
+		mark->row = mark->target;
+	if (!place->held)
+		settle(stream);
+}
+
+/* The set is gone: all that was not read is missed. REQUIRES the set's lock. */
+static void
+lose_all(struct place *place, const struct stream *s)
+{
+	struct place_stream *stream = &place->streams[s->number];
+
+	miss(place, stream, sum_of(place->cursor, s) - stream->read.sum + stream->read.left);
+}
+
+void
+places_lose_rows(const struct stream *s)
+{
+	for (struct place *p = s->set->places; p != NULL; p = p->next_in_set)
+		skip_lost(p, s);
+}
+
+void
+places_note_row(const struct stream *s, int64_t ts_ns)
+{
+	for (struct place *p = s->set->places; p != NULL; p = p->next_in_set) {
+		struct place_stream *stream = &p->streams[s->number];
+
+		if (stream->committed.row == s->next_row)
+			stream->committed_ns = ts_ns;
+		if (stream->read.target == s->next_row)
+			stream->read_ns = ts_ns;
 	}
+}
+
+bool
+place_begin_piece(struct place *place, uint32_t number)
+{
+	const struct stream *s = place->set->streams[number];
+	struct mark *mark = &place->streams[number].read;
+
+	if (mark->in_piece)
+		return true;
+	mark->wants_base = mark->wants_base && place->cursor->mode == CURSOR_CHANGES;
+	if (mark->row == s->next_row && !mark->wants_base)
+		return false;
+	mark->in_piece = true;
+	mark->has_base = mark->wants_base;
+	mark->wants_base = false;
+	mark->target = s->next_row;
+	mark->left = sum_of(place->cursor, s) - mark->sum;
+	mark->sum += mark->left;
+	mark->at = mark->at_row = 0;
+	return true;
+}
+
+void
+place_end_piece(struct place *place, uint32_t number)
+{
+	struct place_stream *stream = &place->streams[number];
+	struct mark *mark = &stream->read;
+
+	miss(place, stream, mark->left);
+	mark->left = 0;
+	mark->row = mark->target;
+	mark->in_piece = mark->has_base = false;
+}
+
+void
+place_found(struct place *place, uint32_t number, uint64_t count)
+{
+	place->cursor->missed_count -= count;
+	place->streams[number].missed_count -= count;
 }
 
 void
 place_commit(struct place *place)
 {
-	struct series_set *set = place->set;
-
-	lock_take(&set->lock);
-	for (size_t i = 0; i < place->cap; i++)
-		place->positions[i].committed_ns = place->positions[i].read_ns;
-	place->at_risk_count = 0;
-	lock_drop(&set->lock);
+	lock_take(&place->set->lock);
+	for (uint32_t i = 0; i < place->len; i++) {
+		if (place->gone) /* what is missed of it counts as such already */
+			place->streams[i].read =
+			    (struct mark){ .sum = sum_of(place->cursor, place->set->streams[i]) };
+		settle(&place->streams[i]);
+	}
+	lock_drop(&place->set->lock);
 }
 
 void
@@ -210,72 +298,38 @@ place_rewind(struct place *place)
 	struct series_set *set = place->set;
 
 	lock_take(&set->lock);
-	for (size_t i = 0; i < place->cap; i++)
-		place->positions[i].read_ns = place->positions[i].committed_ns;
-	place->cursor->missed_count += place->at_risk_count;
-	place->at_risk_count = 0;
+	for (uint32_t i = 0; i < place->len; i++) {
+		struct place_stream *stream = &place->streams[i];
+
+		place->cursor->missed_count -= stream->missed_count;
+		stream->missed_count = 0;
+		stream->read = stream->committed;
+		if (place->gone)
+			lose_all(place, set->streams[i]);
+		else
+			skip_lost(place, set->streams[i]);
+	}
 	lock_drop(&set->lock);
 	place->done_count = 0;
+	place->next_stream = 0;
 }
 
-/* Records between the two times; with only not NULL, those that stand for a time of that group. */
-static uint64_t
-count_records(const struct series *series, enum cursor_mode mode, const struct group *only,
-    int64_t after_ns, int64_t upto_ns)
+int64_t
+place_oldest_ns(struct place *place)
 {
-	struct feed feed;
-	struct feed_record record;
-	uint64_t count = 0;
+	struct series_set *set = place->set;
+	int64_t oldest_ns = INT64_MAX;
 
-	feed_start(&feed, series, mode, after_ns);
-	while (feed_next(&feed, &record) && record.ts_ns < upto_ns)
-		count += only == NULL || record.group == only;
-	return count;
-}
+	lock_take(&set->lock);
+	for (uint32_t i = 0; i < place->len; i++) {
+		const struct place_stream *stream = &place->streams[i];
 
-/* Counts them as lost. REQUIRES the set's lock. */
-static void
-place_lose(
-    struct place *place, const struct series *series, const struct group *only, int64_t upto_ns)
-{
-	const struct position *position = &place->positions[series->ordinal];
-	enum cursor_mode mode = place->cursor->mode;
-	uint64_t unread, all;
-
-	if (position->committed_ns >= upto_ns - 1)
-		return;
-	unread = count_records(series, mode, only, position->read_ns, upto_ns);
-	all = unread;
-	if (position->committed_ns < position->read_ns)
-		all = count_records(series, mode, only, position->committed_ns, upto_ns);
-	place->cursor->missed_count += unread;
-	place->at_risk_count += all - unread;
-}
-
-void
-places_lose_values(const struct series *series, int64_t upto_ns)
-{
-	struct place *place = series->values.set->places;
-
-	for (; place != NULL; place = place->next_in_set)
-		place_lose(place, series, NULL, upto_ns);
-}
-
-void
-places_lose_times(const struct group *group, int64_t upto_ns)
-{
-	const struct series_set *set = group->times.set;
-
-	for (struct place *place = set->places; place != NULL; place = place->next_in_set) {
-		if (place->cursor->mode != CURSOR_EVERY)
-			continue;
-		for (size_t i = 0; i < set->len; i++) {
-			const struct series *series = set->series[i];
-
-			if (series->group == group || series->old_group == group)
-				place_lose(place, series, group, upto_ns);
-		}
+		if (stream->committed.row < set->streams[i]->next_row &&
+		    stream->committed_ns < oldest_ns)
+			oldest_ns = stream->committed_ns;
 	}
+	lock_drop(&set->lock);
+	return oldest_ns;
 }
 
 void
@@ -285,8 +339,8 @@ places_close(struct series_set *set)
 		struct place *place = set->places;
 
 		lock_take(&set->lock);
-		for (size_t i = 0; i < set->len; i++)
-			place_lose(place, set->series[i], NULL, INT64_MAX);
+		for (uint32_t i = 0; i < place->len; i++)
+			lose_all(place, set->streams[i]);
 		set->places = place->next_in_set;
 		place->gone = true;
 		lock_drop(&set->lock);

@@ -35,28 +35,23 @@ read_time_span(void *ctx, struct arena *arena)
 static struct value
 read_value_page_count(void *ctx, struct arena *arena)
 {
-	struct store *store = ctx;
-
 	(void)arena;
-	return (struct value){ .f = (double)store->page_count[0] };
+	return (struct value){ .f = (double)stats_of(ctx).pages };
 }
 
 static struct value
 read_timestamp_page_count(void *ctx, struct arena *arena)
 {
-	struct store *store = ctx;
-
+	(void)ctx;
 	(void)arena;
-	return (struct value){ .i = (int64_t)store->page_count[1] };
+	return (struct value){ .i = 0 };
 }
 
 static struct value
 read_pages_in_use(void *ctx, struct arena *arena)
 {
-	struct store *store = ctx;
-
 	(void)arena;
-	return (struct value){ .i = (int64_t)(store->page_count[0] + store->page_count[1]) };
+	return (struct value){ .i = (int64_t)stats_of(ctx).pages };
 }
 
 static struct value
@@ -69,21 +64,41 @@ read_pages_total(void *ctx, struct arena *arena)
 static struct value
 read_page_utilization(void *ctx, struct arena *arena)
 {
-	struct store *store = ctx;
 	struct store_stats stats = stats_of(ctx);
-	double in_pages = (double)stats.values - (double)stats.series;
-	double pages = (double)store->page_count[0];
+	double bytes = (double)stats.pages * PAGE_CAP;
 
 	(void)arena;
-	return (struct value){ .f = pages > 0 ? in_pages / pages / PAGE_POINTS : 0 };
+	return (struct value){ .f = bytes > 0 ? (double)stats.log_bytes / bytes : 0 };
 }
 
+/* A change takes half a byte at least. */
 static struct value
 read_max_values_per_page(void *ctx, struct arena *arena)
 {
 	(void)ctx;
 	(void)arena;
-	return (struct value){ .u = PAGE_POINTS };
+	return (struct value){ .u = 2 * PAGE_CAP };
+}
+
+static struct value
+read_bytes_per_value(void *ctx, struct arena *arena)
+{
+	struct store_stats stats = stats_of(ctx);
+	double changes = (double)stats.values - (double)stats.series;
+
+	(void)arena;
+	return (struct value){ .f = changes > 0 ? (double)stats.log_bytes / changes : 0 };
+}
+
+static struct value
+read_bytes_per_series(void *ctx, struct arena *arena)
+{
+	struct store_stats stats = stats_of(ctx);
+
+	(void)arena;
+	return (struct value){
+		.f = stats.series > 0 ? (double)stats.bytes_used / (double)stats.series : 0
+	};
 }
 
 static struct value
@@ -92,7 +107,7 @@ read_high_priority_count(void *ctx, struct arena *arena)
 	struct store *store = ctx;
 
 	(void)arena;
-	return (struct value){ .u = store->pool.lens[HEAP_IDLE] };
+	return (struct value){ .u = store->pool.idle_count };
 }
 
 static struct value
@@ -101,7 +116,7 @@ read_low_priority_count(void *ctx, struct arena *arena)
 	struct store *store = ctx;
 
 	(void)arena;
-	return (struct value){ .u = store->pool.lens[HEAP_LIVE] };
+	return (struct value){ .u = store->pool.full_count };
 }
 
 static struct value
@@ -153,7 +168,8 @@ static const struct own_metric rows[] = {
 	    KIND_DURATION, 0, read_time_span },
 	{ "/store/valuePageCount", "Number of pages used for values", UNIT_NONE, KIND_FLOAT64, 0,
 	    read_value_page_count },
-	{ "/store/timestampPageCount", "Number of pages used for time stamps", UNIT_NONE,
+	{ "/store/timestampPageCount",
+	    "Number of pages used for time stamps alone: they are with the values", UNIT_NONE,
 	    KIND_INT64, 0, read_timestamp_page_count },
 	{ "/store/totalPagesInUseCount", "Number of pages used", UNIT_NONE, KIND_INT64, 0,
 	    read_pages_in_use },
@@ -161,17 +177,21 @@ static const struct own_metric rows[] = {
 	    0, read_pages_total },
 	{ "/store/pageUtilization", "Part of the pages of values that is filled", UNIT_NONE,
 	    KIND_FLOAT64, 0, read_page_utilization },
-	{ "/store/maxValuesPerPage", "Most values a page holds", UNIT_NONE, KIND_UINT64, 0,
-	    read_max_values_per_page },
+	{ "/store/maxValuesPerPage", "Most changes of values a page holds", UNIT_NONE, KIND_UINT64,
+	    0, read_max_values_per_page },
 	{ "/store/highPriorityCount",
-	    "Number of pages reclaimed first, as their series are inactive", UNIT_NONE, KIND_UINT64,
-	    0, read_high_priority_count },
-	{ "/store/lowPriorityCount", "Number of pages of active series", UNIT_NONE, KIND_UINT64, 0,
-	    read_low_priority_count },
+	    "Number of groups whose pages are reclaimed first, as their series are inactive",
+	    UNIT_NONE, KIND_UINT64, 0, read_high_priority_count },
+	{ "/store/lowPriorityCount", "Number of full pages, reclaimed when there are no others",
+	    UNIT_NONE, KIND_UINT64, 0, read_low_priority_count },
 	{ "/store/bytesUsed", "Memory used for values and series", UNIT_BYTES, KIND_UINT64, 0,
 	    read_bytes_used },
 	{ "/store/bytesLimit", "Most memory used for values and series", UNIT_BYTES, KIND_UINT64, 0,
 	    read_bytes_limit },
+	{ "/store/bytesPerValue", "History in pages, per value that changed", UNIT_BYTES,
+	    KIND_FLOAT64, 0, read_bytes_per_value },
+	{ "/store/bytesPerSeries", "Memory used, per series", UNIT_BYTES, KIND_FLOAT64, 0,
+	    read_bytes_per_series },
 	{ "/store/reclaimedPages", "Number of pages taken from their series while they held values",
 	    UNIT_NONE, KIND_UINT64, 0, read_reclaimed_pages },
 	{ "/store/seriesCount", "Number of series", UNIT_NONE, KIND_UINT64, 0, read_series_count },

@@ -7,6 +7,7 @@
 #include "store/cursor_priv.h"
 #include "store/iter.h"
 #include "store/set_priv.h"
+#include "store/sorted_priv.h"
 #include "store/store_priv.h"
 
 struct store *
@@ -24,6 +25,9 @@ store_new(const struct store_conf *conf, struct own *own, struct err *err)
 	lock_init(&store->lock, LOCK_store);
 	map_init(&store->sets);
 	pages_init(&store->pool);
+	blob_table_init(&store->blobs);
+	schema_table_init(&store->schemas);
+	plan_table_init(&store->plans);
 	if (meta_table_init(&store->metas, err) != 0)
 		goto fail;
 	if (own != NULL && store_self_add(store, own, err) != 0)
@@ -38,12 +42,14 @@ void
 store_free(struct store *store)
 {
 	const struct map_entry *entry;
+	struct page *page;
 	size_t pos = 0;
 
 	if (store == NULL)
 		return;
 	assert(store->cursors == NULL);
 	store_self_remove(store);
+	sorted_unref(store->sorted);
 	while ((entry = map_next(&store->sets, &pos)) != NULL) {
 		struct series_set *set = entry->value;
 
@@ -51,7 +57,13 @@ store_free(struct store *store)
 		series_set_unref(set);
 	}
 	map_fini(&store->sets);
+	plan_table_fini(&store->plans);
+	schema_table_fini(&store->schemas);
+	blob_table_fini(&store->blobs);
 	meta_table_fini(&store->metas);
+	scratches_free(store);
+	while ((page = pages_take_spare(&store->pool)) != NULL)
+		memory_free(store, page, PAGE_BYTES);
 	pages_fini(&store->pool);
 	assert(store->used_bytes == 0);
 	lock_fini(&store->lock);
@@ -86,6 +98,7 @@ add_set(struct store *store, struct str key, struct err *err)
 		return NULL;
 	}
 	store->set_count++;
+	sorted_drop(store);
 	return series_set_ref(set);
 }
 
@@ -134,6 +147,7 @@ store_forget(struct store *store, struct series_set *set)
 	if (found) {
 		map_del(&store->sets, key);
 		places_close(set);
+		sorted_drop(store);
 		store->set_count--;
 	}
 	lock_drop(&store->lock);
@@ -141,79 +155,24 @@ store_forget(struct store *store, struct series_set *set)
 		series_set_unref(set);
 }
 
-/* References to all sets, if they fit. Returns how many there are. REQUIRES the store's lock. */
-static size_t
-copy_sets(struct store *store, struct series_set **sets, size_t room)
-{
-	const struct map_entry *entry;
-	size_t pos = 0, n = 0;
-
-	if (store->sets.len > room)
-		return store->sets.len;
-	while ((entry = map_next(&store->sets, &pos)) != NULL)
-		sets[n++] = series_set_ref(entry->value);
-	return n;
-}
-
-static int
-cmp_sets(const void *a, const void *b)
-{
-	const struct series_set *x = *(struct series_set *const *)a;
-	const struct series_set *y = *(struct series_set *const *)b;
-	int order = str_cmp(x->host, y->host);
-
-	return order != 0 ? order : str_cmp(x->app, y->app);
-}
-
-int
-sets_snapshot(struct store *store, struct series_set ***out, size_t *n, struct err *err)
-{
-	struct series_set **sets = NULL;
-	size_t room = 0, count = 1;
-
-	while (sets == NULL || count > room) {
-		free(sets);
-		room = count;
-		sets = malloc(room * sizeof(struct series_set *));
-		if (sets == NULL) {
-			err_nomem(err);
-			return -1;
-		}
-		lock_take(&store->lock);
-		count = copy_sets(store, sets, room);
-		lock_drop(&store->lock);
-	}
-	qsort(sets, count, sizeof(struct series_set *), cmp_sets);
-	*out = sets;
-	*n = count;
-	return 0;
-}
-
-void
-sets_free(struct series_set **sets, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		series_set_unref(sets[i]);
-	free(sets);
-}
-
 void
 store_get_stats(struct store *store, struct store_stats *stats)
 {
 	uint64_t used = store->used_bytes;
-	uint64_t pages = store->page_count[0] + store->page_count[1];
 	uint64_t free_bytes = used < store->limit_bytes ? store->limit_bytes - used : 0;
 
 	*stats = (struct store_stats){
 		.sets = store->set_count,
 		.series = store->series_count,
 		.active_series = store->active_count,
-		.values = store->value_count,
-		.pages_total = pages + free_bytes / PAGE_BYTES,
+		.values = store->series_count + store->value_count,
+		.pages = store->pool.page_count,
+		.pages_total = store->pool.page_count + free_bytes / PAGE_BYTES,
 		.pages_free = free_bytes / PAGE_BYTES,
 		.pages_reclaimed = store->reclaimed_count,
 		.bytes_used = used,
 		.bytes_limit = store->limit_bytes,
+		.log_bytes = store->pool.used_bytes,
 		.oldest_ts_ns = store->oldest_ts_ns,
 	};
 }

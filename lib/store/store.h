@@ -79,10 +79,11 @@ size_t series_set_active_count(const struct series_set *);
 /* Sums over the whole store; what /store/... shows. */
 struct store_stats {
 	uint64_t sets, series, active_series;
-	uint64_t values; /* held in memory */
-	uint64_t pages_total, pages_free;
-	uint64_t pages_reclaimed; /* taken from their owner while they held values */
+	uint64_t values; /* held in memory: the newest of each series and the changes before */
+	uint64_t pages, pages_total, pages_free; /* in use; with those still to be had; those */
+	uint64_t pages_reclaimed;                /* taken from their owner while they held values */
 	uint64_t bytes_used, bytes_limit;
+	uint64_t log_bytes;   /* of the pages, in use for history */
 	int64_t oldest_ts_ns; /* latest time given up of an active series; TS_NONE before any */
 };
 void store_get_stats(struct store *, struct store_stats *);

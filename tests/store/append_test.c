@@ -68,7 +68,7 @@ a_group_that_does_not_advance_adds_only_new_series(void **state)
 	assert_int_equal(f->stats.added, 1);
 	assert_string_equal(history(f, "/a"), "1000:1");
 	assert_string_equal(history(f, "/new"), "1000:3");
-	assert_string_equal(history(f, "/newer"), "500:4");
+	assert_string_equal(history(f, "/newer"), "1000:4");
 	assert_string_equal(latest_text(f, "/newer"), "/newer=1000:4");
 	assert_string_equal(history(f, "/gone"), "1000:1");
 	/* What was absent in the meantime shows when the time advances. */
@@ -396,7 +396,8 @@ pages_hold_what_came_before(void **state)
 	}
 	store_get_stats(f->store, &stats);
 	assert_int_equal(stats.values, 1001);
-	assert_int_equal(stats.pages_total - stats.pages_free, 2 * ((999 + 58) / 59));
+	assert_true(stats.pages > 0 && stats.pages < 10);
+	assert_int_equal(stats.pages_total - stats.pages_free, stats.pages);
 	assert_string_equal(
 	    range_text(f, "/changing", AT(500), AT(503)), "502:502 501:501 500:500");
 	assert_string_equal(history(f, "/constant"), "0:1");
@@ -478,8 +479,12 @@ deactivate_works_without_memory(void **state)
 	fault_malloc(1);
 	assert_int_equal(store_deactivate(f->set, AT(10)), 1);
 	fault_malloc(0);
-	/* No page was to be had: the marker took the value's place. */
-	assert_string_equal(history(f, "/a"), "10:0i");
+	/* Nothing was to be had: the series ended as if all of it were reclaimed. */
+	assert_int_equal(series_set_active_count(f->set), 0);
+	assert_string_equal(history(f, "/a"), "");
+	put_i64(f, "/a", 2, 0, 20);
+	append(f);
+	assert_string_equal(history(f, "/a"), "20:2");
 }
 
 int

@@ -229,7 +229,7 @@ append_too_much(struct fixture *f, int64_t from, int64_t to)
 {
 	for (int64_t i = from; i < to; i++) {
 		put_i64(f, "/a", i, 0, i);
-		put_i64(f, "/b", i, 0, i);
+		put_i64(f, "/b", noise(i), 0, i);
 		append(f);
 	}
 }
@@ -246,7 +246,7 @@ earliest_is_where_the_history_is_whole(void **state)
 	size_t n;
 
 	(void)state;
-	append_too_much(f, 0, 5000);
+	append_too_much(f, 0, 10000);
 	it = iter_new(f->set, STR("/a"), ITER_EXACT, &err);
 	assert_non_null(it);
 	assert_true(iter_next_series(it, &desc));
@@ -254,14 +254,15 @@ earliest_is_where_the_history_is_whole(void **state)
 	while ((n = iter_read(it, records, ARRAY_LEN(records))) > 0)
 		first_ns = records[n - 1].ts_ns;
 	assert_true(first_ns > AT(3000));
-	assert_true(iter_earliest(it) >= first_ns);
-	assert_true(iter_earliest(it) <= first_ns + 60 * NS_PER_MS);
+	assert_true(iter_earliest(it) == first_ns);
+	/* It is the value of that time. */
+	assert_true(AT(records[0].value.i) >= first_ns);
 	iter_free(it);
 	fixture_free(f);
 }
 
 static void
-a_range_ends_where_pages_were_reclaimed_meanwhile(void **state)
+a_range_that_is_reclaimed_meanwhile_shows_nothing_else(void **state)
 {
 	struct fixture *f = fixture_new(64 * 1024);
 	const struct metric_desc *desc;
@@ -280,10 +281,151 @@ a_range_ends_where_pages_were_reclaimed_meanwhile(void **state)
 		assert_int_equal(iter_read(it, &record, 1), 1);
 		assert_int_equal(record.value.i, expect--);
 	}
-	append_too_much(f, 1000, 5000);
+	append_too_much(f, 1000, 10000);
+	/* What was taken apart already may still come, and nothing else. */
+	while (iter_read(it, &record, 1) == 1)
+		assert_int_equal(record.value.i, expect--);
 	assert_int_equal(iter_read(it, &record, 1), 0);
 	iter_free(it);
 	fixture_free(f);
+}
+
+static const char *
+times_text(struct fixture *f, const char *path, int64_t start_ns, int64_t end_ns)
+{
+	const struct metric_desc *desc;
+	struct err err;
+	struct iter *it = iter_new(f->set, str_of(path), ITER_EXACT, &err);
+	int64_t times[2];
+	size_t n;
+
+	assert_non_null(it);
+	buf_clear(&f->text);
+	assert_true(iter_next_series(it, &desc));
+	iter_range(it, start_ns, end_ns);
+	while ((n = iter_read_times(it, times, 2)) > 0) {
+		for (size_t i = 0; i < n; i++)
+			buf_printf(
+			    &f->text, " %lld", (long long)((times[i] - BASE_NS) / NS_PER_MS));
+	}
+	iter_free(it);
+	buf_putc(&f->text, '\0');
+	return f->text.p;
+}
+
+static void
+times_of_a_group_are_those_of_its_polls(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int64_t i = 1; i <= 5; i++) {
+		put_i64(f, "/a", 1, 0, i * 100);
+		put_i64(f, "/b", i, 1, i * 100 + 1);
+		append(f);
+	}
+	put_i64(f, "/a", 1, 0, 500);
+	put_i64(f, "/late", 1, 0, 500);
+	put_i64(f, "/b", 1, 1, 500);
+	append(f);
+	assert_string_equal(times_text(f, "/a", TS_NONE, INT64_MAX), " 500 400 300 200 100");
+	assert_string_equal(times_text(f, "/b", AT(201), AT(501)), " 401 301");
+	assert_string_equal(times_text(f, "/b", AT(501), AT(501)), "");
+}
+
+/* Many series and records: they do not fit into one window. */
+static void
+a_long_history_of_many_series_comes_whole(void **state)
+{
+	struct fixture *f = *state;
+	static char paths[150][8], texts[2][16] = { "even", "odd" };
+	const struct metric_desc *desc;
+	struct record records[100];
+	struct err err;
+	struct iter *it;
+	size_t n;
+
+	for (int64_t poll = 0; poll < 700; poll++) {
+		for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+			snprintf(paths[i], sizeof(paths[i]), "/m%03zu", i);
+			if (i == 3)
+				put_text(f, paths[i], texts[poll % 2], 0, poll);
+			else
+				put_i64(f, paths[i], poll * (int64_t)i, (int64_t)i % 2, poll);
+		}
+		append(f);
+	}
+	it = iter_new(f->set, STR("/"), ITER_UNDER, &err);
+	assert_non_null(it);
+	for (size_t i = 0; iter_next_series(it, &desc); i++) {
+		int64_t poll = 699;
+
+		assert_true(str_eq(desc->path, str_of(paths[i])));
+		iter_range(it, AT(50), INT64_MAX);
+		while ((n = iter_read(it, records, ARRAY_LEN(records))) > 0) {
+			for (size_t r = 0; r < n; r++, poll--) {
+				if (i == 0)
+					poll = 0;
+				assert_true(records[r].ts_ns == AT(poll));
+				if (i == 3)
+					assert_true(
+					    str_eq(records[r].value.s, str_of(texts[poll % 2])));
+				else
+					assert_int_equal(records[r].value.i, poll * (int64_t)i);
+			}
+		}
+		assert_int_equal(poll, i == 0 ? -1 : 49);
+	}
+	iter_free(it);
+}
+
+static const char *
+fleet_text(struct fixture *f, const char *prefix, enum iter_match match)
+{
+	const struct series_set *set;
+	struct record records[2];
+	struct err err;
+	struct fleet_iter *it = fleet_iter_new(f->store, str_of(prefix), match, &err);
+	size_t n;
+
+	assert_non_null(it);
+	buf_clear(&f->text);
+	while ((n = fleet_iter_next(it, &set, records, 2)) > 0) {
+		for (size_t i = 0; i < n; i++)
+			buf_printf(&f->text, " %.*s%.*s=%.*s", STR_ARG(series_set_host(set)),
+			    STR_ARG(records[i].desc->path), STR_ARG(records[i].value.s));
+	}
+	fleet_iter_free(it);
+	buf_putc(&f->text, '\0');
+	return f->text.p;
+}
+
+static void
+a_path_is_found_in_the_whole_fleet(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const hosts[] = { "web9", "web2", "db1", "idle" };
+	struct series_set *sets[4];
+	struct err err;
+
+	for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+		sets[i] = store_set(f->store, str_of(hosts[i]), STR("app"), &err);
+		put_text(f, hosts[i][0] == 'w' ? "/web/a" : "/db/a", hosts[i], 0, 0);
+		if (hosts[i][0] != 'i')
+			put_text(f, "/web/b", "b", 0, 0);
+		put_text(f, "/webx", "x", 0, 0);
+		assert_int_equal(append_to(f, sets[i], &err), 0);
+	}
+	store_deactivate(sets[3], AT(1));
+	assert_string_equal(
+	    fleet_text(f, "/web/a", ITER_EXACT), " web2/web/a=web2 web9/web/a=web9");
+	assert_string_equal(fleet_text(f, "/web", ITER_UNDER),
+	    " db1/web/b=b web2/web/a=web2 web2/web/b=b web9/web/a=web9 web9/web/b=b");
+	assert_string_equal(fleet_text(f, "/webx/", ITER_EXACT), "");
+	assert_string_equal(fleet_text(f, "/", ITER_UNDER),
+	    " db1/db/a=db1 db1/web/b=b db1/webx=x web2/web/a=web2 web2/web/b=b web2/webx=x"
+	    " web9/web/a=web9 web9/web/b=b web9/webx=x");
+	for (size_t i = 0; i < ARRAY_LEN(hosts); i++)
+		series_set_unref(sets[i]);
 }
 
 static void
@@ -296,6 +438,49 @@ iterators_report_lack_of_memory(void **state)
 	assert_null(iter_new(f->set, STR("/a"), ITER_UNDER, &err));
 	fault_malloc(0);
 	assert_int_equal(err.code, ERR_NOMEM);
+	for (unsigned nth = 1; nth < 3; nth++) {
+		series_set_unref(store_set(f->store, STR("other"), STR("a"), &err));
+		fault_malloc(nth);
+		assert_null(fleet_iter_new(f->store, STR("/a"), ITER_UNDER, &err));
+		fault_malloc(0);
+		assert_int_equal(err.code, ERR_NOMEM);
+	}
+}
+
+/* Without memory a history ends early, and what there is of it is right. */
+static void
+a_history_is_cut_short_without_memory(void **state)
+{
+	struct fixture *f = *state;
+	struct record records[20];
+	unsigned nth = 0;
+	bool failed = true;
+
+	for (int64_t i = 0; i < 20; i++) {
+		put_i64(f, "/a", i, 0, i);
+		put_text(f, "/a/b", i % 2 == 0 ? "even" : "odd", 0, i);
+		append(f);
+	}
+	while (failed) {
+		const struct metric_desc *desc;
+		struct err err;
+		struct iter *it = iter_new(f->set, STR("/a"), ITER_UNDER, &err);
+		size_t n;
+
+		assert_non_null(it);
+		assert_true(iter_next_series(it, &desc));
+		fault_malloc(++nth);
+		iter_range(it, TS_NONE, INT64_MAX);
+		n = iter_read(it, records, ARRAY_LEN(records));
+		failed = fault_happened();
+		fault_malloc(0);
+		assert_true(iter_failed(it) == (n < 20));
+		assert_true(n == 20 || (failed && n < 20));
+		for (size_t i = 0; i < n; i++)
+			assert_int_equal(records[i].value.i, 19 - i);
+		iter_free(it);
+	}
+	assert_true(nth > 3);
 }
 
 int
@@ -312,8 +497,12 @@ main(void)
 		TEST(values_stay_valid_while_newer_ones_come),
 		TEST(a_range_that_is_read_slowly_sees_no_value_twice),
 		cmocka_unit_test(earliest_is_where_the_history_is_whole),
-		cmocka_unit_test(a_range_ends_where_pages_were_reclaimed_meanwhile),
+		cmocka_unit_test(a_range_that_is_reclaimed_meanwhile_shows_nothing_else),
+		TEST(times_of_a_group_are_those_of_its_polls),
+		TEST(a_long_history_of_many_series_comes_whole),
+		TEST(a_path_is_found_in_the_whole_fleet),
 		TEST(iterators_report_lack_of_memory),
+		TEST(a_history_is_cut_short_without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

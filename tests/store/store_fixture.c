@@ -3,6 +3,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+int64_t
+noise(int64_t n)
+{
+	return (int64_t)((uint64_t)n * UINT64_C(0x9e3779b97f4a7c15));
+}
+
 struct fixture *
 fixture_new(uint64_t memory_bytes)
 {

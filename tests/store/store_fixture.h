@@ -31,6 +31,9 @@ struct fixture {
 	struct buf text;
 };
 
+/* A number that looks like none other, so that it takes much room in a page. */
+int64_t noise(int64_t);
+
 /* Ends the test if it can't. */
 struct fixture *fixture_new(uint64_t memory_bytes);
 void fixture_free(struct fixture *);

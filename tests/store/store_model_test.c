@@ -13,7 +13,8 @@
 #define VARIANTS  2 /* descriptions (limits, for distributions) of one path */
 #define SERIES    (PATHS * VARIANTS)
 #define GROUPS    4
-#define CURSORS   2
+#define STREAMS   64
+#define CURSORS   2 /* one of each mode */
 #define MOST_READ 50
 
 struct model_point {
@@ -22,34 +23,39 @@ struct model_point {
 	bool active;
 };
 
-struct model_series {
-	struct model_point *points;
+struct model_points {
+	struct model_point *p;
 	size_t len, cap;
-	int group, old_group; /* old_group -1: none */
-	int64_t left_ns, joined_ns;
 };
 
-struct model_group {
-	int64_t *times;
-	size_t len, cap;
+struct model_series {
+	struct model_points by_mode[CURSORS]; /* records as cursors of that mode get them */
+	int stream;                           /* -1: not known yet */
+};
+
+struct model_stream {
+	int64_t ts_ns; /* TS_NONE: not there yet */
+	int id;        /* of its group, last time */
 };
 
 struct model_set {
 	struct series_set *set;
 	struct model_series series[SERIES];
-	struct model_group groups[GROUPS];
+	struct model_stream streams[STREAMS];
+	int stream_count;
 	uint64_t rollovers[PATHS], generations[PATHS];
 	int last_variant[PATHS];
 	/* What the endpoint is up to. */
 	int64_t now_ns;
 	int shift, variant;
+	bool is_small;
 };
 
 /* Positions as the model knows them, by what was delivered. */
 struct model_cursor {
 	struct cursor *cursor;
 	enum cursor_mode mode;
-	int64_t read_ns[SETS][SERIES], committed_ns[SETS][SERIES];
+	size_t read[SETS][SERIES], committed[SETS][SERIES]; /* records */
 	uint64_t skipped, skipped_committed;
 	uint64_t forgotten; /* of the skipped */
 };
@@ -57,7 +63,7 @@ struct model_cursor {
 struct world {
 	uint64_t random;
 	struct store *store;
-	bool is_small;
+	bool is_small, with_layouts;
 	struct batch batch;
 	struct model_set sets[SETS];
 	struct model_cursor cursors[CURSORS];
@@ -136,9 +142,9 @@ make_value(struct world *w, enum kind kind, int64_t n, uint64_t generation)
 	}
 }
 
-/* One number that stands for a value; rollovers are part of a distribution. */
+/* One number that stands for a value; rollovers are part of a distribution if nothing is lost. */
 static int64_t
-value_key(const struct record *record)
+value_key(const struct record *record, bool is_small)
 {
 	const struct value *value = &record->value;
 
@@ -149,7 +155,9 @@ value_key(const struct record *record)
 		if (value->dist == NULL)
 			return 0;
 		assert_int_equal(value->dist->count, value->dist->counts[0] + 7);
-		return (int64_t)(value->dist->counts[0] + 1000 * value->dist->rollovers);
+		/* A series that was reclaimed begins to count anew. */
+		return (int64_t)(value->dist->counts[0] +
+		                 (is_small ? 0 : 1000 * value->dist->rollovers));
 	case KIND_LIST:
 		return (int64_t)value->list->len;
 	default:
@@ -157,83 +165,52 @@ value_key(const struct record *record)
 	}
 }
 
+static const struct model_points *
+changes_of(const struct model_series *s)
+{
+	return &s->by_mode[CURSOR_CHANGES];
+}
+
 static const struct model_point *
 last_point(const struct model_series *s)
 {
-	return s->len == 0 ? NULL : &s->points[s->len - 1];
+	const struct model_points *changes = changes_of(s);
+
+	return changes->len == 0 ? NULL : &changes->p[changes->len - 1];
 }
 
 static bool
 is_active(const struct model_series *s)
 {
-	return s->len > 0 && last_point(s)->active;
-}
-
-static int64_t
-last_time(const struct model_group *g)
-{
-	return g->len == 0 ? TS_NONE : g->times[g->len - 1];
+	return last_point(s) != NULL && last_point(s)->active;
 }
 
 static void
-add_point(struct model_series *s, int64_t ts_ns, int64_t value, bool active)
+add_point(struct model_series *s, enum cursor_mode mode, struct model_point point)
 {
-	if (s->len == s->cap) {
-		s->cap = s->cap * 2 + 8;
-		s->points = realloc(s->points, s->cap * sizeof(*s->points));
-		assert_non_null(s->points);
+	struct model_points *points = &s->by_mode[mode];
+
+	if (points->len == points->cap) {
+		points->cap = points->cap * 2 + 8;
+		points->p = realloc(points->p, points->cap * sizeof(*points->p));
+		assert_non_null(points->p);
 	}
-	assert_true(s->len == 0 || last_point(s)->ts_ns < ts_ns);
-	s->points[s->len++] = (struct model_point){ ts_ns, value, active };
+	assert_true(points->len == 0 || points->p[points->len - 1].ts_ns < point.ts_ns);
+	points->p[points->len++] = point;
 }
 
+/* A record that is one in both senses. */
 static void
-add_time(struct model_group *g, int64_t ts_ns)
+add_change(struct model_series *s, int64_t ts_ns, int64_t value, bool active)
 {
-	if (g->len == g->cap) {
-		g->cap = g->cap * 2 + 8;
-		g->times = realloc(g->times, g->cap * sizeof(*g->times));
-		assert_non_null(g->times);
-	}
-	g->times[g->len++] = ts_ns;
+	add_point(s, CURSOR_CHANGES, (struct model_point){ ts_ns, value, active });
+	add_point(s, CURSOR_EVERY, (struct model_point){ ts_ns, value, active });
 }
 
 static int64_t
 latest_of(int64_t a, int64_t b)
 {
 	return a > b ? a : b;
-}
-
-/* The time at or before which a series may not get another point. */
-static int64_t
-floor_of(const struct model_set *m, const struct model_series *s, int group)
-{
-	int64_t floor_ns = latest_of(last_point(s)->ts_ns, s->joined_ns);
-
-	return s->group == group ? floor_ns : latest_of(floor_ns, last_time(&m->groups[s->group]));
-}
-
-static void
-move(const struct model_set *m, struct model_series *s, int group, int64_t floor_ns)
-{
-	if (group == s->group)
-		return;
-	s->joined_ns = latest_of(floor_ns, last_time(&m->groups[group]));
-	s->left_ns = last_time(&m->groups[s->group]);
-	s->old_group = s->group;
-	s->group = group;
-}
-
-static void
-add_marker(const struct model_set *m, struct model_series *s, int64_t ts_ns)
-{
-	int64_t floor_ns = floor_of(m, s, s->group);
-
-	if (ts_ns <= floor_ns) {
-		ts_ns = floor_ns + NS_PER_MS;
-		s->joined_ns = ts_ns - 1;
-	}
-	add_point(s, ts_ns, 0, false);
 }
 
 /* What one poll found: per series a value, or that it was absent. */
@@ -258,66 +235,138 @@ model_rollovers(struct model_set *m, size_t i, const struct poll *poll)
 	return (int64_t)m->rollovers[path];
 }
 
+/* How many of the group's metrics are in that stream; twice that, and 1 if it had its number. */
+static int
+votes(const struct model_set *m, const struct poll *poll, int group, int stream)
+{
+	int count = 0;
+
+	for (size_t i = 0; i < SERIES; i++)
+		count +=
+		    poll->present[i] && poll->group[i] == group && m->series[i].stream == stream;
+	return count == 0 ? 0 : 2 * count + (m->streams[stream].id == group);
+}
+
+/* The pair of a group and a stream with most votes of those left; false if there is none. */
+static bool
+best_pair(const struct model_set *m, const struct poll *poll, const int *order,
+    const int *stream_of, const bool *taken, int *group, int *stream)
+{
+	int most = 0;
+
+	for (int g = 0; g < GROUPS && order[g] >= 0; g++) {
+		for (int s = 0; s < m->stream_count && stream_of[order[g]] < 0; s++) {
+			int count = taken[s] ? 0 : votes(m, poll, order[g], s);
+
+			if (count > most) {
+				most = count;
+				*group = order[g];
+				*stream = s;
+			}
+		}
+	}
+	return most > 0;
+}
+
+/* Which stream each group of the poll continues, as plan_priv.h has it. */
+static void
+choose_streams(struct model_set *m, const struct poll *poll, int stream_of[GROUPS])
+{
+	bool taken[STREAMS] = { false };
+	int order[GROUPS] = { -1, -1, -1, -1 }, n = 0, g, s;
+
+	for (g = 0; g < GROUPS; g++)
+		stream_of[g] = -1;
+	for (size_t i = 0; i < SERIES; i++) {
+		bool seen = !poll->present[i];
+
+		for (g = 0; g < n; g++)
+			seen = seen || order[g] == poll->group[i];
+		if (!seen)
+			order[n++] = poll->group[i];
+	}
+	while (best_pair(m, poll, order, stream_of, taken, &g, &s)) {
+		stream_of[g] = s;
+		taken[s] = true;
+	}
+	for (int i = 0; i < n; i++) {
+		g = order[i];
+		for (s = 0; stream_of[g] < 0 && s < m->stream_count; s++) {
+			if (!taken[s] && m->streams[s].id == g)
+				stream_of[g] = s;
+		}
+		if (stream_of[g] < 0) {
+			assert_true(m->stream_count < STREAMS);
+			stream_of[g] = m->stream_count;
+			m->streams[m->stream_count++].ts_ns = TS_NONE;
+		}
+		taken[stream_of[g]] = true;
+		m->streams[stream_of[g]].id = g;
+	}
+}
+
+/* One metric of a poll; true if it is in the stream from now on, or may not go there yet. */
+static void
+model_metric(struct model_set *m, size_t i, const struct poll *poll, const int *stream_of,
+    const int64_t *before_ns, struct append_stats *stats)
+{
+	struct model_series *s = &m->series[i];
+	int stream = stream_of[poll->group[i]];
+	int64_t ts_ns = poll->ts_ns[poll->group[i]], value = poll->n[i];
+	bool advances = ts_ns > before_ns[stream];
+	bool moves = s->stream >= 0 && s->stream != stream;
+
+	if (s->stream >= 0 && (!advances || (moves && ts_ns <= before_ns[s->stream]))) {
+		stats->stale++;
+		return;
+	}
+	if (kind_of(i / VARIANTS) == KIND_DIST) {
+		int64_t rollovers = model_rollovers(m, i, poll);
+
+		value += m->is_small ? 0 : 1000 * rollovers;
+	}
+	if (s->stream >= 0 && !moves && is_active(s) && last_point(s)->value == value) {
+		add_point(s, CURSOR_EVERY, (struct model_point){ ts_ns, value, true });
+		return;
+	}
+	s->stream = stream;
+	add_change(s, advances ? ts_ns : before_ns[stream], value, true);
+	stats->added++;
+}
+
 /* Adds a poll to the model. */
 static struct append_stats
 model_append(struct model_set *m, const struct poll *poll)
 {
 	struct append_stats stats = { 0, 0 };
-	int64_t marker_ns[GROUPS];
-	bool known[SERIES];
+	int64_t before_ns[STREAMS], marker_ns[STREAMS];
+	int stream_of[GROUPS];
 
-	for (int g = 0; g < GROUPS; g++)
-		marker_ns[g] = poll->ts_ns[g] > last_time(&m->groups[g]) ? poll->ts_ns[g] : TS_NONE;
-	for (size_t i = 0; i < SERIES; i++)
-		known[i] = m->series[i].len > 0;
-	for (size_t i = 0; i < SERIES; i++) {
-		struct model_series *s = &m->series[i];
-		int group = poll->group[i];
-		int64_t value, ts_ns, floor_ns;
-
-		if (!poll->present[i])
-			continue;
-		value = poll->n[i];
-		ts_ns = poll->ts_ns[group];
-		if (kind_of(i / VARIANTS) == KIND_DIST)
-			value += 1000 * model_rollovers(m, i, poll);
-		if (!known[i]) {
-			s->group = group;
-			if (marker_ns[group] == TS_NONE)
-				s->joined_ns = last_time(&m->groups[group]) - 1;
-			add_point(s, ts_ns, value, true);
-			stats.added++;
-			continue;
-		}
-		if (marker_ns[group] == TS_NONE) {
-			stats.stale++;
-			continue;
-		}
-		floor_ns = floor_of(m, s, group);
-		if (ts_ns <= floor_ns) {
-			stats.stale++;
-		} else if (!is_active(s) || last_point(s)->value != value) {
-			add_point(s, ts_ns, value, true);
-			stats.added++;
-		}
-		move(m, s, group, floor_ns);
-	}
-	for (size_t i = 0; i < SERIES; i++) {
-		struct model_series *s = &m->series[i];
-		int g = s->group;
-
-		if (!known[i] || poll->present[i] || !is_active(s))
-			continue;
-		if (poll->ts_ns[g] == TS_NONE && marker_ns[g] == TS_NONE)
-			marker_ns[g] = last_time(&m->groups[g]) + NS_PER_MS;
-		if (marker_ns[g] == TS_NONE)
-			continue;
-		add_marker(m, s, marker_ns[g]);
-		stats.added++;
+	choose_streams(m, poll, stream_of);
+	for (int s = 0; s < m->stream_count; s++) {
+		before_ns[s] = m->streams[s].ts_ns;
+		marker_ns[s] = before_ns[s] + NS_PER_MS; /* if it is absent */
 	}
 	for (int g = 0; g < GROUPS; g++) {
-		if (marker_ns[g] != TS_NONE)
-			add_time(&m->groups[g], marker_ns[g]);
+		int s = stream_of[g];
+
+		if (s >= 0)
+			marker_ns[s] = poll->ts_ns[g] > before_ns[s] ? poll->ts_ns[g] : TS_NONE;
+		if (s >= 0)
+			m->streams[s].ts_ns = latest_of(before_ns[s], poll->ts_ns[g]);
+	}
+	for (size_t i = 0; i < SERIES; i++) {
+		if (poll->present[i])
+			model_metric(m, i, poll, stream_of, before_ns, &stats);
+	}
+	for (size_t i = 0; i < SERIES; i++) {
+		struct model_series *s = &m->series[i];
+
+		if (poll->present[i] || !is_active(s) || marker_ns[s->stream] == TS_NONE)
+			continue;
+		add_change(s, marker_ns[s->stream], 0, false);
+		m->streams[s->stream].ts_ns = marker_ns[s->stream];
+		stats.added++;
 	}
 	return stats;
 }
@@ -328,8 +377,8 @@ make_poll(struct world *w, struct model_set *m, struct poll *poll)
 	memset(poll, 0, sizeof(*poll));
 	for (int g = 0; g < GROUPS; g++)
 		poll->ts_ns[g] = TS_NONE;
-	if (pick(w, 10) != 0)
-		m->now_ns += (int64_t)pick(w, 1000) * NS_PER_MS / 10;
+	if (w->is_small || pick(w, 10) != 0)
+		m->now_ns += (int64_t)(pick(w, 1000) + 1) * NS_PER_MS / 10;
 	else if (pick(w, 3) == 0)
 		m->now_ns -= 100 * NS_PER_MS;
 	if (pick(w, 50) == 0)
@@ -349,53 +398,21 @@ make_poll(struct world *w, struct model_set *m, struct poll *poll)
 }
 
 static void
-do_append(struct world *w, struct model_set *m)
-{
-	struct append_stats expected, got;
-	struct poll poll;
-	struct err err;
-
-	make_poll(w, m, &poll);
-	batch_reset(&w->batch);
-	batch_set_unordered(&w->batch);
-	for (size_t i = 0; i < SERIES; i++) {
-		struct value value;
-
-		if (!poll.present[i])
-			continue;
-		value = make_value(w, w->descs[i].kind, poll.n[i], poll.generation[i]);
-		assert_int_equal(batch_add(&w->batch, &w->descs[i], &value, poll.group[i],
-		                     poll.ts_ns[poll.group[i]], &err),
-		    0);
-	}
-	assert_int_equal(w->batch.bad_count, 0);
-	batch_end(&w->batch, 0);
-	expected = model_append(m, &poll);
-	if (store_append(m->set, &w->batch, &got, &err) != 0)
-		fail_msg("%s", err.text);
-	assert_int_equal(got.added, expected.added);
-	assert_int_equal(got.stale, expected.stale);
-}
-
-static void
 do_deactivate(struct model_set *m)
 {
-	bool touched[GROUPS] = { false };
+	int64_t marker_ns[STREAMS];
 	size_t marked = 0;
 
+	for (int s = 0; s < m->stream_count; s++)
+		marker_ns[s] = latest_of(m->now_ns, m->streams[s].ts_ns + NS_PER_MS);
 	for (size_t i = 0; i < SERIES; i++) {
 		struct model_series *s = &m->series[i];
 
 		if (!is_active(s))
 			continue;
-		add_marker(m, s, latest_of(m->now_ns, last_time(&m->groups[s->group]) + NS_PER_MS));
-		touched[s->group] = true;
+		add_change(s, marker_ns[s->stream], 0, false);
+		m->streams[s->stream].ts_ns = marker_ns[s->stream];
 		marked++;
-	}
-	for (int g = 0; g < GROUPS; g++) {
-		if (touched[g])
-			add_time(&m->groups[g],
-			    latest_of(m->now_ns, last_time(&m->groups[g]) + NS_PER_MS));
 	}
 	assert_int_equal(store_deactivate(m->set, m->now_ns), marked);
 	assert_int_equal(series_set_active_count(m->set), 0);
@@ -414,40 +431,56 @@ series_of(const struct world *w, const struct metric_desc *desc)
 }
 
 static void
-check_point(const struct record *record, const struct model_point *point)
+check_point(const struct world *w, const struct record *record, const struct model_point *point)
 {
 	assert_true(record->ts_ns == point->ts_ns);
 	assert_int_equal(record->active, point->active);
-	assert_int_equal(value_key(record), point->value);
+	assert_int_equal(value_key(record, w->is_small), point->value);
 }
 
-/* One series' range, newest first: the store may lack only the oldest, and then says so. */
+/*
+ * One series' range, newest first. What the store may lack is the oldest; then the last record may
+ * be a later one than that of the model, with the same value.
+ */
 static void
 check_range(struct world *w, struct iter *it, const struct model_series *s, int64_t start_ns,
     int64_t end_ns)
 {
+	const struct model_points *points = changes_of(s);
 	struct record records[MOST_READ];
-	size_t at = s->len, n;
+	size_t at = points->len, n;
 	bool more = start_ns < end_ns;
 
-	while (at > 0 && s->points[at - 1].ts_ns >= end_ns)
+	while (at > 0 && points->p[at - 1].ts_ns >= end_ns)
 		at--;
 	iter_range(it, start_ns, end_ns);
 	while ((n = iter_read(it, records, 1 + pick(w, MOST_READ))) > 0) {
 		for (size_t i = 0; i < n; i++) {
+			struct model_point point;
+
 			assert_true(more && at > 0);
-			check_point(&records[i], &s->points[--at]);
-			more = s->points[at].ts_ns > start_ns;
+			point = points->p[--at];
+			more = point.ts_ns > start_ns;
+			if (w->is_small && records[i].ts_ns != point.ts_ns) {
+				assert_true(records[i].ts_ns > point.ts_ns);
+				assert_true(iter_earliest(it) >= records[i].ts_ns);
+				point.ts_ns = records[i].ts_ns;
+				assert_int_equal(iter_read(it, records, 1), 0);
+				records[0] = records[i];
+				check_point(w, &records[0], &point);
+				return;
+			}
+			check_point(w, &records[i], &point);
 		}
 	}
-	if (more && at > 0) {
-		assert_true(w->is_small && at < s->len);
-		assert_true(iter_earliest(it) >= s->points[at].ts_ns);
-	}
+	if (more && at > 0)
+		assert_true(w->is_small && (at == points->len || iter_earliest(it) > 0 ||
+		                               !points->p[at - 1].active));
 }
 
 static void
-check_latest(const struct model_set *m, struct iter *it, const struct model_series *s)
+check_latest(
+    struct world *w, const struct model_set *m, struct iter *it, const struct model_series *s)
 {
 	struct record record;
 	bool active = iter_latest(it, &record);
@@ -455,8 +488,8 @@ check_latest(const struct model_set *m, struct iter *it, const struct model_seri
 	assert_int_equal(active, is_active(s));
 	if (!active)
 		return;
-	assert_true(record.ts_ns == latest_of(last_time(&m->groups[s->group]), s->joined_ns));
-	assert_int_equal(value_key(&record), last_point(s)->value);
+	assert_true(record.ts_ns == m->streams[s->stream].ts_ns);
+	assert_int_equal(value_key(&record, w->is_small), last_point(s)->value);
 }
 
 static void
@@ -466,117 +499,33 @@ do_queries(struct world *w, struct model_set *m)
 	const struct metric_desc *desc;
 	struct err err;
 	struct iter *it = iter_new(m->set, STR_EMPTY, ITER_UNDER, &err);
-	size_t count = 0;
+	size_t count = 0, known = 0;
 
 	assert_non_null(it);
 	while (iter_next_series(it, &desc)) {
 		const struct model_series *s = &m->series[series_of(w, desc)];
 
-		assert_true(s->len > 0);
+		assert_true(s->stream >= 0);
 		count++;
-		check_latest(m, it, s);
+		check_latest(w, m, it, s);
 		check_range(w, it, s, m->now_ns - (int64_t)pick(w, 5) * NS_PER_S, INT64_MAX);
 		check_range(w, it, s, end_ns - (int64_t)pick(w, 100) * NS_PER_S, end_ns);
 	}
 	iter_free(it);
 	for (size_t i = 0; i < SERIES; i++)
-		count -= m->series[i].len > 0;
-	assert_int_equal(count, 0);
-}
-
-/* How many of the times, or points, are at or before ts_ns. */
-static size_t
-times_upto(const struct model_group *g, int64_t ts_ns)
-{
-	size_t low = 0, high = g->len;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (g->times[mid] <= ts_ns)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
-}
-
-static size_t
-points_upto(const struct model_series *s, int64_t ts_ns)
-{
-	size_t low = 0, high = s->len;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (s->points[mid].ts_ns <= ts_ns)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
-}
-
-/* The next time of the groups the series was in; false at the end. */
-static bool
-next_time(const struct model_set *m, const struct model_series *s, int64_t after_ns, int64_t *ts_ns)
-{
-	if (after_ns < s->left_ns) {
-		const struct model_group *old = &m->groups[s->old_group];
-		size_t at = times_upto(old, after_ns);
-
-		if (at < old->len && old->times[at] <= s->left_ns) {
-			*ts_ns = old->times[at];
-			return true;
-		}
-	}
-	after_ns = latest_of(after_ns, s->joined_ns);
-	if (times_upto(&m->groups[s->group], after_ns) == m->groups[s->group].len)
-		return false;
-	*ts_ns = m->groups[s->group].times[times_upto(&m->groups[s->group], after_ns)];
-	return true;
-}
-
-/* The record a cursor gets after after_ns, if nothing is ever lost. */
-static bool
-next_record(const struct model_set *m, const struct model_series *s, enum cursor_mode mode,
-    int64_t after_ns, struct model_point *out)
-{
-	int64_t ts_ns, before_ns = after_ns;
-
-	if (mode == CURSOR_CHANGES) {
-		size_t at = points_upto(s, after_ns);
-
-		if (at == s->len)
-			return false;
-		*out = s->points[at];
-		return true;
-	}
-	while (s->len > 0 && next_time(m, s, before_ns, &ts_ns)) {
-		size_t at = points_upto(s, ts_ns);
-
-		/* Beyond a change of group, what came up to it is not repeated. */
-		if (before_ns < s->joined_ns && ts_ns > s->joined_ns)
-			before_ns = s->joined_ns;
-		if (at > 0 && (s->points[at - 1].active || points_upto(s, before_ns) != at)) {
-			*out = s->points[at - 1];
-			out->ts_ns = ts_ns;
-			return true;
-		}
-		before_ns = ts_ns;
-	}
-	return false;
+		known += m->series[i].stream >= 0;
+	assert_true(count == known || (w->is_small && count < known));
 }
 
 /* Counts records up to, not including, the one at ts_ns, and moves the position there. */
 static void
 skip_to(struct model_cursor *c, const struct model_set *m, size_t set, size_t i, int64_t ts_ns)
 {
-	struct model_point point;
-	int64_t *read_ns = &c->read_ns[set][i];
+	const struct model_points *points = &m->series[i].by_mode[c->mode];
+	size_t *read = &c->read[set][i];
 
-	while (next_record(m, &m->series[i], c->mode, *read_ns, &point) && point.ts_ns < ts_ns) {
-		*read_ns = point.ts_ns;
+	while (*read < points->len && points->p[*read].ts_ns < ts_ns) {
+		(*read)++;
 		c->skipped++;
 	}
 }
@@ -592,6 +541,22 @@ set_index(const struct world *w, const struct cursor_record *record)
 	return 0;
 }
 
+/* What a series had when older records were lost is what the model had then. */
+static void
+check_base(const struct world *w, const struct model_cursor *c, const struct model_points *points,
+    size_t read, const struct record *record)
+{
+	struct model_point point;
+
+	assert_true(w->is_small && c->mode == CURSOR_CHANGES);
+	while (read < points->len && points->p[read].ts_ns <= record->ts_ns)
+		read++;
+	assert_true(read > 0);
+	point = points->p[read - 1];
+	point.ts_ns = record->ts_ns;
+	check_point(w, record, &point);
+}
+
 /* Reads once; false when caught up. */
 static bool
 read_once(struct world *w, struct model_cursor *c)
@@ -603,12 +568,15 @@ read_once(struct world *w, struct model_cursor *c)
 		size_t set = set_index(w, &records[r]);
 		size_t i = series_of(w, records[r].record.desc);
 		const struct model_set *m = &w->sets[set];
-		struct model_point point;
+		const struct model_points *points = &m->series[i].by_mode[c->mode];
 
+		if (records[r].is_base) {
+			check_base(w, c, points, c->read[set][i], &records[r].record);
+			continue;
+		}
 		skip_to(c, m, set, i, records[r].record.ts_ns);
-		assert_true(next_record(m, &m->series[i], c->mode, c->read_ns[set][i], &point));
-		check_point(&records[r].record, &point);
-		c->read_ns[set][i] = point.ts_ns;
+		assert_true(c->read[set][i] < points->len);
+		check_point(w, &records[r].record, &points->p[c->read[set][i]++]);
 	}
 	return n > 0;
 }
@@ -630,7 +598,7 @@ static void
 commit(struct model_cursor *c)
 {
 	cursor_commit(c->cursor);
-	memcpy(c->committed_ns, c->read_ns, sizeof(c->read_ns));
+	memcpy(c->committed, c->read, sizeof(c->read));
 	c->skipped_committed = c->skipped;
 }
 
@@ -638,8 +606,79 @@ static void
 rewind_cursor(struct model_cursor *c)
 {
 	cursor_rewind(c->cursor);
-	memcpy(c->read_ns, c->committed_ns, sizeof(c->read_ns));
+	memcpy(c->read, c->committed, sizeof(c->read));
 	c->skipped = c->skipped_committed;
+}
+
+/* The metrics and their groups follow from these two. */
+static uint64_t
+layout_of(const struct model_set *m, const struct poll *poll)
+{
+	uint64_t layout = 1;
+
+	for (size_t i = 0; i < SERIES; i++)
+		layout = layout * 2 + poll->present[i];
+	return layout * GROUPS + (uint64_t)m->shift;
+}
+
+/* True if a series goes from one stream to another with this poll. */
+static bool
+will_move(const struct model_set *m, const struct poll *poll)
+{
+	struct model_set after = *m;
+	int stream_of[GROUPS];
+
+	choose_streams(&after, poll, stream_of);
+	for (size_t i = 0; i < SERIES; i++) {
+		if (poll->present[i] && m->series[i].stream >= 0 &&
+		    m->series[i].stream != stream_of[poll->group[i]])
+			return true;
+	}
+	return false;
+}
+
+/* The order of a series' records over a move is only sure for who has read those before it. */
+static void
+catch_up_all(struct world *w)
+{
+	for (size_t i = 0; i < CURSORS; i++) {
+		catch_up(w, &w->cursors[i]);
+		commit(&w->cursors[i]);
+	}
+}
+
+static void
+do_append(struct world *w, struct model_set *m)
+{
+	struct append_stats expected, got;
+	struct poll poll;
+	struct err err;
+
+	make_poll(w, m, &poll);
+	if (will_move(m, &poll))
+		catch_up_all(w);
+	batch_reset(&w->batch);
+	batch_set_unordered(&w->batch);
+	for (size_t i = 0; i < SERIES; i++) {
+		struct value value;
+
+		if (!poll.present[i])
+			continue;
+		value = make_value(w, w->descs[i].kind, poll.n[i], poll.generation[i]);
+		assert_int_equal(batch_add(&w->batch, &w->descs[i], &value, poll.group[i],
+		                     poll.ts_ns[poll.group[i]], &err),
+		    0);
+	}
+	assert_int_equal(w->batch.bad_count, 0);
+	batch_end(&w->batch, 0);
+	/* With a layout's number or without, and now so, now so: all must be the same. */
+	if (w->with_layouts && pick(w, 4) != 0)
+		w->batch.layout_id = layout_of(m, &poll);
+	expected = model_append(m, &poll);
+	if (store_append(m->set, &w->batch, &got, &err) != 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(got.added, expected.added);
+	assert_int_equal(got.stale, expected.stale);
 }
 
 static void
@@ -665,12 +704,8 @@ do_cursor(struct world *w, struct model_cursor *c)
 static void
 do_renumber(struct world *w, struct model_set *m)
 {
-	/* A change of group is exact for cursors that have seen the one before. */
-	for (size_t i = 0; i < CURSORS; i++) {
-		catch_up(w, &w->cursors[i]);
-		commit(&w->cursors[i]);
-	}
-	m->shift = (int)pick(w, GROUPS);
+	if (!w->is_small)
+		m->shift = (int)pick(w, GROUPS);
 }
 
 static void
@@ -680,25 +715,23 @@ open_set(struct world *w, size_t set)
 	struct model_set *m = &w->sets[set];
 	struct err err;
 
-	*m = (struct model_set){ .now_ns = BASE_NS };
+	*m = (struct model_set){ .now_ns = BASE_NS, .is_small = w->is_small };
 	m->set = store_set(w->store, hosts[set], STR("app"), &err);
 	assert_non_null(m->set);
 	for (size_t i = 0; i < SERIES; i++) {
-		m->series[i].old_group = -1;
-		m->series[i].left_ns = m->series[i].joined_ns = TS_NONE;
+		m->series[i].stream = -1;
 		for (size_t c = 0; c < CURSORS; c++)
-			w->cursors[c].read_ns[set][i] = w->cursors[c].committed_ns[set][i] =
-			    TS_NONE;
+			w->cursors[c].read[set][i] = w->cursors[c].committed[set][i] = 0;
 	}
 }
 
 static void
 close_set(struct model_set *m)
 {
-	for (size_t i = 0; i < SERIES; i++)
-		free(m->series[i].points);
-	for (size_t g = 0; g < GROUPS; g++)
-		free(m->groups[g].times);
+	for (size_t i = 0; i < SERIES; i++) {
+		for (size_t mode = 0; mode < CURSORS; mode++)
+			free(m->series[i].by_mode[mode].p);
+	}
 	series_set_unref(m->set);
 }
 
@@ -712,6 +745,7 @@ do_forget(struct world *w, size_t set)
 		struct model_cursor *c = &w->cursors[i];
 
 		commit(c);
+		cursor_rewind(c->cursor); /* holds on to no set */
 		for (size_t j = 0; j < SERIES; j++)
 			skip_to(c, m, set, j, INT64_MAX);
 		c->forgotten += c->skipped - c->skipped_committed;
@@ -733,12 +767,12 @@ check_sums(struct world *w)
 		for (size_t i = 0; i < SERIES; i++) {
 			const struct model_series *s = &w->sets[set].series[i];
 
-			points += s->len;
-			series += s->len > 0;
+			points += changes_of(s)->len;
+			series += s->stream >= 0;
 			active += is_active(s);
 		}
 	}
-	assert_int_equal(stats.series, series);
+	assert_true(stats.series == series || (w->is_small && stats.series < series));
 	assert_int_equal(stats.active_series, active);
 	assert_true(stats.values == points || (w->is_small && stats.values < points));
 	assert_true(stats.bytes_used <= stats.bytes_limit);
@@ -771,12 +805,13 @@ open_world(struct world *w, uint64_t seed, uint64_t memory_bytes, bool is_small)
 	struct err err;
 
 	*w = (struct world){ .random = seed * UINT64_C(0x9e3779b97f4a7c15), .is_small = is_small };
+	w->with_layouts = seed % 2 == 0;
 	w->store = store_new(&(struct store_conf){ .memory_bytes = memory_bytes }, NULL, &err);
 	assert_non_null(w->store);
 	batch_init(&w->batch, 0);
 	make_descs(w);
 	for (size_t c = 0; c < CURSORS; c++) {
-		w->cursors[c].mode = c % 2 == 0 ? CURSOR_EVERY : CURSOR_CHANGES;
+		w->cursors[c].mode = (enum cursor_mode)c;
 		w->cursors[c].cursor =
 		    cursor_new(w->store, c == 0 ? "c0" : "c1", w->cursors[c].mode, &err);
 		assert_non_null(w->cursors[c].cursor);
@@ -822,14 +857,14 @@ static void
 with_little_memory_the_oldest_is_lost_and_counted(void **state)
 {
 	(void)state;
-	run(101, 8, 128 * 1024, true);
+	run(101, 8, 64 * 1024, true);
 }
 
 static void
 with_hardly_any_memory_the_newest_is_left(void **state)
 {
 	(void)state;
-	run(201, 4, 32 * 1024, true);
+	run(201, 4, 36 * 1024, true);
 }
 
 int

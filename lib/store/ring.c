@@ -1,0 +1,62 @@
+#include "store/ring_priv.h"
+
+#include <assert.h>
+
+#include "store/store_priv.h"
+
+#define FIRST_CAP 4
+
+bool
+ring_reserve(struct store *store, struct ring *ring, size_t n, struct memory_want *want)
+{
+	struct ring grown = { .cap = ring->cap == 0 ? FIRST_CAP : ring->cap };
+
+	while (grown.cap < ring->len + n)
+		grown.cap *= 2;
+	if (grown.cap == ring->cap || n == 0)
+		return true;
+	grown.items = memory_try(store, grown.cap * sizeof(*grown.items), want);
+	if (grown.items == NULL)
+		return false;
+	for (; grown.len < ring->len; grown.len++)
+		grown.items[grown.len] = *ring_at(ring, grown.len);
+	memory_free(store, ring->items, ring->cap * sizeof(*ring->items));
+	*ring = grown;
+	return true;
+}
+
+void
+ring_push(struct ring *ring, struct ring_item item)
+{
+	assert(ring->len < ring->cap);
+	*ring_at(ring, ring->len++) = item;
+}
+
+struct ring_item
+ring_pop(struct store *store, struct ring *ring)
+{
+	struct ring_item item = *ring_at(ring, 0);
+
+	ring->first++;
+	if (--ring->len == 0) {
+		memory_free(store, ring->items, ring->cap * sizeof(*ring->items));
+		*ring = (struct ring){ .items = NULL };
+	}
+	return item;
+}
+
+uint32_t
+ring_find(const struct ring *ring, uint32_t row)
+{
+	uint32_t low = 0, high = ring->len;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (ring_at(ring, mid)->row < row)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
