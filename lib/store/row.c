@@ -200,7 +200,7 @@ decimal_never(uint64_t bits, enum row_class class)
 }
 
 /* What is written for a float: difference and scheme. False: only verbatim. */
-static bool
+static inline bool
 float_difference(uint64_t before, uint64_t after, enum row_class class, uint64_t *difference)
 {
 	uint64_t reversed = __builtin_bswap64(before ^ after);
@@ -221,10 +221,10 @@ float_difference(uint64_t before, uint64_t after, enum row_class class, uint64_t
 }
 
 uint64_t
-row_float_before(const struct row_undo *undo, enum row_class class, uint64_t after)
+row_float_before(uint64_t difference, enum row_class class, uint64_t after)
 {
-	unsigned scheme = undo->payload & SCHEME_XOR;
-	uint64_t rest = undo->payload >> SCHEME_BITS;
+	unsigned scheme = difference & SCHEME_XOR;
+	uint64_t rest = difference >> SCHEME_BITS;
 	double far;
 	int64_t m;
 
@@ -399,8 +399,10 @@ value_code(enum row_class class, uint64_t before, uint64_t after, uint64_t *payl
 	*payload = 0;
 	if (class == ROW_INT)
 		*payload = fold(after - before);
-	else if (class != ROW_REF)
-		fits = float_difference(before, after, class, payload);
+	else if (class == ROW_F64)
+		fits = float_difference(before, after, ROW_F64, payload);
+	else if (class == ROW_F32)
+		fits = float_difference(before, after, ROW_F32, payload);
 	code = nibbles_of(*payload);
 	if (fits && code <= DIFFERENCE_MAX)
 		return code;
@@ -591,19 +593,6 @@ row_encode(struct buf *out, int64_t dod_ns, uint32_t len_before, uint32_t len_af
 
 /* Reading. Places are counted in nibbles, and may go beyond the end: it is looked at later. */
 
-/* The 16 nibbles at a place not beyond the end. */
-static inline uint64_t
-load(const uint8_t *p, size_t at)
-{
-	unsigned odd = at % 2 * 4;
-	uint64_t word;
-
-	p += at / 2;
-	memcpy(&word, p, sizeof(word));
-	/* In two steps, as a shift by 64 is undefined. */
-	return word >> odd | (uint64_t)p[sizeof(word)] << 1 << (63 - odd);
-}
-
 struct reader {
 	const uint8_t *p;
 	size_t at, end;
@@ -615,7 +604,7 @@ take(struct reader *r, unsigned n, uint64_t *v)
 {
 	if (n > r->end - r->at)
 		return false;
-	*v = low_nibbles(load(r->p, r->at), n);
+	*v = low_nibbles(row_nibbles(r->p, r->at), n);
 	r->at += n;
 	return true;
 }
@@ -702,7 +691,7 @@ nibble_at(const uint8_t *p, size_t at)
 static size_t
 special_len(const uint8_t *p, size_t at)
 {
-	uint64_t word = load(p, at);
+	uint64_t word = row_nibbles(p, at);
 	unsigned next = word >> 4 & 15;
 
 	switch (word & 15) {
@@ -771,7 +760,7 @@ skip_wide(const struct row *row, size_t n)
 	size_t at = row->payloads;
 
 	for (size_t i = 0; i < n && at != SIZE_MAX; i += WORD_NIBBLES) {
-		uint64_t codes = load(row->p, row->codes + i), wide;
+		uint64_t codes = row_nibbles(row->p, row->codes + i), wide;
 
 		if (n - i < WORD_NIBBLES)
 			codes = low_nibbles(codes, (unsigned)(n - i));
@@ -835,7 +824,7 @@ open_bitmap(struct row *row, struct reader *r)
 static inline uint64_t
 load_gaps(const uint8_t *p, size_t at, size_t end)
 {
-	uint64_t word = load(p, at);
+	uint64_t word = row_nibbles(p, at);
 
 	return end - at < WORD_NIBBLES ? word | UINT64_MAX << 4 * (end - at) : word;
 }
@@ -906,7 +895,7 @@ row_open(struct row *row, const uint8_t *p, size_t bytes, uint32_t len_after)
 static void
 read_special(const uint8_t *p, size_t at, struct row_undo *undo)
 {
-	uint64_t word = load(p, at);
+	uint64_t word = row_nibbles(p, at);
 	unsigned next = word >> 4 & 15;
 
 	undo->form = ROW_NOTHING;
@@ -915,7 +904,7 @@ read_special(const uint8_t *p, size_t at, struct row_undo *undo)
 	case SPECIAL_WAKE:
 		undo->how = ROW_WAKE;
 		undo->form = next == CODE_VERBATIM ? ROW_VERBATIM : ROW_DIFFERENCE;
-		undo->payload = low_nibbles(load(p, at + 2), payload_len(next));
+		undo->payload = low_nibbles(row_nibbles(p, at + 2), payload_len(next));
 		break;
 	case SPECIAL_DIST:
 	case SPECIAL_DIST_WAKE:
@@ -940,21 +929,23 @@ read_payload(const uint8_t *p, unsigned code, size_t at, struct row_undo *undo)
 	undo->form = code == CODE_FLIP       ? ROW_NOTHING
 	             : code == CODE_VERBATIM ? ROW_VERBATIM
 	                                     : ROW_DIFFERENCE;
-	undo->payload = low_nibbles(load(p, at), payload_len(code));
+	undo->payload = low_nibbles(row_nibbles(p, at), payload_len(code));
 }
 
-void
-row_read_wide(struct row *row, unsigned code, struct row_undo *undo)
+struct row_undo
+row_read_special(struct row *row, uint32_t at)
 {
-	read_payload(row->p, code, row->payload, undo);
-	row->payload +=
-	    code == CODE_SPECIAL ? special_len(row->p, row->payload) : payload_len(code);
+	struct row_undo undo = { .at = at };
+
+	read_special(row->p, row->payload, &undo);
+	row->payload += special_len(row->p, row->payload);
+	return undo;
 }
 
 void
 row_load_codes(struct row *row)
 {
-	row->code_bits = load(row->p, row->codes + row->index);
+	row->code_bits = row_nibbles(row->p, row->codes + row->index);
 }
 
 /* A word of the bitmap that is not 0, or the gaps of up to 64 positions as such a word. */
@@ -966,7 +957,7 @@ row_load_bits(struct row *row)
 
 	if (!row->sparse) {
 		while (row->bits == 0) {
-			row->bits = load(row->p, row->bitmap_next);
+			row->bits = row_nibbles(row->p, row->bitmap_next);
 			row->bitmap_next += WORD_NIBBLES;
 			row->from = row->from_next;
 			row->from_next += 64;
@@ -974,7 +965,7 @@ row_load_bits(struct row *row)
 		return;
 	}
 	for (; left > 0; left--) {
-		struct gaps gap = first_gap(load(row->p, row->bitmap_next));
+		struct gaps gap = first_gap(row_nibbles(row->p, row->bitmap_next));
 
 		from += gap.positions;
 		if (row->bits == 0)
@@ -1056,7 +1047,7 @@ counts_nibbles(const uint8_t *p, size_t at, size_t n)
 	size_t sum = n;
 
 	for (size_t i = 0; i < n; i += WORD_NIBBLES) {
-		uint64_t codes = load(p, at + i);
+		uint64_t codes = row_nibbles(p, at + i);
 
 		if (n - i < WORD_NIBBLES)
 			codes = low_nibbles(codes, (unsigned)(n - i));
@@ -1073,7 +1064,7 @@ undo_counts(const uint8_t *p, size_t codes_at, uint64_t *counts, size_t n)
 	size_t at = codes_at + n;
 
 	for (size_t i = 0; i < n; i += WORD_NIBBLES) {
-		uint64_t codes = load(p, codes_at + i);
+		uint64_t codes = row_nibbles(p, codes_at + i);
 
 		if (n - i < WORD_NIBBLES)
 			codes = low_nibbles(codes, (unsigned)(n - i));
@@ -1081,7 +1072,7 @@ undo_counts(const uint8_t *p, size_t codes_at, uint64_t *counts, size_t n)
 			unsigned shift = (unsigned)__builtin_ctzll(codes) & ~3U;
 			unsigned len = number_len(codes >> shift & 15);
 
-			counts[i + shift / 4] -= unfold(low_nibbles(load(p, at), len));
+			counts[i + shift / 4] -= unfold(low_nibbles(row_nibbles(p, at), len));
 			codes &= ~(UINT64_C(15) << shift);
 			at += len;
 		}
