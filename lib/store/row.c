@@ -203,18 +203,26 @@ decimal_never(uint64_t bits, enum row_class class)
 static inline bool
 float_difference(uint64_t before, uint64_t after, enum row_class class, uint64_t *difference)
 {
+	/* Two digits are tried first, as most have them or fewer, if they are not too big for it.
+	 */
+	static const uint8_t order[] = { 2, 0, 1, 3, 4, 5, 6 };
 	uint64_t reversed = __builtin_bswap64(before ^ after);
 	int64_t m_before, m_after;
 
-	for (unsigned s = 0; s < SCHEME_XOR; s++) {
+	for (size_t i = 0; i < sizeof(order); i++) {
+		unsigned s = order[i];
+
 		if (s == 3 && decimal_never(after, class))
 			break;
-		if (decimal_is(after, s, class, &m_after) &&
-		    decimal_is(before, s, class, &m_before)) {
-			*difference =
-			    fold((uint64_t)m_after - (uint64_t)m_before) << SCHEME_BITS | s;
-			return true;
+		if (!decimal_is(after, s, class, &m_after) ||
+		    !decimal_is(before, s, class, &m_before))
+			continue;
+		for (; s > 0 && m_after % 10 == 0 && m_before % 10 == 0; s--) {
+			m_after /= 10;
+			m_before /= 10;
 		}
+		*difference = fold((uint64_t)m_after - (uint64_t)m_before) << SCHEME_BITS | s;
+		return true;
 	}
 	*difference = reversed << SCHEME_BITS | SCHEME_XOR;
 	return reversed >> (64 - SCHEME_BITS) == 0;
