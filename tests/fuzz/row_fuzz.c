@@ -1,6 +1,6 @@
 /*
- * Rows of the store. The first byte says how to read the rest: as a row, which must be refused or be
- * consistent, or as what happened to positions, which must come back from the row made of it.
+ * Rows of the store. The first byte says how to read the rest: as a row, which must be refused or
+ * be consistent, or as what happened to positions, which must come back from the row made of it.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -55,7 +55,8 @@ undo_all_classes(const struct row_undo *undo, const struct row_undo *found)
 	assert(found->at == undo->at && found->how == undo->how);
 	for (size_t i = 0; i < sizeof(afters) / sizeof(afters[0]); i++)
 		for (enum row_class class = ROW_INT; class <= ROW_F32; class ++)
-			assert(row_before(undo, class, afters[i]) == row_before(found, class, afters[i]));
+			assert(row_before(undo, class, afters[i]) ==
+			       row_before(found, class, afters[i]));
 	for (size_t len = 0; len <= BUCKETS; len++) {
 		uint64_t counts[2][BUCKETS] = { 0 };
 		struct row_dist dist[2] = { { 1, 2, len, counts[0] }, { 1, 2, len, counts[1] } };
@@ -81,7 +82,8 @@ check_any_row(struct input in)
 			assert(undo.at < row.len_before && (count == 0 || undo.at > last));
 			assert(row_find(&row, undo.at, &found));
 			undo_all_classes(&undo, &found);
-			for (uint32_t at = count == 0 ? 0 : last + 1; at < undo.at && at < last + 99; at++)
+			for (uint32_t at = count == 0 ? 0 : last + 1;
+			     at < undo.at && at < last + 99; at++)
 				assert(!row_find(&row, at, &found));
 			last = undo.at;
 		}
@@ -145,7 +147,7 @@ take_changes(struct input *in, struct happened *what, uint32_t len)
 		unsigned kind = (unsigned)take(in, 1);
 		enum row_class class = (enum row_class)(kind % 5);
 
-		what->classes[at] = (uint8_t)class;
+		what->classes[at] = (uint8_t) class;
 		*change = (struct row_change){ .at = at, .how = kind / 5 % 4 };
 		if (class == ROW_DIST) {
 			change->before = take_dist(in, what, at, 0, kind / 20 % BUCKETS);
@@ -195,7 +197,8 @@ check_round_trip(struct input in)
 	take_changes(&in, &what, len);
 	births = births > UINT32_MAX - len ? 0 : births;
 	buf_init(&out, 0);
-	assert(row_encode(&out, dod_ns, len, len + births, what.classes, what.changes, what.n) == 0);
+	assert(
+	    row_encode(&out, dod_ns, len, len + births, what.classes, what.changes, what.n) == 0);
 	p = with_slack(out.p, out.len);
 	assert(row_open(&row, p, out.len, len + births) == 0);
 	assert(row.bytes == out.len && row.len_before == len && row.dod_ns == dod_ns);
