@@ -149,14 +149,38 @@ struct row_undo {
 /* Parts of row_next and row_before that are seldom needed or long. */
 void row_load_bits(struct row *);
 void row_load_codes(struct row *);
-void row_read_wide(struct row *, unsigned code, struct row_undo *);
-uint64_t row_float_before(const struct row_undo *, enum row_class, uint64_t after);
+struct row_undo row_read_special(struct row *, uint32_t at);
+uint64_t row_float_before(uint64_t difference, enum row_class, uint64_t after);
+
+/* The 16 nibbles at a place not beyond the end. */
+static inline uint64_t
+row_nibbles(const uint8_t *p, size_t at)
+{
+	unsigned odd = at % 2 * 4;
+	uint64_t word;
+
+	p += at / 2;
+	memcpy(&word, p, sizeof(word));
+	/* In two steps, as a shift by 64 is undefined. */
+	return word >> odd | (uint64_t)p[sizeof(word)] << 1 << (63 - odd);
+}
+
+static inline struct row_undo
+row_read_bits(struct row *row, uint32_t at)
+{
+	struct row_undo undo = { .at = at, .how = ROW_SET, .form = ROW_VERBATIM };
+
+	undo.payload = row_nibbles(row->p, row->payload);
+	row->payload += 16;
+	return undo;
+}
 
 /* The next change, in order of position; false after the last. */
 static inline bool
 row_next(struct row *row, struct row_undo *undo)
 {
 	uint64_t word;
+	uint32_t at;
 	unsigned code;
 
 	if (row->index == row->change_count)
@@ -166,18 +190,22 @@ row_next(struct row *row, struct row_undo *undo)
 	if (row->index % 16 == 0)
 		row_load_codes(row);
 	row->index++;
-	undo->at = row->from + (uint32_t)__builtin_ctzll(row->bits);
+	at = row->from + (uint32_t)__builtin_ctzll(row->bits);
 	row->bits &= row->bits - 1;
 	code = row->code_bits & 15;
 	row->code_bits >>= 4;
 	if (code >= 14) {
-		row_read_wide(row, code, undo);
+		/* By value, so that the caller's may be kept in registers. */
+		*undo = code == 14 ? row_read_bits(row, at) : row_read_special(row, at);
 		return true;
 	}
 	memcpy(&word, row->p + row->payload / 2, sizeof(word));
-	undo->how = code == 0 ? ROW_FLIP : ROW_SET;
-	undo->form = code == 0 ? ROW_NOTHING : ROW_DIFFERENCE;
-	undo->payload = word >> row->payload % 2 * 4 & ((UINT64_C(1) << 4 * code) - 1);
+	*undo = (struct row_undo){
+		.at = at,
+		.how = code == 0 ? ROW_FLIP : ROW_SET,
+		.form = code == 0 ? ROW_NOTHING : ROW_DIFFERENCE,
+		.payload = word >> row->payload % 2 * 4 & ((UINT64_C(1) << 4 * code) - 1),
+	};
 	row->payload += code;
 	return true;
 }
@@ -197,7 +225,7 @@ row_before(const struct row_undo *undo, enum row_class class, uint64_t after)
 	if (undo->form != ROW_DIFFERENCE)
 		return undo->form == ROW_VERBATIM ? undo->payload : after;
 	if (class != ROW_INT)
-		return row_float_before(undo, class, after);
+		return row_float_before(undo->payload, class, after);
 	return after - (folded >> 1 ^ (0 - (folded & 1)));
 }
 

@@ -125,7 +125,7 @@ make_rows(enum walk walk, uint32_t len, unsigned percent)
 {
 	rows.len = len;
 	rows.change_count = 0;
-	memset(rows.classes, class_of(walk), sizeof(rows.classes));
+	memset(rows.classes, (int)class_of(walk), sizeof(rows.classes));
 	buf_clear(&rows.bytes);
 	for (size_t row = 0; row < ROWS; row++) {
 		size_t n = 0;

@@ -418,7 +418,7 @@ flips_and_births_leave_the_bits(void **state)
 	struct row_change changes[] = { { 0, ROW_FLIP, 5, 5 }, { 1, ROW_BORN, 0, 6 } };
 	uint8_t classes[2] = { ROW_INT, ROW_F64 };
 	struct poll poll = { 0, 2, 2, classes, changes, 2 };
-	struct row_undo undo;
+	struct row_undo undo = { 0 };
 	struct buf out;
 	struct row row;
 	uint8_t *p;
@@ -474,7 +474,7 @@ a_distribution_of_another_length_is_left_alone(void **state)
 {
 	uint64_t counts[] = { 1, 2, 3 };
 	struct row_dist dist = { 4, 5.0, 3, counts };
-	struct row_undo undo;
+	struct row_undo undo = { 0 };
 	struct row row;
 	uint8_t *p = with_slack(exact[ARRAY_LEN(exact) - 1].bytes, exact[ARRAY_LEN(exact) - 1].len);
 
@@ -530,7 +530,7 @@ the_last_of_four_billion_positions_is_found(void **state)
 {
 	uint8_t bytes[] = { 0x09, 0xb1, 0xfe, 0xff, 0xff, 0xff, 0xff, 0x13, 0x02 };
 	uint8_t *p = with_slack(bytes, sizeof(bytes));
-	struct row_undo undo;
+	struct row_undo undo = { 0 };
 	struct row row;
 
 	(void)state;

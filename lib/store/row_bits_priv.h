@@ -1,0 +1,137 @@
+/*
+ * store/row_bits_priv.h - what writing and reading of rows have in common: codes, folded
+ * differences, decimals.
+ *
+ * Threads: pure functions.
+ */
+#ifndef SCOTTY_STORE_ROW_BITS_PRIV_H
+#define SCOTTY_STORE_ROW_BITS_PRIV_H
+
+#include <assert.h>
+#include <float.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "store/row_priv.h"
+
+static_assert(
+    __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "nibbles are loaded as little endian words");
+
+static_assert(FLT_EVAL_METHOD == 0, "decimals are told by how doubles round");
+
+enum {
+	FLAG_CHANGES = 1,
+	FLAG_BIRTHS = 2,
+	FLAG_WIDE = 4,
+	FLAG_SPARSE = 8,
+
+	CODE_FLIP = 0,
+	CODE_VERBATIM = 14,
+	CODE_SPECIAL = 15,
+	DIFFERENCE_MAX = 13, /* nibbles */
+
+	SPECIAL_DIST = 0,
+	SPECIAL_WAKE = 1,
+	SPECIAL_BORN = 2,
+	SPECIAL_DIST_WAKE = 3,
+
+	SCHEME_BITS = 3,
+	SCHEME_XOR = 7, /* less than it: decimal digits */
+
+	WORD_NIBBLES = 16,
+	NUMBER_NIBBLES = 1 + WORD_NIBBLES, /* at most */
+	CHANGE_NIBBLES = 3 + WORD_NIBBLES, /* at most, code and all, but for a distribution */
+};
+
+#define NIBBLES_8 UINT64_C(0x8888888888888888)
+
+static const double ten_to[SCHEME_XOR] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6 };
+static const int64_t unit_ns[] = { 1, 1000, 1000000, 1000000000 };
+
+static inline uint64_t
+fold(uint64_t difference)
+{
+	return difference << 1 ^ (0 - (difference >> 63));
+}
+
+static inline uint64_t
+unfold(uint64_t folded)
+{
+	return folded >> 1 ^ (0 - (folded & 1));
+}
+
+static inline uint64_t
+f64_bits(double value)
+{
+	uint64_t bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	return bits;
+}
+
+static inline double
+f64_of(uint64_t bits)
+{
+	double value;
+
+	memcpy(&value, &bits, sizeof(value));
+	return value;
+}
+
+static inline size_t
+bitmap_nibbles(uint32_t len)
+{
+	return len / 4 + (len % 4 != 0);
+}
+
+/* How many nibbles follow the first one of a number. */
+static inline unsigned
+number_len(unsigned code)
+{
+	return code < 15 ? code : WORD_NIBBLES;
+}
+
+/* Nibbles of a payload that is not special. */
+static inline unsigned
+payload_len(unsigned code)
+{
+	return code == CODE_VERBATIM ? WORD_NIBBLES : code;
+}
+
+/*
+ * The integer m next to value * 10^s; false if it is too big for value to lead to the same m
+ * wherever it comes from: it may be off by 2^-53 (a float: 2^-24) of itself, and m by 1/2. far: how
+ * far m is from the product.
+ */
+static inline bool
+decimal_near(double value, unsigned s, enum row_class class, int64_t *m, double *far)
+{
+	double limit = class == ROW_F32 && s > 0 ? 0x1p22 : 0x1p50;
+	double scaled = value * ten_to[s];
+	/* Doubles of that size have no digits after the point, so this rounds. */
+	double rounded = scaled + 0x1.8p52 - 0x1.8p52;
+
+	if (!(fabs(scaled) < limit))
+		return false;
+	*m = (int64_t)rounded;
+	*far = fabs(scaled - rounded);
+	return true;
+}
+
+static inline uint64_t
+decimal_bits(int64_t m, unsigned s, enum row_class class)
+{
+	double value = (double)m / ten_to[s];
+	/* Volatile, as gcc 12 takes (double)(float) for nothing when it makes vectors of two. */
+	volatile float rounded;
+
+	if (class != ROW_F32)
+		return f64_bits(value);
+	rounded = (float)value;
+	return f64_bits((double)rounded);
+}
+
+#endif

@@ -1,0 +1,557 @@
+#include <assert.h>
+#include <string.h>
+
+#include "store/row_bits_priv.h"
+
+/* The lowest n nibbles of v, n <= 16. */
+static inline uint64_t
+low_nibbles(uint64_t v, unsigned n)
+{
+	return n == 0 ? 0 : v & UINT64_MAX >> (64 - 4 * n);
+}
+
+/* Set bits of v. Baseline x86-64 has no instruction for it. */
+static inline unsigned
+ones(uint64_t v)
+{
+	v -= v >> 1 & UINT64_C(0x5555555555555555);
+	v = (v & UINT64_C(0x3333333333333333)) + (v >> 2 & UINT64_C(0x3333333333333333));
+	v = (v + (v >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+	return (unsigned)(v * UINT64_C(0x0101010101010101) >> 56);
+}
+
+/* The sum of the 16 nibbles of v. */
+static inline unsigned
+nibble_sum(uint64_t v)
+{
+	const uint64_t low = UINT64_C(0x0f0f0f0f0f0f0f0f);
+
+	return (unsigned)(((v & low) + (v >> 4 & low)) * UINT64_C(0x0101010101010101) >> 56);
+}
+
+/* Reading. Places are counted in nibbles, and may go beyond the end: it is looked at later. */
+
+struct reader {
+	const uint8_t *p;
+	size_t at, end;
+};
+
+/* The next n <= 16 nibbles; false if there are fewer. */
+static bool
+take(struct reader *r, unsigned n, uint64_t *v)
+{
+	if (n > r->end - r->at)
+		return false;
+	*v = low_nibbles(row_nibbles(r->p, r->at), n);
+	r->at += n;
+	return true;
+}
+
+static bool
+take_number(struct reader *r, uint64_t *v)
+{
+	uint64_t code;
+
+	return take(r, 1, &code) && take(r, number_len((unsigned)code), v);
+}
+
+static bool
+take_time(struct reader *r, int64_t *dod_ns)
+{
+	size_t from = r->at;
+	uint64_t v;
+
+	if (!take_number(r, &v))
+		return false;
+	if (v == 0 && r->at - from == 2) {
+		if (!take(r, WORD_NIBBLES, &v))
+			return false;
+		*dod_ns = (int64_t)v;
+		return true;
+	}
+	*dod_ns = (int64_t)(unfold(v >> 2) * (uint64_t)unit_ns[v & 3]);
+	return true;
+}
+
+/* Gaps at the start of a word; count 0: a gap has more nibbles than that, which none needs. */
+struct gaps {
+	unsigned count, nibbles;
+	uint64_t positions; /* those in between and those that changed */
+};
+
+/* The first gap. Each step halves the number of the groups of three bits. */
+static inline struct gaps
+first_gap(uint64_t word)
+{
+	uint64_t last = ~word & NIBBLES_8;
+	struct gaps gaps = { 0 };
+
+	if (last == 0)
+		return gaps;
+	gaps.count = 1;
+	gaps.nibbles = (unsigned)__builtin_ctzll(last) / 4 + 1;
+	word = low_nibbles(word, gaps.nibbles);
+	word = (word & UINT64_C(0x0707070707070707)) | (word & UINT64_C(0x7070707070707070)) >> 1;
+	word = (word & UINT64_C(0x003f003f003f003f)) | (word & UINT64_C(0x3f003f003f003f00)) >> 2;
+	word = (word & UINT64_C(0x00000fff00000fff)) | (word & UINT64_C(0x0fff00000fff0000)) >> 4;
+	word = (word & UINT64_C(0x0000000000ffffff)) | (word & UINT64_C(0x00ffffff00000000)) >> 8;
+	gaps.positions = word + 1;
+	return gaps;
+}
+
+/* All that are whole. */
+static inline struct gaps
+sum_gaps(uint64_t word)
+{
+	uint64_t last = ~word & NIBBLES_8, later, weight = 7;
+	struct gaps gaps = { .count = ones(last) };
+
+	if (last == 0)
+		return gaps;
+	gaps.nibbles = (unsigned)(64 - __builtin_clzll(last)) / 4;
+	word = low_nibbles(word, gaps.nibbles);
+	/* Which nibbles come after another of their gap: they count 8 times, or 64 times, ... */
+	later = (word & NIBBLES_8) >> 3 << 4;
+	word &= ~NIBBLES_8;
+	gaps.positions = gaps.count + nibble_sum(word);
+	for (uint64_t deep = later; deep != 0; deep = deep << 4 & later, weight *= 8)
+		gaps.positions += weight * nibble_sum(word & deep * 15);
+	return gaps;
+}
+
+static inline unsigned
+nibble_at(const uint8_t *p, size_t at)
+{
+	return p[at / 2] >> at % 2 * 4 & 15;
+}
+
+/* Nibbles of a special payload at a place not beyond the end; 0 if corrupt. */
+static size_t
+special_len(const uint8_t *p, size_t at)
+{
+	uint64_t word = row_nibbles(p, at);
+	unsigned next = word >> 4 & 15;
+
+	switch (word & 15) {
+	case SPECIAL_BORN:
+		return 1;
+	case SPECIAL_WAKE:
+		if (next == 0 || next > CODE_VERBATIM)
+			return 0;
+		return 2 + payload_len(next);
+	case SPECIAL_DIST:
+	case SPECIAL_DIST_WAKE:
+		/* Such a count fits in 32 bits in any row that fits in memory. */
+		return next > 8 ? 0 : 2 + next + low_nibbles(word >> 8, next);
+	default:
+		return 0;
+	}
+}
+
+/* The place behind the payloads at a place of which codes has the codes; SIZE_MAX: corrupt. */
+static size_t
+skip_specials(const uint8_t *p, uint64_t codes, size_t at, size_t end)
+{
+	for (; codes != 0; codes >>= 4) {
+		unsigned code = codes & 15;
+		size_t len = payload_len(code);
+
+		if (code == CODE_SPECIAL) {
+			if (at > end)
+				return SIZE_MAX;
+			len = special_len(p, at);
+			if (len == 0)
+				return SIZE_MAX;
+		}
+		at += len;
+	}
+	return at;
+}
+
+/* The sum of n nibbles. some_wide: one is 14 or 15. */
+static inline size_t
+sum_codes(const uint8_t *p, size_t at, size_t n, bool *some_wide)
+{
+	uint64_t mask = UINT64_MAX << at % 2 * 4, word, wide = 0;
+	size_t sum = 0;
+
+	n += at % 2;
+	p += at / 2;
+	for (; n > WORD_NIBBLES; n -= WORD_NIBBLES, p += sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		word &= mask;
+		mask = UINT64_MAX;
+		wide |= word & word << 1 & word << 2;
+		sum += nibble_sum(word);
+	}
+	memcpy(&word, p, sizeof(word));
+	word = low_nibbles(word & mask, (unsigned)n);
+	wide |= word & word << 1 & word << 2;
+	*some_wide = (wide & NIBBLES_8) != 0;
+	return sum + nibble_sum(word);
+}
+
+/* The place behind the first n payloads of a row with flag 4; SIZE_MAX: corrupt. */
+static size_t
+skip_wide(const struct row *row, size_t n)
+{
+	size_t at = row->payloads;
+
+	for (size_t i = 0; i < n && at != SIZE_MAX; i += WORD_NIBBLES) {
+		uint64_t codes = row_nibbles(row->p, row->codes + i), wide;
+
+		if (n - i < WORD_NIBBLES)
+			codes = low_nibbles(codes, (unsigned)(n - i));
+		wide = codes & codes << 1 & codes << 2 & NIBBLES_8;
+		if ((wide & codes << 3) != 0)
+			at = skip_specials(row->p, codes, at, row->end);
+		else
+			at += nibble_sum(codes) + (WORD_NIBBLES - CODE_VERBATIM) * ones(wide);
+	}
+	return at;
+}
+
+/* The place behind the payloads of the first n changes; SIZE_MAX: corrupt. */
+static size_t
+skip_payloads(const struct row *row, size_t n)
+{
+	bool some_wide;
+	size_t sum;
+
+	if (row->wide)
+		return skip_wide(row, n);
+	sum = sum_codes(row->p, row->codes, n, &some_wide);
+	return some_wide ? SIZE_MAX : row->payloads + sum;
+}
+
+/* How many of the first n bits of the bitmap are set. */
+static inline unsigned
+count_bits(const struct row *row, size_t n)
+{
+	const uint8_t *p = row->p + row->bitmap / 2;
+	uint64_t mask = UINT64_MAX << row->bitmap % 2 * 4, word;
+	unsigned count = 0;
+
+	n += row->bitmap % 2 * 4;
+	for (; n >= 64; n -= 64, p += sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		count += ones(word & mask);
+		mask = UINT64_MAX;
+	}
+	memcpy(&word, p, sizeof(word));
+	return count + ones(word & mask & ((UINT64_C(1) << n) - 1));
+}
+
+/* Finds the number of changes and what follows the bitmap. */
+static bool
+open_bitmap(struct row *row, struct reader *r)
+{
+	size_t nibbles = bitmap_nibbles(row->len_before);
+	unsigned pad;
+
+	if (nibbles == 0 || nibbles > r->end - r->at)
+		return false;
+	row->change_count = count_bits(row, row->len_before);
+	r->at += nibbles;
+	/* A bit of no position would be taken for one. */
+	pad = nibble_at(row->p, r->at - 1) >> (row->len_before - 1) % 4;
+	return pad <= 1;
+}
+
+/* The gaps at a place before end, followed by what is no whole gap. */
+static inline uint64_t
+load_gaps(const uint8_t *p, size_t at, size_t end)
+{
+	uint64_t word = row_nibbles(p, at);
+
+	return end - at < WORD_NIBBLES ? word | UINT64_MAX << 4 * (end - at) : word;
+}
+
+static bool
+open_gaps(struct row *row, struct reader *r)
+{
+	uint64_t nibbles, from = 0;
+	size_t end;
+
+	if (!take_number(r, &nibbles) || nibbles > r->end - r->at)
+		return false;
+	row->bitmap = r->at;
+	for (end = r->at + nibbles; r->at < end && from <= row->len_before;) {
+		struct gaps gaps = sum_gaps(load_gaps(r->p, r->at, end));
+
+		if (gaps.count == 0)
+			return false;
+		row->change_count += gaps.count;
+		from += gaps.positions;
+		r->at += gaps.nibbles;
+	}
+	return from <= row->len_before;
+}
+
+static bool
+open_changes(struct row *row, struct reader *r)
+{
+	row->bitmap = r->at;
+	if (!(row->sparse ? open_gaps(row, r) : open_bitmap(row, r)))
+		return false;
+	if (row->change_count == 0 || row->change_count > r->end - r->at)
+		return false;
+	row->codes = r->at;
+	row->payloads = r->at + row->change_count;
+	row->bitmap_next = row->bitmap;
+	row->payload = row->payloads;
+	r->at = skip_payloads(row, row->change_count);
+	return r->at <= r->end;
+}
+
+int
+row_open(struct row *row, const uint8_t *p, size_t bytes, uint32_t len_after)
+{
+	struct reader r = { .p = p, .end = bytes * 2 };
+	uint64_t flags, births = 0;
+
+	assert(bytes <= SIZE_MAX / 4);
+	*row = (struct row){ .p = p, .end = r.end };
+	if (!take(&r, 1, &flags) || !take_time(&r, &row->dod_ns))
+		return -1;
+	if ((flags & FLAG_BIRTHS) != 0 && (!take_number(&r, &births) || births > len_after))
+		return -1;
+	row->len_before = len_after - (uint32_t)births;
+	row->wide = (flags & FLAG_WIDE) != 0;
+	row->sparse = (flags & FLAG_SPARSE) != 0;
+	if ((flags & FLAG_CHANGES) != 0) {
+		if (!open_changes(row, &r))
+			return -1;
+	} else if (row->wide || row->sparse) {
+		return -1;
+	}
+	row->bytes = r.at / 2 + r.at % 2;
+	return 0;
+}
+
+/* Fills undo, but for the position, from the special payload at a place. */
+static void
+read_special(const uint8_t *p, size_t at, struct row_undo *undo)
+{
+	uint64_t word = row_nibbles(p, at);
+	unsigned next = word >> 4 & 15;
+
+	undo->form = ROW_NOTHING;
+	undo->how = ROW_BORN;
+	switch (word & 15) {
+	case SPECIAL_WAKE:
+		undo->how = ROW_WAKE;
+		undo->form = next == CODE_VERBATIM ? ROW_VERBATIM : ROW_DIFFERENCE;
+		undo->payload = low_nibbles(row_nibbles(p, at + 2), payload_len(next));
+		break;
+	case SPECIAL_DIST:
+	case SPECIAL_DIST_WAKE:
+		undo->how = (word & 15) == SPECIAL_DIST ? ROW_SET : ROW_WAKE;
+		undo->form = ROW_BUCKETS;
+		undo->p = p;
+		undo->payload = at + 2 + next;
+		undo->nibbles = (uint32_t)low_nibbles(word >> 8, next);
+		break;
+	}
+}
+
+/* Fills undo, but for the position, from the payload at a place. */
+static void
+read_payload(const uint8_t *p, unsigned code, size_t at, struct row_undo *undo)
+{
+	if (code == CODE_SPECIAL) {
+		read_special(p, at, undo);
+		return;
+	}
+	undo->how = code == CODE_FLIP ? ROW_FLIP : ROW_SET;
+	undo->form = code == CODE_FLIP       ? ROW_NOTHING
+	             : code == CODE_VERBATIM ? ROW_VERBATIM
+	                                     : ROW_DIFFERENCE;
+	undo->payload = low_nibbles(row_nibbles(p, at), payload_len(code));
+}
+
+struct row_undo
+row_read_special(struct row *row, uint32_t at)
+{
+	struct row_undo undo = { .at = at };
+
+	read_special(row->p, row->payload, &undo);
+	row->payload += special_len(row->p, row->payload);
+	return undo;
+}
+
+void
+row_load_codes(struct row *row)
+{
+	row->code_bits = row_nibbles(row->p, row->codes + row->index);
+}
+
+/* A word of the bitmap that is not 0, or the gaps of up to 64 positions as such a word. */
+void
+row_load_bits(struct row *row)
+{
+	uint64_t from = row->from_next;
+	size_t left = row->change_count - row->index;
+
+	if (!row->sparse) {
+		while (row->bits == 0) {
+			row->bits = row_nibbles(row->p, row->bitmap_next);
+			row->bitmap_next += WORD_NIBBLES;
+			row->from = row->from_next;
+			row->from_next += 64;
+		}
+		return;
+	}
+	for (; left > 0; left--) {
+		struct gaps gap = first_gap(row_nibbles(row->p, row->bitmap_next));
+
+		from += gap.positions;
+		if (row->bits == 0)
+			row->from = (uint32_t)from - 1;
+		else if (from - 1 - row->from >= 64)
+			break;
+		row->bits |= UINT64_C(1) << (from - 1 - row->from);
+		row->from_next = (uint32_t)from;
+		row->bitmap_next += gap.nibbles;
+	}
+}
+
+/* Which of the gaps in a word ends at position at, if they begin at 0; -1 if none. */
+static int64_t
+find_in_word(uint64_t word, uint64_t at)
+{
+	for (int64_t i = 0;; i++) {
+		struct gaps gap = first_gap(word);
+
+		if (gap.positions > at)
+			return gap.positions - 1 == at ? i : -1;
+		at -= gap.positions;
+		word >>= 4 * gap.nibbles;
+	}
+}
+
+/* Which change the position is in the gaps; -1 if in none. */
+static int64_t
+find_in_gaps(const struct row *row, uint32_t at)
+{
+	uint64_t from = 0;
+	uint32_t i = 0;
+
+	for (size_t place = row->bitmap; place < row->codes;) {
+		uint64_t word = load_gaps(row->p, place, row->codes);
+		struct gaps gaps = sum_gaps(word);
+
+		if (from + gaps.positions > at) {
+			int64_t found = find_in_word(word, at - from);
+
+			return found < 0 ? -1 : i + found;
+		}
+		from += gaps.positions;
+		place += gaps.nibbles;
+		i += gaps.count;
+	}
+	return -1;
+}
+
+/* Which change the position is in the bitmap; -1 if in none. */
+static int64_t
+find_in_bitmap(const struct row *row, uint32_t at)
+{
+	unsigned nibble = nibble_at(row->p, row->bitmap + at / 4);
+
+	return (nibble >> at % 4 & 1) != 0 ? (int64_t)count_bits(row, at) : -1;
+}
+
+bool
+row_find(const struct row *row, uint32_t at, struct row_undo *undo)
+{
+	int64_t i;
+
+	if (row->change_count == 0 || at >= row->len_before)
+		return false;
+	i = row->sparse ? find_in_gaps(row, at) : find_in_bitmap(row, at);
+	if (i < 0)
+		return false;
+	undo->at = at;
+	read_payload(
+	    row->p, nibble_at(row->p, row->codes + (size_t)i), skip_payloads(row, (size_t)i), undo);
+	return true;
+}
+
+uint64_t
+row_float_before(uint64_t difference, enum row_class class, uint64_t after)
+{
+	unsigned scheme = difference & SCHEME_XOR;
+	uint64_t rest = difference >> SCHEME_BITS;
+	double far;
+	int64_t m;
+
+	if (scheme == SCHEME_XOR)
+		return after ^ __builtin_bswap64(rest);
+	if (!decimal_near(f64_of(after), scheme, class, &m, &far))
+		return after; /* only in a corrupt row */
+	return decimal_bits((int64_t)((uint64_t)m - unfold(rest)), scheme, class);
+}
+
+/* How many nibbles the counts take of which n codes are at a place. */
+static size_t
+counts_nibbles(const uint8_t *p, size_t at, size_t n)
+{
+	size_t sum = n;
+
+	for (size_t i = 0; i < n; i += WORD_NIBBLES) {
+		uint64_t codes = row_nibbles(p, at + i);
+
+		if (n - i < WORD_NIBBLES)
+			codes = low_nibbles(codes, (unsigned)(n - i));
+		/* 15 stands for 16. */
+		sum += nibble_sum(codes) +
+		       ones(codes & codes << 1 & codes << 2 & codes << 3 & NIBBLES_8);
+	}
+	return sum;
+}
+
+static void
+undo_counts(const uint8_t *p, size_t codes_at, uint64_t *counts, size_t n)
+{
+	size_t at = codes_at + n;
+
+	for (size_t i = 0; i < n; i += WORD_NIBBLES) {
+		uint64_t codes = row_nibbles(p, codes_at + i);
+
+		if (n - i < WORD_NIBBLES)
+			codes = low_nibbles(codes, (unsigned)(n - i));
+		while (codes != 0) {
+			unsigned shift = (unsigned)__builtin_ctzll(codes) & ~3U;
+			unsigned len = number_len(codes >> shift & 15);
+
+			counts[i + shift / 4] -= unfold(low_nibbles(row_nibbles(p, at), len));
+			codes &= ~(UINT64_C(15) << shift);
+			at += len;
+		}
+	}
+}
+
+bool
+row_dist_before(const struct row_undo *undo, struct row_dist *dist)
+{
+	struct reader r = { undo->p, undo->payload, undo->payload + undo->nibbles };
+	struct row_undo sum;
+	uint64_t len, rollovers, sum_code, sum_payload;
+
+	if (undo->form != ROW_BUCKETS || !take_number(&r, &len) || len != dist->len ||
+	    !take_number(&r, &rollovers) || !take(&r, 1, &sum_code) || sum_code == CODE_FLIP ||
+	    sum_code == CODE_SPECIAL)
+		return false;
+	sum =
+	    (struct row_undo){ .form = sum_code == CODE_VERBATIM ? ROW_VERBATIM : ROW_DIFFERENCE };
+	if (!take(&r, payload_len((unsigned)sum_code), &sum_payload))
+		return false;
+	sum.payload = sum_payload;
+	if (len > r.end - r.at || counts_nibbles(r.p, r.at, len) != r.end - r.at)
+		return false;
+	undo_counts(r.p, r.at, dist->counts, len);
+	dist->rollovers -= unfold(rollovers);
+	dist->sum = f64_of(row_before(&sum, ROW_F64, f64_bits(dist->sum)));
+	return true;
+}
