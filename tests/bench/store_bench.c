@@ -488,23 +488,18 @@ run_readers(const struct options *options)
 static size_t
 newest_of_path(struct store *store, struct str path)
 {
-	struct series_set **sets;
-	struct record record;
+	const struct series_set *set;
+	struct record records[64];
+	struct fleet_iter *it;
 	struct err err;
-	size_t set_count, count = 0;
+	size_t n, count = 0;
 
-	if (sets_snapshot(store, &sets, &set_count, &err) != 0)
+	it = fleet_iter_new(store, path, ITER_EXACT, &err);
+	if (it == NULL)
 		die(err.text);
-	for (size_t i = 0; i < set_count; i++) {
-		struct iter *it = iter_new(sets[i], path, ITER_EXACT, &err);
-
-		if (it == NULL)
-			die(err.text);
-		while (iter_latest_many(it, &record, 1) == 1)
-			count++;
-		iter_free(it);
-	}
-	sets_free(sets, set_count);
+	while ((n = fleet_iter_next(it, &set, records, ARRAY_LEN(records))) > 0)
+		count += n;
+	fleet_iter_free(it);
 	return count;
 }
 
