@@ -677,12 +677,15 @@ lock_prepared(struct append *a, struct err *err)
 {
 	struct memory_want want;
 	struct work *lacking;
+	/* Ever more is asked for, as a try that fails may give back what the next one needs too. */
+	size_t more = 0;
 
-	for (;;) {
+	for (;; more = 2 * more + sizeof(struct stream)) {
 		lock_take(&a->set->lock);
 		if (reserve(a, &want, &lacking))
 			return 0;
 		lock_drop(&a->set->lock);
+		want.bytes += more;
 		if (memory_wait(a->set->store, &want, err) == 0)
 			continue;
 		/* A marker can always be set, and without room a row is as if it were reclaimed. */
