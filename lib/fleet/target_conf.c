@@ -98,10 +98,29 @@ check_text(const struct conf *element, const char *key, struct conf_report *repo
 		conf_complain(report, conf_child(element, key), "'%s' %s", key, fault);
 }
 
+/*
+ * Who registers an endpoint could have any file this process can read sent to a machine of his own
+ * as a password, so over the API a secret is text.
+ */
+static void
+refuse_references(
+    const struct conf *options, const struct conf_opt *opts, struct conf_report *report)
+{
+	for (const struct conf_opt *opt = opts; opt->name != NULL; opt++) {
+		const struct conf *node = conf_child(options, opt->name);
+
+		if (opt->type == CONF_SECRET && node != NULL && node->shape == CONF_MAP)
+			conf_complain(report, node,
+			    "'%s' names a file or a variable of this machine, which only the "
+			    "configuration file may",
+			    opt->name);
+	}
+}
+
 /* Options mean something only to a source that exists. */
 static void
-check_for_source(
-    const struct conf *element, const struct source_ops *source, struct conf_report *report)
+check_for_source(const struct conf *element, const struct source_ops *source, bool from_file,
+    struct conf_report *report)
 {
 	const struct conf *options = conf_child(element, "options");
 
@@ -109,6 +128,8 @@ check_for_source(
 		return;
 	if (options != NULL)
 		conf_check(options, source->opts, report);
+	if (options != NULL && options->shape == CONF_MAP && !from_file)
+		refuse_references(options, source->opts, report);
 	if (conf_child(element, "port") == NULL && !source->local)
 		conf_complain(report, element, "'port' is missing");
 }
@@ -137,7 +158,7 @@ read_target(const struct conf *element, struct str host, struct str app, int64_t
 	};
 	check_text(element, "address", report);
 	check_text(element, "region", report);
-	check_for_source(element, proto->source, report);
+	check_for_source(element, proto->source, host.len == 0, report);
 	if (proto->address.p == NULL)
 		proto->address = proto->host;
 	return report->count == before;

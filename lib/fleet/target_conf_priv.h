@@ -20,7 +20,8 @@ const char *name_fault(struct str name, enum name_use);
 
 /*
  * Checks element, which doc holds, and makes its target, with one reference. host and app, when not
- * empty, are given already (by the URL): the element may leave them out but not contradict them.
+ * empty, are given already (by the URL): the element may leave them out but not contradict them,
+ * and its secrets must be text, no {file: ...} and no {env: ...}.
  * NULL with at least one complaint (running out of memory is one too). The guard is left open.
  */
 struct target *target_from_conf(struct conf_doc *doc, const struct conf *element, struct str host,

@@ -29,9 +29,10 @@ struct source_env {
 	struct loop *loop;
 	struct http_client *http;
 	struct resolver *resolver;
-	struct snmp_client *snmp; /* made by the first SNMP source, ended by the last; NULL at first */
-	struct own *own;                   /* scottyd's own metrics */
-	uint64_t max_response;             /* bytes one poll may take: its answer and its batch */
+	struct snmp_client
+	    *snmp;             /* made by the first SNMP source, ended by the last; NULL at first */
+	struct own *own;       /* scottyd's own metrics */
+	uint64_t max_response; /* bytes one poll may take: its answer and its batch */
 	struct tricorder_layouts *layouts; /* shared by all pollers; NULL = remember none */
 };
 

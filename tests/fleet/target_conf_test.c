@@ -94,6 +94,26 @@ every_key_is_taken_over(void **state)
 }
 
 static void
+secrets_are_in_a_file_only_for_the_configuration(void **state)
+{
+	const char *secrets[] = { "{env: COMMUNITY}", "public" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
+		char *text, element[128];
+		struct target *target;
+
+		snprintf(element, sizeof(element),
+		    "{host: h, app: a, port: 161, source: snmp, options: {community: %s}}",
+		    secrets[i]);
+		target = target_of(element, i == 0 ? NULL : "h", i == 0 ? NULL : "a", &text);
+		assert_non_null(target);
+		free(text);
+		target_unref(target);
+	}
+}
+
+static void
 a_local_source_needs_no_port(void **state)
 {
 	char *text;
@@ -127,6 +147,9 @@ static const struct {
 	    "f:1:1: 'host' is missing\nf:1:1: 'app' is missing\nf:1:1: 'port' is missing\n" },
 	{ "", NULL, NULL, "f: 'host' is missing\nf: 'app' is missing\nf: 'port' is missing\n" },
 	{ "", "h", "a", "f: 'port' is missing\n" },
+	{ "{port: 161, source: snmp, options: {community: {file: /etc/shadow}}}", "h", "a",
+	    "f:1:48: 'community' names a file or a variable of this machine, which only the "
+	    "configuration file may\n" },
 	{ "{host: '', app: a, port: 1}", NULL, NULL, "f:1:8: 'host' must not be empty\n" },
 	{ "{host: a/b, app: \"a\\tb\", port: 1}", NULL, NULL,
 	    "f:1:8: 'host' holds a '/'\nf:1:18: 'app' holds a control character\n" },
@@ -304,6 +327,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults_are_those_documented),
 		cmocka_unit_test(every_key_is_taken_over),
+		cmocka_unit_test(secrets_are_in_a_file_only_for_the_configuration),
 		cmocka_unit_test(a_local_source_needs_no_port),
 		cmocka_unit_test(the_url_stands_in_for_host_and_app),
 		cmocka_unit_test(complaints_say_what_is_wrong_where),
