@@ -234,6 +234,8 @@ peer_add(struct connections *c, int fd, int64_t now_ns)
 	c->first = peer;
 	c->uncut++;
 	set_deadline(c, peer, now_ns + c->conf.head_timeout_ns);
+	if (c->draining)
+		cut(c, peer);
 	lock_drop(&c->lock);
 	return peer;
 }

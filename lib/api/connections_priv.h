@@ -51,8 +51,8 @@ void peer_rests(struct connections *, struct peer *, int64_t now_ns);
 /* Cuts who is late. Returns when to look again; INT64_MAX = nobody is there. */
 int64_t connections_cut_late(struct connections *, int64_t now_ns);
 /*
- * For the end: cuts whoever rests at once and waits for the others until the deadline of the
- * monotonic clock, then cuts them too.
+ * For the end: cuts whoever rests or comes from now on at once and waits for the others until the
+ * deadline of the monotonic clock, then cuts them too.
  */
 void connections_drain(struct connections *, int64_t deadline_ns);
 

@@ -478,17 +478,16 @@ failed:
 	return NULL;
 }
 
-/* Stops listening and answering; nothing of the library's runs any more when it returns. */
+/*
+ * Stops listening and answering; nothing of the library's runs any more when it returns. Not by
+ * MHD_quiesce_daemon: it and a thread of the pool may both take the socket out of the thread's
+ * epoll set, and the second to do so aborts the process (0.9.75).
+ */
 static void
 stop_daemon(struct server *server)
 {
-	/* Once quiescent, the library leaves the socket to us, which it would close otherwise. */
-	int listen_fd = MHD_quiesce_daemon(server->daemon);
-
 	connections_drain(server->connections, clock_mono_ns() + STOP_NS);
 	MHD_stop_daemon(server->daemon);
-	if (listen_fd >= 0)
-		close(listen_fd);
 }
 
 void

@@ -226,6 +226,20 @@ drain_cuts_who_rests_at_once(void **state)
 }
 
 static void
+drain_cuts_who_comes_later(void **state)
+{
+	struct fixture *f = *state;
+	struct peer *late;
+	char byte;
+
+	connections_drain(f->table, INT64_MAX);
+	late = peer_add(f->table, f->fds[1], 0);
+	assert_non_null(late);
+	assert_int_equal(recv(f->fds[1], &byte, 1, MSG_DONTWAIT), 0);
+	peer_remove(f->table, late);
+}
+
+static void
 drain_cuts_an_answer_at_its_deadline(void **state)
 {
 	struct fixture *f = *state;
@@ -290,6 +304,7 @@ main(void)
 		TEST(who_was_cut_stays_cut_and_counts_once),
 		TEST(more_than_the_limit_find_no_room),
 		TEST(drain_cuts_who_rests_at_once),
+		TEST(drain_cuts_who_comes_later),
 		TEST(drain_cuts_an_answer_at_its_deadline),
 		TEST(peers_may_leave_in_any_order),
 		TEST(without_memory_there_is_no_peer_and_no_table),
