@@ -92,11 +92,9 @@ latest_element(struct json_array *array)
 	struct latest_array *a = CONTAINER_OF(array, struct latest_array, array);
 	const struct series_set *set;
 	const struct record *record;
-	struct err err;
-	int rc = latest_next(&a->walk, &set, &record, &err);
 
-	if (rc != 1)
-		return rc == 0 ? STREAM_END : STREAM_FAILED;
+	if (!latest_next(&a->walk, &set, &record))
+		return STREAM_END;
 	if (array->json.indent || record->desc->text == NULL)
 		put_metric(&array->json, set, record);
 	else

@@ -24,10 +24,9 @@ struct latest {
 int latest_init(struct latest *, struct store *, struct str prefix, struct err *);
 void latest_fini(struct latest *);
 /*
- * Moves on to the next metric: its set, and its newest value, valid until the next call. 1, or 0 at
- * the end; -1 is for errors that a walk may have one day, and sets err.
+ * Moves on to the next metric: its set, and its newest value, valid until the next call. False at
+ * the end.
  */
-int latest_next(
-    struct latest *, const struct series_set **set, const struct record **record, struct err *err);
+bool latest_next(struct latest *, const struct series_set **set, const struct record **record);
 
 #endif

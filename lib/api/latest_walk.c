@@ -15,18 +15,16 @@ latest_fini(struct latest *w)
 	*w = (struct latest){ 0 };
 }
 
-int
-latest_next(
-    struct latest *w, const struct series_set **set, const struct record **record, struct err *err)
+bool
+latest_next(struct latest *w, const struct series_set **set, const struct record **record)
 {
-	(void)err;
 	if (w->next == w->len) {
 		w->next = 0;
 		w->len = fleet_iter_next(w->iter, &w->set, w->records, LATEST_RECORDS);
 		if (w->len == 0)
-			return 0;
+			return false;
 	}
 	*set = w->set;
 	*record = &w->records[w->next++];
-	return 1;
+	return true;
 }

@@ -139,20 +139,18 @@ rpc_fill(struct stream *stream, struct buf *out)
 	struct rpc_stream *s = CONTAINER_OF(stream, struct rpc_stream, stream);
 	const struct series_set *set;
 	const struct record *record;
-	struct err err;
-	int rc = 1;
+	bool more = true;
 
 	if (!s->begun)
 		buf_puts(out, XML_HEAD "<params><param><value><array><data>");
 	s->begun = true;
-	while (out->len < STREAM_PIECE_BYTES) {
-		rc = latest_next(&s->walk, &set, &record, &err);
-		if (rc != 1)
-			break;
-		rpc_metric(out, series_set_host(set), series_set_app(set), record);
+	while (more && out->len < STREAM_PIECE_BYTES) {
+		more = latest_next(&s->walk, &set, &record);
+		if (more)
+			rpc_metric(out, series_set_host(set), series_set_app(set), record);
 	}
-	if (rc != 0)
-		return rc < 0 ? STREAM_FAILED : STREAM_MORE;
+	if (more)
+		return STREAM_MORE;
 	buf_puts(out, "</data></array></value></param></params>" XML_TAIL);
 	return STREAM_END;
 }
