@@ -100,8 +100,11 @@ window_add(struct window *w, uint32_t at, const struct meta *meta)
 	assert(w->slot_len == 0 || w->slots[w->slot_len - 1].at < at);
 	if (!grow(&w->slots, &w->slot_cap, w->slot_len + 1, sizeof(*w->slots)))
 		return -1;
-	w->slots[w->slot_len++] =
-	    (struct slot){ .meta = meta, .at = at, .first = NO_EVENT, .last = NO_EVENT };
+	w->slots[w->slot_len++] = (struct slot){ .meta = meta,
+		.at = at,
+		.first = NO_EVENT,
+		.last = NO_EVENT,
+		.class = (uint8_t)row_class_of(meta->desc.kind) };
 	return 0;
 }
 
@@ -133,7 +136,7 @@ copy_slot(struct window *w, struct slot *slot, struct series_set *set, uint32_t 
 	w->open_len++;
 	slot->bits = s->bits[slot->at];
 	slot->active = bit_get(s->active, slot->at);
-	if (class_has_blob((uint8_t)row_class_of(slot->meta->desc.kind)))
+	if (class_has_blob(slot->class))
 		keep(w, blob_of_bits(slot->bits));
 }
 
@@ -213,7 +216,7 @@ dist_of(struct window *w, const struct row_dist *from)
 	return dist;
 }
 
-static void
+static inline void
 link_event(struct window *w, struct slot *slot, uint32_t number)
 {
 	if (slot->first == NO_EVENT) {
@@ -227,8 +230,11 @@ link_event(struct window *w, struct slot *slot, uint32_t number)
 	}
 }
 
-/* The slot got its value, or became inactive, at this time. False: that is not asked for. */
-static bool
+/*
+ * The slot got its value, or became inactive, at this time. False: that is not asked for. There is
+ * room: see window_run.
+ */
+__attribute__((always_inline)) static inline bool
 emit(struct window *w, struct slot *slot, int64_t ts_ns, bool active)
 {
 	uint64_t bits = slot->bits;
@@ -239,8 +245,6 @@ emit(struct window *w, struct slot *slot, int64_t ts_ns, bool active)
 		bits = (uintptr_t)dist_of(w, slot->dist);
 		w->failed = w->failed || bits == 0;
 	}
-	if (!grow(&w->events, &w->event_cap, w->event_len + 1, sizeof(*w->events)))
-		w->failed = true;
 	if (w->failed)
 		return false;
 	w->events[w->event_len] = (struct event){ .ts_ns = ts_ns,
@@ -254,10 +258,10 @@ emit(struct window *w, struct slot *slot, int64_t ts_ns, bool active)
 	return true;
 }
 
-static void
+static inline void
 undo_value(struct window *w, struct slot *slot, const struct row_undo *undo)
 {
-	enum row_class class = row_class_of(slot->meta->desc.kind);
+	enum row_class class = (enum row_class)slot->class;
 
 	if (class == ROW_DIST) {
 		w->failed = w->failed || !row_dist_before(undo, slot->dist);
@@ -270,14 +274,11 @@ undo_value(struct window *w, struct slot *slot, const struct row_undo *undo)
 	}
 }
 
+/* What is more than another value. */
 static void
-undo_change(struct window *w, struct slot *slot, const struct row_undo *undo)
+undo_special(struct window *w, struct slot *slot, const struct row_undo *undo)
 {
-	bool leaves;
-
-	if (slot->done)
-		return;
-	leaves = undo->how == ROW_FLIP && !slot->active && walk_is_patch(&w->walk);
+	bool leaves = undo->how == ROW_FLIP && !slot->active && walk_is_patch(&w->walk);
 	if ((!leaves || w->oldest_first) && emit(w, slot, w->walk.ts_ns, slot->active))
 		w->events[w->event_len - 1].is_leave = leaves;
 	if (undo->how == ROW_FLIP)
@@ -288,6 +289,19 @@ undo_change(struct window *w, struct slot *slot, const struct row_undo *undo)
 		slot->active = false;
 	if (undo->how == ROW_BORN)
 		close_slot(w, slot);
+}
+
+static inline void
+undo_change(struct window *w, struct slot *slot, const struct row_undo *undo)
+{
+	if (slot->done)
+		return;
+	if (undo->how != ROW_SET) {
+		undo_special(w, slot, undo);
+		return;
+	}
+	emit(w, slot, w->walk.ts_ns, slot->active);
+	undo_value(w, slot, undo);
 }
 
 static void
@@ -347,8 +361,7 @@ drop_events(struct window *w)
 	struct blob *now = NULL;
 
 	assert(w->slot_len == 1); /* then it is the only one to have filled the window */
-	if (w->slots[0].dist == NULL &&
-	    class_has_blob((uint8_t)row_class_of(w->slots[0].meta->desc.kind)))
+	if (w->slots[0].dist == NULL && class_has_blob(w->slots[0].class))
 		now = blob_ref(blob_of_bits(w->slots[0].bits));
 	forget_events(w);
 	arena_reset(&w->arena);
@@ -383,6 +396,12 @@ window_run(struct window *w, size_t most_events)
 			w->full = true;
 			return;
 		}
+		/* A row has at most one event of each slot. */
+		if (!grow(&w->events, &w->event_cap, w->event_len + w->slot_len,
+		        sizeof(*w->events))) {
+			w->failed = true;
+			return;
+		}
 		if (w->walk.next_row == w->from_row || !walk_row(&w->walk, &row)) {
 			end_run(w);
 			break;
@@ -402,7 +421,9 @@ window_record(const struct slot *slot, const struct event *event, struct record 
 	*out = (struct record){
 		.desc = &slot->meta->desc, .ts_ns = event->ts_ns, .active = event->active
 	};
-	if (kind == KIND_DIST && event->active)
+	if (event->active && slot->class <= ROW_F32 && kind != KIND_BOOL)
+		out->value.u = event->bits; /* as bits_to_value does, without the call */
+	else if (kind == KIND_DIST && event->active)
 		out->value.dist = (const struct dist *)(uintptr_t)event->bits;
 	else
 		out->value = bits_to_value(event->bits, kind, event->active);

@@ -34,7 +34,8 @@ struct slot {
 	uint64_t bits;           /* before the rows undone so far */
 	struct row_dist *dist;   /* the same of a distribution */
 	bool active;
-	bool done; /* nothing more to be found */
+	bool done;     /* nothing more to be found */
+	uint8_t class; /* enum row_class */
 };
 
 /* Time of one row. */
