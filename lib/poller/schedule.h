@@ -3,7 +3,7 @@
  *
  * An endpoint ticks at those times of the wall clock that leave its place when divided by the
  * interval, so load spreads evenly and stays put over restarts. The place is hash % interval,
- * rounded down to grains of at most 50 ms: the few endpoints that tick together find the
+ * rounded down to grains of at most 250 ms: the few endpoints that tick together find the
  * processor's caches warm, which a poll that comes alone does not. Between ticks only the monotonic
  * clock counts: a jump of the wall clock moves nothing.
  */

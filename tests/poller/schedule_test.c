@@ -55,16 +55,16 @@ first_tick_has_its_place_on_the_wall_clock(void **state)
 }
 
 static void
-ticks_share_grains_of_50_ms_or_a_128th_of_the_interval(void **state)
+ticks_share_grains_of_250_ms_or_a_32nd_of_the_interval(void **state)
 {
 	static const struct {
 		int64_t interval_ns, grain_ns;
 	} rows[] = {
-		{ 3600 * NS_PER_S, 50 * NS_PER_MS },
-		{ 10 * NS_PER_S, 50 * NS_PER_MS },
-		{ 1280 * NS_PER_MS, 10 * NS_PER_MS },
-		{ 128 * NS_PER_MS, NS_PER_MS },
-		{ 100, 1 },
+		{ 3600 * NS_PER_S, 250 * NS_PER_MS },
+		{ 10 * NS_PER_S, 250 * NS_PER_MS },
+		{ 320 * NS_PER_MS, 10 * NS_PER_MS },
+		{ 32 * NS_PER_MS, NS_PER_MS },
+		{ 25, 1 },
 	};
 
 	(void)state;
@@ -172,7 +172,7 @@ main(void)
 		cmocka_unit_test(hash_tells_host_from_app),
 		cmocka_unit_test(first_tick_is_after_now_and_within_an_interval),
 		cmocka_unit_test(first_tick_has_its_place_on_the_wall_clock),
-		cmocka_unit_test(ticks_share_grains_of_50_ms_or_a_128th_of_the_interval),
+		cmocka_unit_test(ticks_share_grains_of_250_ms_or_a_32nd_of_the_interval),
 		cmocka_unit_test(a_place_that_is_now_means_the_next_time),
 		cmocka_unit_test(a_clock_before_1970_does_no_harm),
 		cmocka_unit_test(next_tick_follows_an_interval_later),
