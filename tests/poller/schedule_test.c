@@ -49,9 +49,9 @@ first_tick_has_its_place_on_the_wall_clock(void **state)
 	for (int64_t later = 0; later < 3 * INTERVAL_NS; later += INTERVAL_NS / 7) {
 		int64_t wait = schedule_first(hash, INTERVAL_NS, 77, REAL_NS + later) - 77;
 
-		assert_true((REAL_NS + later + wait) % INTERVAL_NS == 4450 * NS_PER_MS);
+		assert_true((REAL_NS + later + wait) % INTERVAL_NS == 4250 * NS_PER_MS);
 	}
-	assert_in_range((int64_t)(hash % INTERVAL_NS), 4450 * NS_PER_MS, 4500 * NS_PER_MS - 1);
+	assert_in_range((int64_t)(hash % INTERVAL_NS), 4250 * NS_PER_MS, 4500 * NS_PER_MS - 1);
 }
 
 static void
@@ -85,16 +85,16 @@ static void
 a_place_that_is_now_means_the_next_time(void **state)
 {
 	(void)state;
-	assert_int_equal(schedule_first(5, 100, 1000, 205), 1100);
-	assert_int_equal(schedule_first(6, 100, 1000, 205), 1001);
-	assert_int_equal(schedule_first(4, 100, 1000, 205), 1099);
+	assert_int_equal(schedule_first(6, 100, 1000, 206), 1100);
+	assert_int_equal(schedule_first(9, 100, 1000, 206), 1003);
+	assert_int_equal(schedule_first(3, 100, 1000, 206), 1097);
 }
 
 static void
 a_clock_before_1970_does_no_harm(void **state)
 {
 	(void)state;
-	assert_int_equal(schedule_first(5, 100, 1000, -98), 1003);
+	assert_int_equal(schedule_first(6, 100, 1000, -98), 1004);
 	assert_int_equal(schedule_first(0, 100, 1000, -100), 1100);
 }
 
@@ -129,7 +129,7 @@ ticks_in_the_past_are_left_out_and_counted(void **state)
 	assert_int_equal(missed, 999999);
 }
 
-/* 10,000 endpoints in 100 slices of the interval: 100 each, give or take. */
+/* 10,000 endpoints in 100 grains of the interval: 100 each, give or take. */
 static void
 ticks_spread_over_the_interval(void **state)
 {
@@ -142,8 +142,8 @@ ticks_spread_over_the_interval(void **state)
 
 		snprintf(host, sizeof(host), "host%u.example.com", i);
 		wait_ns = schedule_first(
-		    schedule_hash(str_of(host), STR("health agent")), INTERVAL_NS, 0, REAL_NS);
-		slices[(wait_ns - 1) / (INTERVAL_NS / 100)]++;
+		    schedule_hash(str_of(host), STR("health agent")), 25 * NS_PER_S, 0, REAL_NS);
+		slices[(wait_ns - 1) / (250 * NS_PER_MS)]++;
 	}
 	for (unsigned i = 0; i < 100; i++)
 		assert_in_range(slices[i], 50, 150);
