@@ -69,21 +69,6 @@ endpoints_get(struct request *req, struct response *resp)
 	members_answer(req, resp, put_endpoint);
 }
 
-/* The endpoint that all of the rest of the path names. 0 or -1. */
-static int
-named_endpoint(struct request *req, struct str *host, struct str *app, struct err *err)
-{
-	struct str rest = req->rest;
-
-	if (request_endpoint(req, &rest, host, app, err) != 0)
-		return -1;
-	if (rest.len > 0) {
-		err_set(err, ERR_NOTFOUND, "nothing is below an endpoint");
-		return -1;
-	}
-	return 0;
-}
-
 void
 registration_put(struct request *req, struct response *resp)
 {
@@ -95,7 +80,7 @@ registration_put(struct request *req, struct response *resp)
 		response_status(req, resp, 403);
 		return;
 	}
-	if (named_endpoint(req, &host, &app, &err) != 0 ||
+	if (request_named_endpoint(req, &host, &app, &err) != 0 ||
 	    fleet_put(req->service->env.fleet, host, app, req->body, req->from_loopback, &created,
 	        &err) != 0) {
 		response_err(req, resp, &err);
@@ -115,7 +100,7 @@ registration_delete(struct request *req, struct response *resp)
 		response_status(req, resp, 403);
 		return;
 	}
-	if (named_endpoint(req, &host, &app, &err) != 0 ||
+	if (request_named_endpoint(req, &host, &app, &err) != 0 ||
 	    fleet_delete(req->service->env.fleet, host, app, &err) != 0) {
 		response_err(req, resp, &err);
 		return;

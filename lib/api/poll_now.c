@@ -8,18 +8,8 @@
 static int
 whom(struct request *req, struct str *host, struct str *app, struct err *err)
 {
-	struct str rest = req->rest;
-
 	*host = *app = STR_EMPTY;
-	if (rest.len == 0)
-		return 0;
-	if (request_endpoint(req, &rest, host, app, err) != 0)
-		return -1;
-	if (rest.len > 0) {
-		err_set(err, ERR_NOTFOUND, "nothing is below an endpoint");
-		return -1;
-	}
-	return 0;
+	return req->rest.len == 0 ? 0 : request_named_endpoint(req, host, app, err);
 }
 
 void

@@ -84,6 +84,8 @@ int request_metric_path(struct request *, struct str raw, struct str *path, stru
  */
 int request_endpoint(
     struct request *, struct str *rest, struct str *host, struct str *app, struct err *);
+/* As request_endpoint, of the whole of req->rest: ERR_NOTFOUND too if something follows. */
+int request_named_endpoint(struct request *, struct str *host, struct str *app, struct err *);
 /* True if the answer shall be indented (format=text). */
 bool request_wants_text(struct request *);
 

@@ -125,6 +125,20 @@ request_endpoint(
 	return -1;
 }
 
+int
+request_named_endpoint(struct request *req, struct str *host, struct str *app, struct err *err)
+{
+	struct str rest = req->rest;
+
+	if (request_endpoint(req, &rest, host, app, err) != 0)
+		return -1;
+	if (rest.len > 0) {
+		err_set(err, ERR_NOTFOUND, "nothing is below an endpoint");
+		return -1;
+	}
+	return 0;
+}
+
 /* What of the path comes after the route's; false if it is another path. */
 static bool
 route_holds(const struct route *route, struct str path, struct str *rest)

@@ -327,8 +327,7 @@ store(struct endpoint *ep)
 static void
 write_place(const struct target *target, struct buf *out)
 {
-	bool bare_ipv6 = target->address.len > 0 && target->address.p[0] != '[' &&
-	                 memchr(target->address.p, ':', target->address.len) != NULL;
+	bool bare_ipv6 = str_is_bare_ipv6(target->address);
 
 	if (bare_ipv6)
 		buf_putc(out, '[');

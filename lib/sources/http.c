@@ -368,8 +368,7 @@ check_conf(const struct http_target_conf *conf, struct err *err)
 static void
 make_url(const struct http_target_conf *conf, struct buf *url)
 {
-	bool bare_ipv6 =
-	    memchr(conf->name.p, ':', conf->name.len) != NULL && conf->name.p[0] != '[';
+	bool bare_ipv6 = str_is_bare_ipv6(conf->name);
 
 	buf_printf(url, "%s://%s%.*s%s:%u%.*s", conf->tls ? "https" : "http", bare_ipv6 ? "[" : "",
 	    STR_ARG(conf->name), bare_ipv6 ? "]" : "", (unsigned)conf->port, STR_ARG(conf->path));

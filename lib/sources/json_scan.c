@@ -40,19 +40,6 @@ scan_enter(struct scan *inner, const struct scan *outer)
 	};
 }
 
-/* The value of a hexadecimal digit, or -1. */
-static int
-hex_digit(char c)
-{
-	if (is_digit(c))
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* Passes over the escape whose backslash p is. NULL: not JSON. */
 static char *
 skip_escape(struct scan *s, char *p)
@@ -69,7 +56,7 @@ skip_escape(struct scan *s, char *p)
 		return p + 1;
 	case 'u':
 		for (int i = 0; i < 4; i++) {
-			if (hex_digit(*++p) < 0) {
+			if (str_hex_digit(*++p) < 0) {
 				scan_bad(s, p, "\\u without four hexadecimal digits");
 				return NULL;
 			}
@@ -270,7 +257,7 @@ code_unit(const char *p)
 	unsigned unit = 0;
 
 	for (int i = 0; i < 4; i++)
-		unit = unit << 4 | (unsigned)hex_digit(p[i]);
+		unit = unit << 4 | (unsigned)str_hex_digit(p[i]);
 	return unit;
 }
 
