@@ -1,22 +1,7 @@
-#include <string.h>
-
-#include "base/str.h"
+#include "base/flag.h"
 #include "scottyd/config.h"
 
-/*
- * Flags are written as Go's: -x v, -x=v, --x v, --x=v; a switch is -x or -x=true. Names and
- * meanings are upstream Scotty's where it has them.
- */
-enum flag_type { FLAG_TEXT, FLAG_INT, FLAG_DURATION, FLAG_SWITCH, FLAG_WHAT, FLAG_ABSENT };
-
-struct flag {
-	const char *name;
-	enum flag_type type;
-	size_t offset;     /* of the field in struct flags */
-	const char *value; /* how help shows it; NULL = a switch */
-	const char *help;  /* FLAG_ABSENT: why it is refused */
-	int what;
-};
+/* Names and meanings are upstream Scotty's where it has them. */
 
 #define FIELD(name) offsetof(struct flags, name)
 
@@ -41,13 +26,13 @@ static const struct flag table[] = {
 	{ "memoryPercentage", FLAG_INT, FIELD(memory_percent), "N",
 	    "memory for history, % of RAM (50)", 0 },
 	{ "pidfile", FLAG_TEXT, FIELD(pid_file), "FILE", "write the process id there", 0 },
-	{ "alsoLogToStderr", FLAG_SWITCH, 0, NULL, "nothing: the log always goes there", 0 },
+	{ "alsoLogToStderr", FLAG_IGNORED, 0, NULL, "nothing: the log always goes there", 0 },
 	{ "debug", FLAG_SWITCH, FIELD(debug_log), NULL, "log more", 0 },
-	{ "generate", FLAG_WHAT, 0, NULL, "print an example configuration", GENERATE },
-	{ "validate", FLAG_WHAT, 0, NULL, "check the configuration", VALIDATE },
-	{ "version", FLAG_WHAT, 0, NULL, "print the version", VERSION },
-	{ "help", FLAG_WHAT, 0, NULL, "print this", HELP },
-	{ "h", FLAG_WHAT, 0, NULL, NULL, HELP },
+	{ "generate", FLAG_CHOICE, FIELD(what), NULL, "print an example configuration", GENERATE },
+	{ "validate", FLAG_CHOICE, FIELD(what), NULL, "check the configuration", VALIDATE },
+	{ "version", FLAG_CHOICE, FIELD(what), NULL, "print the version", VERSION },
+	{ "help", FLAG_CHOICE, FIELD(what), NULL, "print this", HELP },
+	{ "h", FLAG_CHOICE, FIELD(what), NULL, NULL, HELP },
 
 	{ "tsdbPortNum", FLAG_ABSENT, 0, NULL, "there is no OpenTSDB port yet", 0 },
 	{ "influxPortNum", FLAG_ABSENT, 0, NULL, "there is no Influx port yet", 0 },
@@ -81,58 +66,8 @@ void
 flags_help(FILE *out)
 {
 	fputs("usage: scottyd [FLAGS]    (-x VALUE, -x=VALUE; one or two dashes)\n\n", out);
-	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
-		char left[64];
-
-		if (table[i].type == FLAG_ABSENT || table[i].help == NULL)
-			continue;
-		snprintf(left, sizeof(left), "-%s %s", table[i].name,
-		    table[i].value == NULL ? "" : table[i].value);
-		fprintf(out, "  %-28s %s\n", left, table[i].help);
-	}
+	flag_help(table, ARRAY_LEN(table), out);
 	fputs("\nStops on SIGTERM or SIGINT, reads its configuration again on SIGHUP.\n", out);
-}
-
-static const struct flag *
-find(struct str name)
-{
-	for (size_t i = 0; i < ARRAY_LEN(table); i++)
-		if (str_eq(name, str_of(table[i].name)))
-			return &table[i];
-	return NULL;
-}
-
-/* Stores one value; false if the text is not of the flag's type. */
-static bool
-set(struct flags *flags, const struct flag *flag, const char *value)
-{
-	void *field = (char *)flags + flag->offset;
-	bool on = false;
-
-	switch (flag->type) {
-	case FLAG_TEXT:
-		*(const char **)field = value;
-		return true;
-	case FLAG_INT:
-		return str_to_i64(str_of(value), field) && *(int64_t *)field >= 0;
-	case FLAG_DURATION:
-		return conf_parse_duration(str_of(value), field) && *(int64_t *)field > 0;
-	case FLAG_SWITCH:
-		if (!conf_parse_bool(str_of(value), &on))
-			return false;
-		if (flag->offset != 0)
-			*(bool *)field = on;
-		return true;
-	case FLAG_WHAT:
-		if (!conf_parse_bool(str_of(value), &on))
-			return false;
-		if (on)
-			flags->what = (__typeof__(flags->what))flag->what;
-		return true;
-	case FLAG_ABSENT:
-		break;
-	}
-	return false;
 }
 
 int
@@ -141,45 +76,5 @@ flags_parse(struct flags *flags, int argc, char **argv, struct err *err)
 	*flags = (struct flags){
 		.port = -1, .frequency_ns = -1, .connections = -1, .polls = -1, .memory_percent = -1
 	};
-	for (int i = 1; i < argc; i++) {
-		struct str rest = str_of(argv[i]), name;
-		const struct flag *flag;
-		const char *value;
-
-		if (rest.len < 2 || rest.p[0] != '-') {
-			err_set(err, ERR_CONFIG, "'%s' is not a flag; -help lists them", argv[i]);
-			return -1;
-		}
-		rest = str_sub(rest, rest.p[1] == '-' ? 2 : 1, rest.len);
-		value = strchr(rest.p, '=');
-		name = value == NULL ? rest : str_sub(rest, 0, (size_t)(value - rest.p));
-		flag = find(name);
-		if (flag == NULL) {
-			err_set(err, ERR_CONFIG, "flag -%.*s: not known; -help lists them",
-			    STR_ARG(name));
-			return -1;
-		}
-		if (flag->type == FLAG_ABSENT) {
-			err_set(
-			    err, ERR_CONFIG, "flag -%s: not supported: %s", flag->name, flag->help);
-			return -1;
-		}
-		if (value != NULL) {
-			value++;
-		} else if (flag->value == NULL) {
-			value = "true";
-		} else if (++i < argc) {
-			value = argv[i];
-		} else {
-			err_set(err, ERR_CONFIG, "flag -%s: wants %s", flag->name, flag->value);
-			return -1;
-		}
-		if (!set(flags, flag, value)) {
-			err_set(err, ERR_CONFIG, "flag -%s: '%s' is no good%s%s", flag->name, value,
-			    flag->value == NULL ? "" : ": wants ",
-			    flag->value == NULL ? "" : flag->value);
-			return -1;
-		}
-	}
-	return 0;
+	return flag_parse(table, ARRAY_LEN(table), flags, argc, argv, NULL, err);
 }

@@ -121,6 +121,8 @@ int64_t conf_duration_ns(const struct conf *map, const struct conf_opt *opts, co
  * ERR_CONFIG or ERR_NOMEM; the text never holds the secret.
  */
 int conf_secret(const struct conf *map, const char *name, char **out, struct err *);
+/* The same of a file, for flags. */
+int conf_secret_file(const char *path, char **out, struct err *);
 void conf_secret_free(char *);
 
 /* The same forms outside a tree, for flags: whole text or false. */

@@ -103,8 +103,8 @@ take_contents(const char *path, struct str text, char **out, struct err *err)
 	return copy_secret(text, out, err);
 }
 
-static int
-read_file(const char *path, char **out, struct err *err)
+int
+conf_secret_file(const char *path, char **out, struct err *err)
 {
 	char *p = malloc(SECRET_BYTES_MAX + 1);
 	int fd = -1, rc = -1;
@@ -165,7 +165,7 @@ conf_secret(const struct conf *map, const char *name, char **out, struct err *er
 	} else if (node->shape == CONF_SCALAR) {
 		rc = copy_secret(node->text, &secret, err);
 	} else if (str_eq(node->first->key, STR("file"))) {
-		rc = read_file(node->first->text.p, &secret, err);
+		rc = conf_secret_file(node->first->text.p, &secret, err);
 	} else {
 		rc = read_env(node->first->text.p, &secret, err);
 	}

@@ -76,37 +76,19 @@ line_add_hex(struct line *line, unsigned char c)
 	line_add(line, text, sizeof(text));
 }
 
-/* Length of the printable character at p; 0 if its first byte has to be escaped. */
-static size_t
-printable(const unsigned char *p, size_t len)
-{
-	if (p[0] < 0x20 || p[0] == 0x7F)
-		return 0;
-	/* U+0080 to U+009F are control characters too; some terminals obey them. */
-	if (p[0] == 0xC2 && len > 1 && p[1] < 0xA0)
-		return 0;
-	for (size_t n = 1; n <= 4 && n <= len; n++) {
-		if (utf8_valid_prefix((const char *)p, n) == n)
-			return n;
-	}
-	return 0;
-}
-
 static void
 line_add_escaped(struct line *line, const char *text, size_t len)
 {
-	const unsigned char *p = (const unsigned char *)text;
-
 	while (len > 0 && !line->cut) {
-		size_t n = printable(p, len);
+		size_t n = utf8_printable(text, len);
 
 		if (n > 0) {
-			line_add(line, (const char *)p, n);
+			line_add(line, text, n);
 		} else {
-			line_add_hex(line, p[0]);
+			line_add_hex(line, (unsigned char)text[0]);
 			n = 1;
 		}
-		p += n;
+		text += n;
 		len -= n;
 	}
 }

@@ -219,3 +219,20 @@ utf8_valid_prefix(const char *text, size_t len)
 	}
 	return at;
 }
+
+size_t
+utf8_printable(const char *p, size_t len)
+{
+	const unsigned char *c = (const unsigned char *)p;
+
+	if (c[0] < 0x20 || c[0] == 0x7F)
+		return 0;
+	/* U+0080 to U+009F are control characters too; some terminals obey them. */
+	if (c[0] == 0xC2 && len > 1 && c[1] < 0xA0)
+		return 0;
+	for (size_t n = 1; n <= 4 && n <= len; n++) {
+		if (utf8_valid_prefix(p, n) == n)
+			return n;
+	}
+	return 0;
+}

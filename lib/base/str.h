@@ -76,5 +76,10 @@ bool str_is_bare_ipv6(struct str host);
 
 /* How many of the len bytes at p are well-formed UTF-8 (RFC 3629) from the start. */
 size_t utf8_valid_prefix(const char *p, size_t len);
+/*
+ * Length of the first of the len > 0 bytes' characters if a terminal may be shown it; 0 if it is a
+ * control character (U+0080 to U+009F are) or no UTF-8.
+ */
+size_t utf8_printable(const char *p, size_t len);
 
 #endif
