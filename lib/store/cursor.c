@@ -96,6 +96,7 @@ cursor_free(struct cursor *cursor)
 	if (cursor == NULL)
 		return;
 	cursor_rewind(cursor); /* lets go of what it holds */
+	cursor_saved(cursor);
 	cursor_detach(cursor);
 	window_fini(&cursor->window);
 	free(cursor->schemas);
@@ -425,12 +426,24 @@ release_place(struct cursor *cursor, struct place *place)
 	lock_take(&cursor->store->lock);
 	lock_take(&set->lock);
 	place->held = false;
-	gone = place->gone;
+	gone = place->gone && !place->changed;
 	lock_drop(&set->lock);
 	lock_drop(&cursor->store->lock);
 	if (gone)
 		place_free(cursor->store, place);
 	series_set_unref(set);
+}
+
+/* REQUIRES that the place is held. */
+static void
+note_changed(struct cursor *cursor, struct place *place)
+{
+	series_set_ref(place->set);
+	lock_take(&cursor->store->lock);
+	place->changed = true;
+	lock_drop(&cursor->store->lock);
+	place->next_changed = cursor->changed;
+	cursor->changed = place;
 }
 
 /* Commits or rewinds what was read, and lets go of it, but for the place kept. */
@@ -446,6 +459,8 @@ settle(struct cursor *cursor, void (*settle_place)(struct place *), struct place
 
 		held = place->next_held;
 		settle_place(place);
+		if (cursor->keeps && !place->changed)
+			note_changed(cursor, place);
 		if (place == kept) {
 			place->next_held = NULL;
 			cursor->held = place;
@@ -528,4 +543,67 @@ cursor_lag_ns(struct cursor *cursor, int64_t now_ns)
 	}
 	lock_drop(&cursor->store->lock);
 	return oldest_ns < now_ns ? now_ns - oldest_ns : 0;
+}
+
+/* Positions that are kept. */
+
+void
+cursor_keep(struct cursor *cursor)
+{
+	cursor->keeps = true;
+}
+
+int
+cursor_save(struct cursor *cursor,
+    int (*each)(void *ctx, const struct cursor_position *, struct err *), void *ctx,
+    struct err *err)
+{
+	for (struct place *place = cursor->changed; place != NULL; place = place->next_changed) {
+		struct cursor_position pos;
+
+		/* Streams that come meanwhile have nothing committed. */
+		for (uint32_t i = 0, len = place_len(place); i < len; i++) {
+			int rc = place_save(place, i, &pos) ? each(ctx, &pos, err) : 0;
+
+			if (rc != 0)
+				return rc;
+		}
+	}
+	return 0;
+}
+
+void
+cursor_saved(struct cursor *cursor)
+{
+	while (cursor->changed != NULL) {
+		struct place *place = cursor->changed;
+		struct series_set *set = place->set;
+		bool gone;
+
+		cursor->changed = place->next_changed;
+		place_saved(place);
+		lock_take(&cursor->store->lock);
+		place->changed = false;
+		gone = place->gone && !place->held;
+		lock_drop(&cursor->store->lock);
+		if (gone)
+			place_free(cursor->store, place);
+		series_set_unref(set);
+	}
+}
+
+int
+cursor_restore(struct cursor *cursor, const struct cursor_position *pos, struct err *err)
+{
+	struct series_set *set = store_find(cursor->store, pos->host, pos->app);
+	int rc = -1;
+
+	assert(cursor->held == NULL);
+	if (set == NULL)
+		err_set(
+		    err, ERR_NOTFOUND, "no set %.*s/%.*s", STR_ARG(pos->host), STR_ARG(pos->app));
+	else
+		rc = place_restore(cursor, set, pos, err);
+	series_set_unref(set);
+	return rc;
 }
