@@ -572,6 +572,12 @@ cursor_save(struct cursor *cursor,
 	return 0;
 }
 
+bool
+cursor_has_changes(const struct cursor *cursor)
+{
+	return cursor->changed != NULL;
+}
+
 void
 cursor_saved(struct cursor *cursor)
 {

@@ -73,6 +73,8 @@ void cursor_keep(struct cursor *);
 int cursor_save(struct cursor *,
     int (*each)(void *ctx, const struct cursor_position *, struct err *), void *ctx, struct err *);
 void cursor_saved(struct cursor *);
+/* False: cursor_save has nothing to tell. */
+bool cursor_has_changes(const struct cursor *);
 /*
  * Goes on from that position. Before the first read. Rows that were given up meanwhile are missed;
  * a row that is not there yet is taken for the newest. -1 with ERR_NOTFOUND (there is no such
