@@ -372,6 +372,12 @@ db_i64(struct db_query *query, int i)
 	return sqlite3_column_int64(query->stmt, i);
 }
 
+int64_t
+db_last_id(const struct db *db)
+{
+	return sqlite3_last_insert_rowid(db->handle);
+}
+
 void
 db_reset(struct db_query *query)
 {

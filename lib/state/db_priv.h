@@ -42,6 +42,8 @@ int db_next(struct db_query *, struct err *);
 /* Of the row; columns count from 0. Text is valid until the next db_next. */
 struct str db_text(struct db_query *, int i);
 int64_t db_i64(struct db_query *, int i);
+/* The rowid of the last row inserted. */
+int64_t db_last_id(const struct db *);
 /* To be run anew; whoever does not go on to the end calls it. */
 void db_reset(struct db_query *);
 /* Runs a query that has no rows, or whose rows are of no interest. */

@@ -44,8 +44,17 @@ add_writer(struct state *state, const char *writer, struct err *err)
 	return db_run(query, err);
 }
 
+/* A cursor remembers the number of a set, together with which opening of the database it is of. */
+#define TAG_ID_BITS 48
+
+static uint64_t
+tag_of(const struct state *state, int64_t set_id)
+{
+	return state->generation << TAG_ID_BITS | (uint64_t)set_id;
+}
+
 static struct cursor_position
-position_of(struct db_query *query)
+position_of(const struct state *state, struct db_query *query)
 {
 	return (struct cursor_position){
 		.host = db_text(query, 0),
@@ -58,6 +67,7 @@ position_of(struct db_query *query)
 		.at_row = (uint32_t)db_i64(query, 7),
 		.left = (uint64_t)db_i64(query, 8),
 		.flags = (uint32_t)db_i64(query, 9),
+		.tag = tag_of(state, db_i64(query, 10)),
 	};
 }
 
@@ -72,7 +82,7 @@ load(struct state *state, int64_t id, struct cursor *cursor, struct err *err)
 		return -1;
 	db_bind_i64(query, 1, id);
 	while ((more = db_next(query, err)) == 1) {
-		struct cursor_position pos = position_of(query);
+		struct cursor_position pos = position_of(state, query);
 
 		/* A set that did not come back, or another of its name, is read from its start. */
 		if (cursor_restore(cursor, &pos, err) != 0 && err->code == ERR_NOMEM) {
@@ -100,28 +110,63 @@ state_positions_load(
 }
 
 struct saving {
+	struct state *state;
 	struct db_query *query;
 	int64_t id, now_s;
 };
 
+/* The number of the set, which gets one if it has none. REQUIRES a transaction. */
 static int
-save_one(void *ctx, const struct cursor_position *pos, struct err *err)
+find_set(struct state *state, const struct cursor_position *pos, int64_t *id, struct err *err)
+{
+	struct db_query *query = state_query(state, QUERY_SET_ID, err);
+	int more;
+
+	if (query == NULL)
+		return -1;
+	db_bind_text(query, 1, pos->host);
+	db_bind_text(query, 2, pos->app);
+	more = db_next(query, err);
+	if (more == 1) {
+		*id = db_i64(query, 0);
+		db_reset(query);
+		return 0;
+	}
+	query = more == 0 ? state_query(state, QUERY_SET_ADD, err) : NULL;
+	if (query == NULL)
+		return -1;
+	db_bind_text(query, 1, pos->host);
+	db_bind_text(query, 2, pos->app);
+	if (db_run(query, err) != 0)
+		return -1;
+	*id = db_last_id(state->db);
+	return 0;
+}
+
+static int
+save_one(void *ctx, struct cursor_position *pos, struct err *err)
 {
 	struct saving *saving = ctx;
 	struct db_query *query = saving->query;
+	int64_t set_id = (int64_t)(pos->tag & ((UINT64_C(1) << TAG_ID_BITS) - 1));
+
+	if (pos->tag >> TAG_ID_BITS != saving->state->generation) {
+		if (find_set(saving->state, pos, &set_id, err) != 0)
+			return -1;
+		pos->tag = tag_of(saving->state, set_id);
+	}
 
 	db_bind_i64(query, 1, saving->id);
-	db_bind_text(query, 2, pos->host);
-	db_bind_text(query, 3, pos->app);
-	db_bind_i64(query, 4, pos->stream);
-	db_bind_i64(query, 5, pos->birth_ns);
-	db_bind_i64(query, 6, pos->row);
-	db_bind_i64(query, 7, pos->target);
-	db_bind_i64(query, 8, pos->at);
-	db_bind_i64(query, 9, pos->at_row);
-	db_bind_i64(query, 10, (int64_t)pos->left);
-	db_bind_i64(query, 11, pos->flags);
-	db_bind_i64(query, 12, saving->now_s);
+	db_bind_i64(query, 2, set_id);
+	db_bind_i64(query, 3, pos->stream);
+	db_bind_i64(query, 4, pos->birth_ns);
+	db_bind_i64(query, 5, pos->row);
+	db_bind_i64(query, 6, pos->target);
+	db_bind_i64(query, 7, pos->at);
+	db_bind_i64(query, 8, pos->at_row);
+	db_bind_i64(query, 9, (int64_t)pos->left);
+	db_bind_i64(query, 10, pos->flags);
+	db_bind_i64(query, 11, saving->now_s);
 	return db_run(query, err);
 }
 
@@ -129,7 +174,7 @@ save_one(void *ctx, const struct cursor_position *pos, struct err *err)
 static int
 save(struct state *state, const char *writer, struct cursor *cursor, int64_t now_s, struct err *err)
 {
-	struct saving saving = { .now_s = now_s };
+	struct saving saving = { .state = state, .now_s = now_s };
 	int found = find_writer(state, writer, &saving.id, err);
 
 	if (found == 0) {

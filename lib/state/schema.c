@@ -20,13 +20,19 @@ static const char *const steps[] = {
 	/* removed_s: seconds since 1970; 0 = it is there */
 	"CREATE TABLE writers (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
 	" removed_s INTEGER NOT NULL);"
+	/*
+	 * Numbered in the order in which writers read them, so that what they commit together lies
+	 * together among the positions.
+	 */
+	"CREATE TABLE sets (id INTEGER PRIMARY KEY, host TEXT NOT NULL, app TEXT NOT NULL,"
+	" UNIQUE (host, app));"
 	/* See struct cursor_position; saved_s: seconds since 1970. */
 	"CREATE TABLE positions ("
-	" writer INTEGER NOT NULL, host TEXT NOT NULL, app TEXT NOT NULL, stream INTEGER NOT NULL,"
+	" writer INTEGER NOT NULL, set_id INTEGER NOT NULL, stream INTEGER NOT NULL,"
 	" birth INTEGER NOT NULL, row INTEGER NOT NULL, target INTEGER NOT NULL,"
 	" at INTEGER NOT NULL, at_row INTEGER NOT NULL, remaining INTEGER NOT NULL,"
 	" flags INTEGER NOT NULL, saved_s INTEGER NOT NULL,"
-	" PRIMARY KEY (writer, host, app, stream)) WITHOUT ROWID;",
+	" PRIMARY KEY (writer, set_id, stream)) WITHOUT ROWID;",
 };
 
 #define FORMAT ((int)ARRAY_LEN(steps))

@@ -27,11 +27,15 @@ static const char *const sql[QUERY_COUNT] = {
 	[QUERY_WRITER_EACH] = "SELECT id, name, removed_s FROM writers ORDER BY name",
 	[QUERY_WRITER_REMOVED] = "UPDATE writers SET removed_s = ?2 WHERE id = ?1",
 	[QUERY_WRITER_DROP] = "DELETE FROM writers WHERE id = ?1",
+	[QUERY_SET_ADD] = "INSERT INTO sets (host, app) VALUES (?1, ?2)",
+	[QUERY_SET_ID] = "SELECT id FROM sets WHERE host = ?1 AND app = ?2",
+	[QUERY_SETS_SWEEP] = "DELETE FROM sets WHERE id NOT IN (SELECT set_id FROM positions)",
 	[QUERY_POSITIONS_OF] =
 	    "SELECT host, app, stream, birth, row, target, at, at_row, remaining,"
-	    " flags FROM positions WHERE writer = ?1",
+	    " flags, set_id FROM positions JOIN sets ON sets.id = set_id"
+	    " WHERE writer = ?1",
 	[QUERY_POSITION_PUT] = "INSERT OR REPLACE INTO positions"
-	                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+	                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
 	[QUERY_POSITIONS_DROP] = "DELETE FROM positions WHERE writer = ?1",
 	[QUERY_POSITIONS_SWEEP] = "DELETE FROM positions WHERE saved_s < ?1",
 };
@@ -135,6 +139,18 @@ close_db(struct state *state)
 	state->db = NULL;
 }
 
+/* Drops names that no position has, which is only safe while nobody knows their numbers. */
+static int
+sweep_sets(struct state *state, struct err *err)
+{
+	struct db_query *query = state_query(state, QUERY_SETS_SWEEP, err);
+
+	if (query != NULL && db_run(query, err) == 0)
+		return 0;
+	close_db(state);
+	return -1;
+}
+
 static int
 open_to_write(struct state *state, struct err *err)
 {
@@ -144,7 +160,7 @@ open_to_write(struct state *state, struct err *err)
 	if (state->db == NULL || schema_check(state->db, state->path, &is_current, err) != 0)
 		goto fail;
 	if (is_current || schema_upgrade(state->db, state->dir, err) == 0)
-		return 0;
+		return sweep_sets(state, err);
 fail:
 	close_db(state);
 	return -1;
@@ -173,6 +189,7 @@ open_db(struct state *state, struct err *err)
 
 	close_db(state);
 	state->read_only = false;
+	state->generation++;
 	state->retry_mono_ns = clock_mono_ns() + RETRY_NS;
 	if (open_to_write(state, err) == 0)
 		return 0;

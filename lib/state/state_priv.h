@@ -20,6 +20,9 @@ enum state_query {
 	QUERY_WRITER_EACH,
 	QUERY_WRITER_REMOVED,
 	QUERY_WRITER_DROP,
+	QUERY_SET_ADD,
+	QUERY_SET_ID,
+	QUERY_SETS_SWEEP,
 	QUERY_POSITIONS_OF,
 	QUERY_POSITION_PUT,
 	QUERY_POSITIONS_DROP,
@@ -36,6 +39,7 @@ struct state {
 	bool read_only;
 	struct db_query *queries[QUERY_COUNT];
 	int64_t retry_mono_ns; /* not before */
+	uint64_t generation;   /* how often it was opened: numbers of sets are of one */
 };
 
 enum state_access { STATE_READ, STATE_WRITE, STATE_WRITE_DURABLE };

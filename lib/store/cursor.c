@@ -553,21 +553,38 @@ cursor_keep(struct cursor *cursor)
 	cursor->keeps = true;
 }
 
+/* Those of one set. */
+static int
+save_place(struct place *place, int (*each)(void *ctx, struct cursor_position *, struct err *),
+    void *ctx, struct err *err)
+{
+	uint32_t len = place_len(place); /* streams that come meanwhile have nothing committed */
+
+	place->new_tag = place->tag;
+	for (uint32_t i = 0; i < len; i++) {
+		struct cursor_position pos;
+		int rc = 0;
+
+		if (!place_save(place, i, &pos))
+			continue;
+		pos.tag = place->new_tag;
+		rc = each(ctx, &pos, err);
+		if (rc != 0)
+			return rc;
+		place->new_tag = pos.tag;
+	}
+	return 0;
+}
+
 int
-cursor_save(struct cursor *cursor,
-    int (*each)(void *ctx, const struct cursor_position *, struct err *), void *ctx,
-    struct err *err)
+cursor_save(struct cursor *cursor, int (*each)(void *ctx, struct cursor_position *, struct err *),
+    void *ctx, struct err *err)
 {
 	for (struct place *place = cursor->changed; place != NULL; place = place->next_changed) {
-		struct cursor_position pos;
+		int rc = save_place(place, each, ctx, err);
 
-		/* Streams that come meanwhile have nothing committed. */
-		for (uint32_t i = 0, len = place_len(place); i < len; i++) {
-			int rc = place_save(place, i, &pos) ? each(ctx, &pos, err) : 0;
-
-			if (rc != 0)
-				return rc;
-		}
+		if (rc != 0)
+			return rc;
 	}
 	return 0;
 }
@@ -588,6 +605,7 @@ cursor_saved(struct cursor *cursor)
 
 		cursor->changed = place->next_changed;
 		place_saved(place);
+		place->tag = place->new_tag;
 		lock_take(&cursor->store->lock);
 		place->changed = false;
 		gone = place->gone && !place->held;

@@ -60,18 +60,21 @@ struct cursor_position {
 	uint32_t row, target, at, at_row;
 	uint64_t left;
 	uint32_t flags; /* CURSOR_POSITION_FLAGS at most */
+	uint64_t tag;   /* the keeper's own word about the set; 0 until it gave one */
 };
 #define CURSOR_POSITION_FLAGS 15
 
 /* From now on the cursor remembers which positions changed. Before the first read. */
 void cursor_keep(struct cursor *);
 /*
- * Has each called for every position that changed since cursor_saved, until it returns something
- * else than 0, which is returned then, with err. Takes no lock during the call; what is lent is so
- * for the call. No read, commit or rewind comes between this and cursor_saved.
+ * Has each called for every position that changed since cursor_saved, those of a set in a row,
+ * until it returns something else than 0, which is returned then, with err. Takes no lock during
+ * the call; what is lent is so for the call. A tag that each puts into the position comes with the
+ * next one of that set, after cursor_saved also in later rounds. No read, commit or rewind comes
+ * between this and cursor_saved.
  */
-int cursor_save(struct cursor *,
-    int (*each)(void *ctx, const struct cursor_position *, struct err *), void *ctx, struct err *);
+int cursor_save(struct cursor *, int (*each)(void *ctx, struct cursor_position *, struct err *),
+    void *ctx, struct err *);
 void cursor_saved(struct cursor *);
 /* False: cursor_save has nothing to tell. */
 bool cursor_has_changes(const struct cursor *);

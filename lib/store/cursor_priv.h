@@ -90,9 +90,10 @@ struct place {
 	struct place *next_held;
 	bool changed; /* the same: in the cursor's list of those, with a reference to the set */
 	struct place *next_changed;
-	uint32_t next_stream; /* to be looked at */
-	uint64_t done_count;  /* the set's append_count when all of it was read */
-	uint64_t round_count; /* the same when the round over its streams began */
+	uint64_t tag, new_tag; /* of the set, for whom the positions are kept; new_tag: not yet */
+	uint32_t next_stream;  /* to be looked at */
+	uint64_t done_count;   /* the set's append_count when all of it was read */
+	uint64_t round_count;  /* the same when the round over its streams began */
 };
 
 /* A place for the cursor in the set. REQUIRES the store's lock. -1 with ERR_NOMEM, ERR_LIMIT. */

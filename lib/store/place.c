@@ -489,8 +489,8 @@ miss_unknown(struct place *place, const struct stream *s, struct mark *mark)
 
 /* REQUIRES the set's lock. */
 static void
-put_mark(
-    struct place *place, const struct stream *s, struct mark mark, const struct row_counts *counts)
+put_mark(struct place *place, const struct stream *s, struct mark mark,
+    const struct row_counts *counts, uint64_t tag)
 {
 	struct place_stream *stream = &place->streams[s->number];
 	int64_t oldest_ns = s->base_ns > s->begin_ns ? s->base_ns : s->begin_ns;
@@ -505,6 +505,7 @@ put_mark(
 	stream->missed_count = 0;
 	stream->changed = false;
 	place->done_count = 0; /* it has news again */
+	place->tag = tag;
 }
 
 /* False if rows came meanwhile, so that what was counted is of no use. */
@@ -521,7 +522,7 @@ try_restore(struct place *place, const struct cursor_position *pos, struct mark 
 		mark.target = s->next_row;
 	if (mark.row > mark.target)
 		mark.row = mark.target;
-	put_mark(place, s, mark, counts);
+	put_mark(place, s, mark, counts, pos->tag);
 	return true;
 }
 

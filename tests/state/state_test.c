@@ -413,7 +413,7 @@ a_database_of_the_version_before_is_upgraded(void **state)
 	state_close(f->state);
 	f->state = NULL;
 	run_sql(f, "state.db",
-	    "DROP TABLE settings; DROP TABLE writers; DROP TABLE positions;"
+	    "DROP TABLE settings; DROP TABLE writers; DROP TABLE positions; DROP TABLE sets;"
 	    "PRAGMA user_version=1");
 	reopen(f);
 	assert_rows(f, "h/a=x;");
