@@ -220,15 +220,11 @@ db_open_read_only(const char *path, struct err *err)
 {
 	struct db *db = db_new(path, err);
 
-	if (db == NULL || open_uri(db, "?mode=ro", err) == 0)
-		return db;
 	/*
-	 * Where its companions can't be made, SQLite reads a file only if told that nobody writes
-	 * it. Without a log it is whole by itself.
+	 * Without a log nobody has it open, and it is whole by itself. To be told so keeps SQLite
+	 * from making the log's files, which it could not do everywhere, and would leave behind.
 	 */
-	sqlite3_close(db->handle);
-	db->handle = NULL;
-	if (!has_log(path) && open_uri(db, "?immutable=1", err) == 0)
+	if (db == NULL || open_uri(db, has_log(path) ? "?mode=ro" : "?immutable=1", err) == 0)
 		return db;
 	db_close(db);
 	return NULL;
