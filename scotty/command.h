@@ -16,6 +16,7 @@
 struct options {
 	const char *server;     /* HOST:PORT */
 	const char *token_file; /* NULL = none */
+	const char *state_dir;  /* of the scottyd, for what works on files */
 	bool json;
 	enum { RUN, VERSION, HELP } what;
 };

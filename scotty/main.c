@@ -18,6 +18,8 @@ static const struct flag flags[] = {
 	    "scottyd to ask ($SCOTTY_SERVER, else 127.0.0.1:6980)", 0 },
 	{ "tokenFile", FLAG_TEXT, FIELD(token_file), "FILE",
 	    "administrator's token, needed from other machines", 0 },
+	{ "stateDir", FLAG_TEXT, FIELD(state_dir), "DIR",
+	    "what scottyd keeps, for backup (/var/lib/scotty)", 0 },
 	{ "json", FLAG_SWITCH, FIELD(json), NULL, "print JSON instead of a table", 0 },
 	{ "version", FLAG_CHOICE, FIELD(what), NULL, "print the version", VERSION },
 	{ "help", FLAG_CHOICE, FIELD(what), NULL, "print this", HELP },
@@ -92,7 +94,8 @@ int
 main(int argc, char **argv)
 {
 	const char *server = getenv("SCOTTY_SERVER");
-	struct options options = { .server = server == NULL ? "" : server };
+	struct options options = { .server = server == NULL ? "" : server,
+		.state_dir = "/var/lib/scotty" };
 	struct flag_words words;
 	struct err err;
 

@@ -1,9 +1,6 @@
 #include "scottyd/daemon.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 
 #include "api/api.h"
 #include "base/clock.h"
@@ -13,11 +10,13 @@
 #include "poller/poller.h"
 #include "sources/http.h"
 #include "sources/resolver.h"
+#include "state/state.h"
 #include "store/store.h"
 
 struct daemon {
 	struct own *own;
 	struct store *store;
+	struct state *state; /* NULL: nothing is kept */
 	struct resolver *resolver;
 	struct pollers *pollers;
 	struct fleet *fleet;
@@ -41,7 +40,7 @@ pollers_conf_of(struct daemon *daemon, const struct config *config)
 }
 
 static struct fleet_conf
-fleet_conf_of(const struct config *config)
+fleet_conf_of(const struct daemon *daemon, const struct config *config)
 {
 	struct str host;
 	uint16_t port = 0;
@@ -53,21 +52,21 @@ fleet_conf_of(const struct config *config)
 		.doc = config->doc,
 		.endpoints = config->endpoints,
 		.frequency_ns = config->frequency_ns,
-		.state_dir = config->state_dir,
+		.state = daemon->state,
 		.mdb_file = config->mdb_file,
 		.own_port = port,
 		.own_app = config->own_app,
 	};
 }
 
-/* Makes the state directory if its parent is there. */
+/* Nothing is to be kept without a state directory. */
 static int
-make_state_dir(const char *path, struct err *err)
+open_state(struct daemon *daemon, const char *dir, struct err *err)
 {
-	if (path[0] == '\0' || mkdir(path, 0700) == 0 || errno == EEXIST)
+	if (dir[0] == '\0')
 		return 0;
-	err_errno(err, errno, "stateDir %s (choose another with -stateDir, '' = none)", path);
-	return -1;
+	daemon->state = state_open(dir, err);
+	return daemon->state == NULL ? -1 : 0;
 }
 
 struct daemon *
@@ -78,7 +77,7 @@ daemon_new(const struct config *config, int argc, char **argv, struct err *err)
 	struct resolver_conf resolver_conf = { 0 };
 	struct api_conf api_conf = { .listen = config->listen, .admin_token = config->admin_token };
 	struct pollers_conf pollers_conf;
-	struct fleet_conf fleet_conf = fleet_conf_of(config);
+	struct fleet_conf fleet_conf;
 	struct api_env api_env;
 
 	if (daemon == NULL) {
@@ -86,7 +85,7 @@ daemon_new(const struct config *config, int argc, char **argv, struct err *err)
 		return NULL;
 	}
 	pollers_conf = pollers_conf_of(daemon, config);
-	if (make_state_dir(config->state_dir, err) != 0 || http_global_init(err) != 0)
+	if (open_state(daemon, config->state_dir, err) != 0 || http_global_init(err) != 0)
 		goto fail;
 	if ((daemon->own = own_new(err)) == NULL ||
 	    own_add_process(daemon->own, argc, argv, err) != 0 ||
@@ -98,6 +97,7 @@ daemon_new(const struct config *config, int argc, char **argv, struct err *err)
 	daemon->fleet = fleet_new(daemon->pollers, daemon->store, daemon->own, err);
 	if (daemon->fleet == NULL)
 		goto fail;
+	fleet_conf = fleet_conf_of(daemon, config);
 	api_env = (struct api_env){ daemon->store, daemon->fleet, daemon->own };
 	/* The port is taken before the first poll: who can't answer shall not poll. */
 	daemon->api = api_new(&api_conf, &api_env, err);
@@ -117,7 +117,7 @@ int
 daemon_reload(struct daemon *daemon, const struct config *config, struct err *err)
 {
 	struct pollers_conf pollers_conf = pollers_conf_of(daemon, config);
-	struct fleet_conf fleet_conf = fleet_conf_of(config);
+	struct fleet_conf fleet_conf = fleet_conf_of(daemon, config);
 
 	if (api_set_admin_token(daemon->api, config->admin_token, err) != 0 ||
 	    fleet_reload(daemon->fleet, &fleet_conf, err) != 0)
@@ -134,6 +134,8 @@ daemon_stop(struct daemon *daemon)
 	pollers_free(daemon->pollers);
 	fleet_free(daemon->fleet);
 	resolver_free(daemon->resolver);
+	state_close(daemon->state);
+	daemon->state = NULL;
 	daemon->api = NULL;
 	daemon->fleet = NULL;
 	daemon->pollers = NULL;

@@ -351,27 +351,24 @@ restore(void *ctx, struct str host, struct str app, struct str body, bool from_l
 	target_unref(target);
 }
 
-/* REQUIRES(registry_lock) */
-static void
-open_registry(struct fleet *fleet, const char *state_dir)
+/* What was registered becomes members. REQUIRES(registry_lock) */
+static int
+read_registry(struct fleet *fleet, struct err *err)
 {
-	struct err err;
-
-	if (state_dir == NULL || state_dir[0] == '\0')
-		return;
-	fleet->db_wanted = true;
-	fleet->db = registry_db_open(state_dir, &err);
-	if (fleet->db != NULL && registry_db_each(fleet->db, restore, fleet, &err) == 0)
-		return;
-	registry_db_close(fleet->db);
-	fleet->db = NULL;
-	log_error("fleet", "%s; PUT and DELETE of endpoints will fail", err.text);
+	if (fleet->state == NULL)
+		return 0;
+	if (state_registry_each(fleet->state, restore, fleet, err) != 0)
+		return -1;
+	fleet->registry_read = true;
+	return 0;
 }
 
 /* REQUIRES(registry_lock) */
 static int
 begin(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
 {
+	struct err registry_err;
+
 	fleet->own_app = strdup(conf->own_app == NULL ? "" : conf->own_app);
 	if (fleet->own_app == NULL) {
 		err_nomem(err);
@@ -379,7 +376,10 @@ begin(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
 	}
 	if (set_conf(fleet, conf, err) != 0 || apply_config(fleet, conf, err) != 0)
 		return -1;
-	open_registry(fleet, conf->state_dir);
+	fleet->state = conf->state;
+	if (read_registry(fleet, &registry_err) != 0)
+		log_error("fleet", "registered endpoints are not polled for now: error=\"%s\"",
+		    registry_err.text);
 	/* Watched first, so that no change between the two is missed. */
 	watch_machine_list(fleet);
 	if (fleet->mdb_file[0] != '\0')
@@ -447,7 +447,6 @@ fleet_free(struct fleet *fleet)
 	}
 	members_fini(fleet);
 	machines_fini(fleet);
-	registry_db_close(fleet->db);
 	conf_doc_unref(fleet->tls_doc);
 	free(fleet->mdb_file);
 	free(fleet->own_app);
@@ -463,7 +462,7 @@ refresh_registered(struct fleet *fleet)
 {
 	struct err err;
 
-	if (fleet->db != NULL && registry_db_each(fleet->db, restore, fleet, &err) != 0)
+	if (read_registry(fleet, &err) != 0)
 		log_error("fleet", "registered endpoints keep their interval: %s", err.text);
 }
 
@@ -488,14 +487,13 @@ fleet_reload(struct fleet *fleet, const struct fleet_conf *conf, struct err *err
 
 /* --- registration over the API --------------------------------------------------------------- */
 
-/* -1 if registrations can't be kept although they should be. REQUIRES(registry_lock) */
+/* What could not be read at the start may be there by now. REQUIRES(registry_lock) */
 static int
-check_registry(const struct fleet *fleet, struct err *err)
+check_registry(struct fleet *fleet, struct err *err)
 {
-	if (fleet->db != NULL || !fleet->db_wanted)
+	if (fleet->state == NULL || fleet->registry_read)
 		return 0;
-	err_set(err, ERR_IO, "the registry is not available; see the log of the start");
-	return -1;
+	return read_registry(fleet, err);
 }
 
 /* Keeps the registration, then has it polled. REQUIRES(registry_lock) */
@@ -510,15 +508,15 @@ put(struct fleet *fleet, struct target *target, struct str body, bool from_loopb
 	if (check_registry(fleet, err) != 0)
 		return -1;
 	/* On disk first: what was answered with 201 is there after a crash. */
-	if (fleet->db != NULL &&
-	    registry_db_put(fleet->db, target->host, target->app, body, from_loopback, err) != 0)
+	if (fleet->state != NULL && state_registry_put(fleet->state, target->host, target->app,
+	                                body, from_loopback, err) != 0)
 		return -1;
 	if (member_want(fleet, target->host, target->app, ORIGIN_API, target, err) == 0) {
 		*created = is_new;
 		return 0;
 	}
-	if (fleet->db != NULL && is_new &&
-	    registry_db_delete(fleet->db, target->host, target->app, &undo_err) != 0)
+	if (fleet->state != NULL && is_new &&
+	    state_registry_delete(fleet->state, target->host, target->app, &undo_err) != 0)
 		log_error("fleet", "a refused registration is kept: %s", undo_err.text);
 	return -1;
 }
@@ -562,7 +560,8 @@ fleet_delete(struct fleet *fleet, struct str host, struct str app, struct err *e
 		    "endpoint %.*s/%.*s was not registered over the API but by: %s", STR_ARG(host),
 		    STR_ARG(app), origin_name(member->origin));
 	} else if (check_registry(fleet, err) == 0 &&
-	           (fleet->db == NULL || registry_db_delete(fleet->db, host, app, err) == 0)) {
+	           (fleet->state == NULL ||
+	               state_registry_delete(fleet->state, host, app, err) == 0)) {
 		rc = member_want(fleet, host, app, ORIGIN_API, NULL, err);
 		if (rc == 0)
 			member_hide(fleet, member);

@@ -1,7 +1,7 @@
 /*
  * fleet/fleet.h - which endpoints exist, and who says so.
  *
- * Endpoints come from the configuration, from the API (kept in SQLite under the state directory),
+ * Endpoints come from the configuration, from the API (kept in the state directory),
  * from the machine list (mdb) and from what each machine's health agent announces. The identity is
  * host + application; if several origins name the same one, the first in the order of enum origin
  * counts and the others take over when it ends.
@@ -17,6 +17,7 @@
 
 #include "base/conf.h"
 #include "poller/poller.h"
+#include "state/state.h"
 
 struct fleet;
 
@@ -35,7 +36,7 @@ struct fleet_conf {
 	struct conf_doc *doc;         /* holds endpoints */
 	const struct conf *endpoints; /* the list, checked; NULL = none */
 	int64_t frequency_ns;         /* default interval */
-	const char *state_dir;        /* NULL or "" = API registrations are not kept */
+	struct state *state;          /* outlives the fleet; NULL = API registrations are not kept */
 	const char *mdb_file;         /* NULL or "" = none */
 	/*
 	 * If this host is on the machine list (by one of its addresses) and announces no
@@ -58,8 +59,8 @@ bool fleet_check_endpoints(const struct conf *list, struct conf_report *);
  */
 struct fleet *fleet_new(struct pollers *, struct store *, struct own *, struct err *);
 /*
- * Opens the registry, reads the machine list, starts polling all of it. conf is copied. A registry
- * that can't be had is logged; then PUT and DELETE fail. -1 with err.
+ * Reads the registry and the machine list, starts polling all of it. conf is copied. A registry that
+ * can't be had is logged; it is tried again by PUT, DELETE and fleet_reload. -1 with err.
  */
 int fleet_start(struct fleet *, const struct fleet_conf *, struct err *);
 /*
@@ -72,7 +73,7 @@ void fleet_free(struct fleet *);
 
 /*
  * Another configuration (SIGHUP): what stays the same is not disturbed; the machine list is read
- * again, in a moment. state_dir and own_app stay as at the start. -1 with ERR_NOMEM, ERR_LIMIT:
+ * again, in a moment. state and own_app stay as at the start. -1 with ERR_NOMEM, ERR_LIMIT:
  * some of it may be in force.
  */
 int fleet_reload(struct fleet *, const struct fleet_conf *, struct err *);

@@ -18,7 +18,6 @@
 #include "fleet/discovery_priv.h"
 #include "fleet/fleet.h"
 #include "fleet/mdb_priv.h"
-#include "fleet/registry_db_priv.h"
 
 struct member {
 	_Atomic unsigned refs;
@@ -55,8 +54,8 @@ struct fleet {
 	int64_t frequency_ns;
 	char *mdb_file, *own_app;
 	uint16_t own_port;
-	struct registry_db *db; /* NULL = registrations are not kept */
-	bool db_wanted;         /* there is a state directory */
+	struct state *state; /* NULL = registrations are not kept */
+	bool registry_read;  /* those kept before are members */
 	unsigned generation;
 	struct machine_list *mdb; /* as applied last */
 	struct map machines;      /* host to struct machine_state, those off the list too */

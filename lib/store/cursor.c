@@ -96,6 +96,7 @@ cursor_free(struct cursor *cursor)
 	if (cursor == NULL)
 		return;
 	cursor_rewind(cursor); /* lets go of what it holds */
+	cursor_saved(cursor);
 	cursor_detach(cursor);
 	window_fini(&cursor->window);
 	free(cursor->schemas);
@@ -425,12 +426,24 @@ release_place(struct cursor *cursor, struct place *place)
 	lock_take(&cursor->store->lock);
 	lock_take(&set->lock);
 	place->held = false;
-	gone = place->gone;
+	gone = place->gone && !place->changed;
 	lock_drop(&set->lock);
 	lock_drop(&cursor->store->lock);
 	if (gone)
 		place_free(cursor->store, place);
 	series_set_unref(set);
+}
+
+/* REQUIRES that the place is held. */
+static void
+note_changed(struct cursor *cursor, struct place *place)
+{
+	series_set_ref(place->set);
+	lock_take(&cursor->store->lock);
+	place->changed = true;
+	lock_drop(&cursor->store->lock);
+	place->next_changed = cursor->changed;
+	cursor->changed = place;
 }
 
 /* Commits or rewinds what was read, and lets go of it, but for the place kept. */
@@ -446,6 +459,8 @@ settle(struct cursor *cursor, void (*settle_place)(struct place *), struct place
 
 		held = place->next_held;
 		settle_place(place);
+		if (cursor->keeps && !place->changed)
+			note_changed(cursor, place);
 		if (place == kept) {
 			place->next_held = NULL;
 			cursor->held = place;
@@ -528,4 +543,91 @@ cursor_lag_ns(struct cursor *cursor, int64_t now_ns)
 	}
 	lock_drop(&cursor->store->lock);
 	return oldest_ns < now_ns ? now_ns - oldest_ns : 0;
+}
+
+/* Positions that are kept. */
+
+void
+cursor_keep(struct cursor *cursor)
+{
+	cursor->keeps = true;
+}
+
+/* Those of one set. */
+static int
+save_place(struct place *place, int (*each)(void *ctx, struct cursor_position *, struct err *),
+    void *ctx, struct err *err)
+{
+	uint32_t len = place_len(place); /* streams that come meanwhile have nothing committed */
+
+	place->new_tag = place->tag;
+	for (uint32_t i = 0; i < len; i++) {
+		struct cursor_position pos;
+		int rc = 0;
+
+		if (!place_save(place, i, &pos))
+			continue;
+		pos.tag = place->new_tag;
+		rc = each(ctx, &pos, err);
+		if (rc != 0)
+			return rc;
+		place->new_tag = pos.tag;
+	}
+	return 0;
+}
+
+int
+cursor_save(struct cursor *cursor, int (*each)(void *ctx, struct cursor_position *, struct err *),
+    void *ctx, struct err *err)
+{
+	for (struct place *place = cursor->changed; place != NULL; place = place->next_changed) {
+		int rc = save_place(place, each, ctx, err);
+
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
+bool
+cursor_has_changes(const struct cursor *cursor)
+{
+	return cursor->changed != NULL;
+}
+
+void
+cursor_saved(struct cursor *cursor)
+{
+	while (cursor->changed != NULL) {
+		struct place *place = cursor->changed;
+		struct series_set *set = place->set;
+		bool gone;
+
+		cursor->changed = place->next_changed;
+		place_saved(place);
+		place->tag = place->new_tag;
+		lock_take(&cursor->store->lock);
+		place->changed = false;
+		gone = place->gone && !place->held;
+		lock_drop(&cursor->store->lock);
+		if (gone)
+			place_free(cursor->store, place);
+		series_set_unref(set);
+	}
+}
+
+int
+cursor_restore(struct cursor *cursor, const struct cursor_position *pos, struct err *err)
+{
+	struct series_set *set = store_find(cursor->store, pos->host, pos->app);
+	int rc = -1;
+
+	assert(cursor->held == NULL);
+	if (set == NULL)
+		err_set(
+		    err, ERR_NOTFOUND, "no set %.*s/%.*s", STR_ARG(pos->host), STR_ARG(pos->app));
+	else
+		rc = place_restore(cursor, set, pos, err);
+	series_set_unref(set);
+	return rc;
 }

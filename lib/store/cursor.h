@@ -49,4 +49,41 @@ uint64_t cursor_missed_count(const struct cursor *);
 /* Age of the oldest record not committed; 0: all are. */
 int64_t cursor_lag_ns(struct cursor *, int64_t now_ns);
 
+/*
+ * What is committed of one stream, to be kept over restarts: it fits the stream when the store was
+ * brought back as it was. What the numbers mean is in cursor_priv.h (struct mark).
+ */
+struct cursor_position {
+	struct str host, app;
+	int64_t birth_ns; /* of the set, which tells it from others of that name */
+	uint32_t stream;  /* in the set */
+	uint32_t row, target, at, at_row;
+	uint64_t left;
+	uint32_t flags; /* CURSOR_POSITION_FLAGS at most */
+	uint64_t tag;   /* the keeper's own word about the set; 0 until it gave one */
+};
+#define CURSOR_POSITION_FLAGS 15
+
+/* From now on the cursor remembers which positions changed. Before the first read. */
+void cursor_keep(struct cursor *);
+/*
+ * Has each called for every position that changed since cursor_saved, those of a set in a row,
+ * until it returns something else than 0, which is returned then, with err. Takes no lock during
+ * the call; what is lent is so for the call. A tag that each puts into the position comes with the
+ * next one of that set, after cursor_saved also in later rounds. No read, commit or rewind comes
+ * between this and cursor_saved.
+ */
+int cursor_save(struct cursor *, int (*each)(void *ctx, struct cursor_position *, struct err *),
+    void *ctx, struct err *);
+void cursor_saved(struct cursor *);
+/* False: cursor_save has nothing to tell. */
+bool cursor_has_changes(const struct cursor *);
+/*
+ * Goes on from that position. Before the first read. Rows that were given up meanwhile are missed;
+ * a row that is not there yet is taken for the newest. -1 with ERR_NOTFOUND (there is no such
+ * stream, or another one: it is read from its oldest row), ERR_PROTO (the numbers make no sense:
+ * the same), ERR_NOMEM.
+ */
+int cursor_restore(struct cursor *, const struct cursor_position *, struct err *);
+
 #endif

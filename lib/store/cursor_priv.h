@@ -33,7 +33,9 @@ struct cursor {
 	struct place *at;     /* to visit next; NULL: the first */
 	size_t place_count;
 	struct place *held;
-	uint64_t read_count; /* records since the last commit */
+	bool keeps;            /* see cursor_keep */
+	struct place *changed; /* places committed since cursor_saved */
+	uint64_t read_count;   /* records since the last commit */
 	_Atomic uint64_t missed_count;
 
 	/* What is being read: a window of a piece. */
@@ -68,7 +70,8 @@ struct place_stream {
 	struct mark committed, read;
 	uint64_t missed_count; /* since the last commit */
 	int64_t committed_ns,
-	    read_ns; /* time of the row committed.row, read.target; if it exists */
+	    read_ns;  /* time of the row committed.row, read.target; if it exists */
+	bool changed; /* committed is to be saved */
 };
 
 struct place {
@@ -85,9 +88,12 @@ struct place {
 	/* The cursor's thread. */
 	bool held; /* with a reference to the set; the store's lock too */
 	struct place *next_held;
-	uint32_t next_stream; /* to be looked at */
-	uint64_t done_count;  /* the set's append_count when all of it was read */
-	uint64_t round_count; /* the same when the round over its streams began */
+	bool changed; /* the same: in the cursor's list of those, with a reference to the set */
+	struct place *next_changed;
+	uint64_t tag, new_tag; /* of the set, for whom the positions are kept; new_tag: not yet */
+	uint32_t next_stream;  /* to be looked at */
+	uint64_t done_count;   /* the set's append_count when all of it was read */
+	uint64_t round_count;  /* the same when the round over its streams began */
 };
 
 /* A place for the cursor in the set. REQUIRES the store's lock. -1 with ERR_NOMEM, ERR_LIMIT. */
@@ -112,6 +118,15 @@ void place_commit(struct place *);
  * What was read is read again, save what was lost meanwhile: that is missed. Locks taken: series.
  */
 void place_rewind(struct place *);
+
+/* Streams it has marks for. Locks taken: series. */
+uint32_t place_len(struct place *);
+/* The position to be saved of a stream; false: none. Locks taken: series. */
+bool place_save(struct place *, uint32_t stream, struct cursor_position *out);
+void place_saved(struct place *); /* of all its streams */
+/* See cursor_restore. The set has such a place. Locks taken: series. */
+int place_restore(
+    struct cursor *, struct series_set *, const struct cursor_position *, struct err *);
 
 /* Time of the oldest record not committed; INT64_MAX: none. Locks taken: series. */
 int64_t place_oldest_ns(struct place *);

@@ -1,5 +1,6 @@
 #include "store/cursor_priv.h"
 
+#include "store/count_priv.h"
 #include "store/store_priv.h"
 
 static uint64_t
@@ -179,12 +180,20 @@ miss(struct place *place, struct place_stream *stream, uint64_t count)
 	stream->missed_count += count;
 }
 
+static bool
+same_place(const struct mark *a, const struct mark *b)
+{
+	return a->row == b->row && a->target == b->target && a->at == b->at &&
+	       a->at_row == b->at_row && a->in_piece == b->in_piece;
+}
+
 /* Nothing is read and not committed: what moved the one mark moves the other. */
 static void
 settle(struct place_stream *stream)
 {
 	if (stream->committed.row != stream->read.row)
 		stream->committed_ns = stream->read_ns;
+	stream->changed = stream->changed || !same_place(&stream->committed, &stream->read);
 	stream->committed = stream->read;
 	stream->missed_count = 0;
 }
@@ -345,7 +354,209 @@ places_close(struct series_set *set)
 		place->gone = true;
 		lock_drop(&set->lock);
 		unlink_from_cursor(place);
-		if (!place->held)
+		if (!place->held && !place->changed)
 			place_free(set->store, place);
 	}
+}
+
+/* --- positions that are kept ----------------------------------------------------------------- */
+
+/* In cursor_position.flags. */
+enum { IN_PIECE = 1, HAS_BASE = 2, WANTS_BASE = 4, OF_CHANGES = 8 };
+
+/* What tells a set from another of its name, before or after a restart. */
+static int64_t
+birth_ns(const struct series_set *set)
+{
+	(void)set;
+	return 0;
+}
+
+uint32_t
+place_len(struct place *place)
+{
+	uint32_t len;
+
+	lock_take(&place->set->lock);
+	len = place->len;
+	lock_drop(&place->set->lock);
+	return len;
+}
+
+bool
+place_save(struct place *place, uint32_t number, struct cursor_position *out)
+{
+	struct series_set *set = place->set;
+	const struct mark *mark;
+	bool found;
+
+	lock_take(&set->lock);
+	found = !place->gone && place->streams[number].changed;
+	if (found) {
+		mark = &place->streams[number].committed;
+		*out = (struct cursor_position){
+			.host = set->host,
+			.app = set->app,
+			.birth_ns = birth_ns(set),
+			.stream = number,
+			.row = mark->row,
+			.target = mark->target,
+			.at = mark->at,
+			.at_row = mark->at_row,
+			.left = mark->left,
+			.flags = (mark->in_piece ? IN_PIECE : 0u) |
+			         (mark->has_base ? HAS_BASE : 0u) |
+			         (mark->wants_base ? WANTS_BASE : 0u) |
+			         (place->cursor->mode == CURSOR_CHANGES ? OF_CHANGES : 0u),
+		};
+	}
+	lock_drop(&set->lock);
+	return found;
+}
+
+void
+place_saved(struct place *place)
+{
+	lock_take(&place->set->lock);
+	for (uint32_t i = 0; i < place->len; i++)
+		place->streams[i].changed = false;
+	lock_drop(&place->set->lock);
+}
+
+static bool
+makes_sense(const struct cursor_position *pos)
+{
+	bool in_piece = (pos->flags & IN_PIECE) != 0;
+
+	return pos->flags <= CURSOR_POSITION_FLAGS && pos->row <= pos->target &&
+	       (in_piece || (pos->row == pos->target && pos->left == 0)) &&
+	       pos->left <= UINT64_C(1) << 60;
+}
+
+/* Its mark, without the sum. */
+static struct mark
+mark_of(const struct cursor_position *pos, enum cursor_mode mode)
+{
+	struct mark mark = { .row = pos->row, .target = pos->target };
+
+	/* What is left of a piece was counted in the other way: it begins anew. */
+	if (((pos->flags & OF_CHANGES) != 0) != (mode == CURSOR_CHANGES)) {
+		mark.target = mark.row;
+		return mark;
+	}
+	mark.wants_base = (pos->flags & WANTS_BASE) != 0;
+	mark.in_piece = (pos->flags & IN_PIECE) != 0;
+	if (mark.in_piece) {
+		mark.has_base = (pos->flags & HAS_BASE) != 0;
+		mark.at = pos->at;
+		mark.at_row = pos->at_row;
+		mark.left = pos->left;
+	}
+	return mark;
+}
+
+/* NULL if the set is not the one meant. REQUIRES the set's lock. */
+static struct place *
+place_of(
+    const struct cursor *cursor, const struct series_set *set, const struct cursor_position *pos)
+{
+	struct place *place = set->places;
+
+	while (place != NULL && place->cursor != cursor)
+		place = place->next_in_set;
+	if (place == NULL || pos->birth_ns != birth_ns(set) || pos->stream >= set->stream_count)
+		return NULL;
+	return place;
+}
+
+/*
+ * Rows that were given up before the mark came back: nobody can tell how many records they had, so
+ * they count as what the stream has now. REQUIRES the set's lock.
+ */
+static void
+miss_unknown(struct place *place, const struct stream *s, struct mark *mark)
+{
+	uint64_t rows = s->first_row - mark->target;
+
+	miss(place, &place->streams[s->number],
+	    place->cursor->mode == CURSOR_EVERY ? rows * s->active_count : rows);
+	mark->sum = lost_of(place->cursor, s);
+	mark->target = s->first_row;
+	mark->wants_base = true;
+	if (!mark->in_piece)
+		mark->row = mark->target;
+}
+
+/* REQUIRES the set's lock. */
+static void
+put_mark(struct place *place, const struct stream *s, struct mark mark,
+    const struct row_counts *counts, uint64_t tag)
+{
+	struct place_stream *stream = &place->streams[s->number];
+	int64_t oldest_ns = s->base_ns > s->begin_ns ? s->base_ns : s->begin_ns;
+
+	if (mark.target < s->first_row)
+		miss_unknown(place, s, &mark);
+	else
+		mark.sum = counts->sum - counts->count;
+	stream->read = stream->committed = mark;
+	stream->read_ns = counts->from_ns != TS_NONE ? counts->from_ns : oldest_ns;
+	stream->committed_ns = counts->earliest_ns != TS_NONE ? counts->earliest_ns : oldest_ns;
+	stream->missed_count = 0;
+	stream->changed = false;
+	place->done_count = 0; /* it has news again */
+	place->tag = tag;
+}
+
+/* False if rows came meanwhile, so that what was counted is of no use. */
+static bool
+try_restore(struct place *place, const struct cursor_position *pos, struct mark mark,
+    const struct row_counts *counts)
+{
+	const struct stream *s = place->set->streams[pos->stream];
+
+	if (s->next_row != counts->next_row)
+		return false;
+	/* The end of what was told last did not come back. */
+	if (mark.target > s->next_row)
+		mark.target = s->next_row;
+	if (mark.row > mark.target)
+		mark.row = mark.target;
+	put_mark(place, s, mark, counts, pos->tag);
+	return true;
+}
+
+int
+place_restore(struct cursor *cursor, struct series_set *set, const struct cursor_position *pos,
+    struct err *err)
+{
+	struct mark mark = mark_of(pos, cursor->mode);
+	struct row_counts counts;
+	struct place *place;
+	bool done;
+
+	if (!makes_sense(pos)) {
+		err_set(err, ERR_PROTO, "position in %.*s/%.*s makes no sense", STR_ARG(pos->host),
+		    STR_ARG(pos->app));
+		return -1;
+	}
+	do {
+		lock_take(&set->lock);
+		place = place_of(cursor, set, pos);
+		lock_drop(&set->lock);
+		if (place == NULL)
+			break;
+		if (count_rows(
+		        set, pos->stream, cursor->mode, mark.target, mark.row, &counts, err) != 0)
+			return -1;
+		lock_take(&set->lock);
+		place = place_of(cursor, set, pos);
+		done = place != NULL && try_restore(place, pos, mark, &counts);
+		lock_drop(&set->lock);
+	} while (place != NULL && !done);
+	if (place != NULL)
+		return 0;
+	err_set(err, ERR_NOTFOUND, "no such stream: %.*s/%.*s %u", STR_ARG(pos->host),
+	    STR_ARG(pos->app), (unsigned)pos->stream);
+	return -1;
 }

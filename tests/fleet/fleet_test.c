@@ -38,6 +38,7 @@
 
 struct fixture {
 	struct temp_dir dir;
+	bool keeps; /* in the state directory */
 	struct own *own;
 	struct store *store;
 	struct resolver *resolver;
@@ -67,10 +68,10 @@ make_base(struct fixture *f, uint64_t store_bytes)
 
 	*f = (struct fixture){ .mono_ns = clock_mono_ns(), .real_ns = clock_real_ns() };
 	temp_dir_init(&f->dir);
+	f->keeps = true;
 	snprintf(f->mdb_file, sizeof(f->mdb_file), "%s", temp_path(&f->dir, "mdb"));
 	f->conf = (struct fleet_conf){
 		.frequency_ns = FREQUENCY_NS,
-		.state_dir = f->dir.path,
 		.mdb_file = f->mdb_file,
 		.own_app = "scotty",
 	};
@@ -107,6 +108,8 @@ start(struct fixture *f)
 {
 	struct err err;
 
+	if (f->keeps)
+		f->conf.state = state_open(f->dir.path, &err);
 	f->pollers = pollers_make(&pollers_conf, f->store, f->resolver, f->own, &err);
 	if (f->pollers == NULL)
 		fail_msg("%s", err.text);
@@ -146,6 +149,8 @@ stop(struct fixture *f)
 	pollers_unmake(f->pollers);
 	fleet_free(f->fleet);
 	f->fleet = NULL;
+	state_close(f->conf.state);
+	f->conf.state = NULL;
 	own_free(f->own); /* distributions stay registered for good */
 	f->own = NULL;
 }
@@ -518,7 +523,7 @@ without_a_registry_nothing_can_be_registered(void **state)
 	struct fixture *f = *state;
 
 	configure(f, "- {host: h, app: a, port: 1}\n");
-	f->conf.state_dir = "/nonexistent";
+	assert_int_equal(mkdir(temp_path(&f->dir, "state.db"), 0700), 0);
 	start(f);
 	assert_int_equal(put_code(f, "h", "b", "{port: 1}"), ERR_IO);
 	assert_int_equal(delete_code(f, "h", "a"), ERR_DENIED);
@@ -530,7 +535,7 @@ without_a_state_directory_registrations_are_not_kept(void **state)
 {
 	struct fixture *f = *state;
 
-	f->conf.state_dir = "";
+	f->keeps = false;
 	start(f);
 	assert_true(put(f, "h", "b", "{port: 1}"));
 	assert_int_equal(delete_code(f, "h", "b"), ERR_NONE);
@@ -543,25 +548,25 @@ static void
 a_row_that_makes_no_sense_is_left_out_and_kept(void **state)
 {
 	struct fixture *f = *state;
-	struct registry_db *db;
+	struct state *kept;
 	struct err err;
 
-	db = registry_db_open(f->dir.path, &err);
-	assert_non_null(db);
-	assert_int_equal(
-	    registry_db_put(db, STR("h"), STR("a"), STR("{source: gone, port: 1}"), false, &err),
+	kept = state_open(f->dir.path, &err);
+	assert_non_null(kept);
+	assert_int_equal(state_registry_put(
+	                     kept, STR("h"), STR("a"), STR("{source: gone, port: 1}"), false, &err),
 	    0);
-	assert_int_equal(registry_db_put(db, STR("h"), STR("b"), STR("{port: 1}"), false, &err), 0);
-	registry_db_close(db);
+	assert_int_equal(
+	    state_registry_put(kept, STR("h"), STR("b"), STR("{port: 1}"), false, &err), 0);
+	state_close(kept);
 	start(f);
 	assert_members(f, "h/b h:1 tricorder api\n");
 	stop(f);
-	db = registry_db_open(f->dir.path, &err);
-	assert_non_null(db);
-	assert_int_equal(registry_db_delete(db, STR("h"), STR("b"), &err), 0);
-	registry_db_close(db);
+	kept = state_open(f->dir.path, &err);
+	assert_non_null(kept);
+	assert_int_equal(state_registry_delete(kept, STR("h"), STR("b"), &err), 0);
+	state_close(kept);
 	f->own = own_new(&err);
-	f->conf.state_dir = f->dir.path;
 	start(f);
 	assert_members(f, "");
 	assert_int_equal(put_code(f, "h", "a", "{port: 2}"), ERR_NONE);
@@ -1183,7 +1188,7 @@ starting_without_memory_fails_cleanly(void **state)
 	bool done = false;
 
 	configure(f, "- {host: a, app: a, port: 1}\n- {host: a, app: b, source: self}\n");
-	f->conf.state_dir = f->conf.mdb_file = NULL;
+	f->conf.mdb_file = NULL;
 	for (unsigned nth = 1; !done; nth++) {
 		f->pollers = pollers_make(&pollers_conf, f->store, f->resolver, f->own, &err);
 		assert_non_null(f->pollers);
@@ -1391,7 +1396,7 @@ churn_leaves_nothing_active(void **state)
 	conf.threads = 2;
 	conf.polled = fleet_polled;
 	conf.ctx = &f->fleet;
-	f->conf.state_dir = ""; /* syncs to disk would make it a test of the disk */
+	/* Without a state directory, as syncs to disk would make it a test of the disk. */
 	f->pollers = pollers_new(&conf, f->store, f->resolver, f->own, &err);
 	assert_non_null(f->pollers);
 	f->fleet = fleet_new(f->pollers, f->store, f->own, &err);
