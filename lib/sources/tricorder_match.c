@@ -65,10 +65,15 @@ differ16(const char *a, const char *b)
 }
 
 static inline wide
+differ32(const char *a, const char *b)
+{
+	return differ16(a, b) | differ16(a + 16, b + 16);
+}
+
+static inline wide
 differ64(const char *a, const char *b)
 {
-	return (differ16(a, b) | differ16(a + 16, b + 16)) |
-	       (differ16(a + 32, b + 32) | differ16(a + 48, b + 48));
+	return differ32(a, b) | differ32(a + 32, b + 32);
 }
 
 static inline bool
@@ -122,6 +127,15 @@ same_many_bytes(const char *a, const char *b, size_t n)
 	return is_zero(differ);
 }
 
+static inline bool
+same_32_to_96_bytes(const char *a, const char *b, size_t n)
+{
+	size_t middle = n < 64 ? n - 32 : 32, last = n - 32;
+
+	return is_zero(
+	    differ32(a, b) | differ32(a + middle, b + middle) | differ32(a + last, b + last));
+}
+
 /* As memcmp(a, b, n) == 0. */
 static bool
 same_bytes(const char *a, const char *b, size_t n)
@@ -129,8 +143,7 @@ same_bytes(const char *a, const char *b, size_t n)
 	if (n >= 64)
 		return same_many_bytes(a, b, n);
 	if (n >= 32)
-		return is_zero(differ16(a, b) | differ16(a + 16, b + 16) |
-		               differ16(a + n - 32, b + n - 32) | differ16(a + n - 16, b + n - 16));
+		return is_zero(differ32(a, b) | differ32(a + n - 32, b + n - 32));
 	if (n >= 16)
 		return is_zero(differ16(a, b) | differ16(a + n - 16, b + n - 16));
 	if (n >= 8)
@@ -241,27 +254,29 @@ read_digits(const char *p, const char *end, uint64_t *value)
 	return n < 16 ? n : read_many_digits(p, end, value);
 }
 
-/* The same, for what seldom has eight of them. */
+/* How many digits stand of the eight bytes at p, and their value. 0: none, or eight. */
+static inline size_t
+up_to_seven_digits(const char *p, uint64_t *value)
+{
+	uint64_t text, other;
+	size_t n;
+
+	memcpy(&text, p, sizeof(text));
+	text = le64toh(text) ^ UINT64_C(0x3030303030303030);
+	other = other_than_digits(text);
+	n = other == 0 ? 0 : (size_t)__builtin_ctzll(other) >> 3;
+	if (n > 0)
+		*value = value_of_eight(text << (64 - 8 * n)); /* zeros come before them then */
+	return n;
+}
+
+/* As read_digits, for what seldom has eight of them. */
 static inline size_t
 read_few_digits(const char *p, const char *end, uint64_t *value)
 {
-	uint64_t text, other = 0;
-	size_t n;
+	size_t n = end - p >= 8 ? up_to_seven_digits(p, value) : 0;
 
-	if (end - p >= 8) {
-		memcpy(&text, p, sizeof(text));
-		text = le64toh(text) ^ UINT64_C(0x3030303030303030);
-		other = other_than_digits(text);
-	}
-	if (other == 0)
-		return read_many_digits(p, end, value);
-	n = (size_t)__builtin_ctzll(other) >> 3;
-	if (n == 0) {
-		*value = 0;
-		return 0;
-	}
-	*value = value_of_eight(text << (64 - 8 * n)); /* zeros come before them then */
-	return n;
+	return n > 0 ? n : read_many_digits(p, end, value);
 }
 
 /* n digits at `at` make *out. */
@@ -496,7 +511,7 @@ read_hole(struct matcher *m, const struct skeleton *s, const struct hole *hole, 
 	case HOLE_DIST_UINT:
 		return read_magnitude(m, at, (uint64_t *)(void *)((char *)m->dists + hole->at));
 	case HOLE_BUCKET:
-		break; /* read_metric's */
+		return read_bucket(m, at, hole->at);
 	}
 	return NULL;
 }
@@ -514,13 +529,38 @@ is_plain(const struct skeleton *s)
 	return s->hole_count == 2 && s->holes[1].type == HOLE_STAMP;
 }
 
-/* The same, where most have 64 bytes and more. */
-static inline char *
-skip_many_fixed(const struct matcher *m, char *at, const char *fixed, size_t n)
+/*
+ * Reads buckets from a hole on, but not the metric's last hole, as far as they are such as most,
+ * and gives the hole behind them.
+ */
+static __attribute__((noinline)) const struct hole *
+read_buckets(struct matcher *m, const struct skeleton *s, const struct hole *hole, char **place,
+    const char **fixed_place)
 {
-	if ((size_t)(m->end - at) < n || n < 64)
-		return skip_fixed(m, at, fixed, n);
-	return same_many_bytes(at, fixed, n) ? at + n : NULL;
+	const struct hole *last = s->holes + s->hole_count - 1;
+	const char *fixed = *fixed_place, *end = m->end;
+	uint64_t *counts = m->counts, total = m->total;
+	char *at = *place;
+
+	for (; hole < last && hole->type == HOLE_BUCKET; hole++) {
+		size_t gap = hole->gap, n;
+		uint64_t count;
+
+		if (gap < 32 || gap > 96 || (size_t)(end - at) < gap + 8 ||
+		    !same_32_to_96_bytes(at, fixed, gap))
+			break;
+		n = up_to_seven_digits(at + gap, &count);
+		if (n == 0 || (n > 1 && at[gap] == '0') ||
+		    __builtin_add_overflow(total, count, &total))
+			break;
+		counts[hole->at] = count;
+		at += gap + n;
+		fixed += gap;
+	}
+	m->total = total;
+	*place = at;
+	*fixed_place = fixed;
+	return hole;
 }
 
 static inline char *
@@ -531,15 +571,15 @@ read_metric(struct matcher *m, const struct skeleton *s, char *at, struct value 
 	for (size_t i = 0; i < s->hole_count; i++) {
 		const struct hole *hole = &s->holes[i];
 
-		if (hole->type == HOLE_BUCKET) {
-			at = skip_many_fixed(m, at, fixed, hole->gap);
-			if (at == NULL || (at = read_bucket(m, at, hole->at)) == NULL)
-				return NULL;
-		} else {
-			at = skip_fixed(m, at, fixed, hole->gap);
-			if (at == NULL || (at = read_hole(m, s, hole, at, out)) == NULL)
-				return NULL;
+		if (hole->type == HOLE_BUCKET && i + 1 < s->hole_count) {
+			const struct hole *next = read_buckets(m, s, hole, &at, &fixed);
+
+			i += (size_t)(next - hole);
+			hole = next;
 		}
+		at = skip_fixed(m, at, fixed, hole->gap);
+		if (at == NULL || (at = read_hole(m, s, hole, at, out)) == NULL)
+			return NULL;
 		fixed += hole->gap;
 	}
 	return skip_fixed(m, at, fixed, (size_t)(end - fixed));
