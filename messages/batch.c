@@ -89,6 +89,24 @@ batch_reset(struct batch *b)
 }
 
 void
+batch_move_memory(struct batch *to, struct batch *from)
+{
+	size_t arena_limit = to->arena.limit_bytes, text_limit = to->text.limit;
+
+	assert(to->len == 0 && to->text.len == 0 && from->len == 0 && from->text.len == 0);
+	arena_fini(&to->arena);
+	buf_fini(&to->text);
+	to->arena = from->arena;
+	to->text = from->text;
+	to->last_len = from->last_len;
+	if (arena_limit != 0 && arena_limit < to->arena.used_bytes)
+		arena_limit = to->arena.used_bytes;
+	to->arena.limit_bytes = arena_limit;
+	to->text.limit = text_limit;
+	batch_init(from, from->arena.limit_bytes);
+}
+
+void
 batch_set_unordered(struct batch *b)
 {
 	b->unordered = true;

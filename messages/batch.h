@@ -61,6 +61,11 @@ void batch_init(struct batch *, size_t limit_bytes);
 void batch_fini(struct batch *);
 /* Empties it for the next poll and keeps some memory. The order counts again. */
 void batch_reset(struct batch *);
+/*
+ * Of two empty batches: `to` gets the memory that `from` has kept, and goes back to the heap with
+ * its own. Limits stay, save that the arena may go on using what it got.
+ */
+void batch_move_memory(struct batch *to, struct batch *from);
 
 /*
  * Adds one metric; what desc and value point to is lent until the batch is reset (take it from the

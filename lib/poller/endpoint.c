@@ -403,6 +403,14 @@ on_report(struct poll_job *job, enum poll_event event, const struct err *why)
 }
 
 static void
+on_begin_batch(struct poll_job *job)
+{
+	struct poll *poll = CONTAINER_OF(job, struct poll, job);
+
+	poller_begin_batch(poll->owner->poller, poll);
+}
+
+static void
 set_deadline(struct endpoint *ep, int64_t timeout_ns)
 {
 	loop_timer_set(ep->poller->loop, &ep->poll->deadline, now_ns(ep) + timeout_ns);
@@ -435,7 +443,11 @@ take_poll(struct endpoint *ep, struct err *err)
 		err_nomem(err);
 		return -1;
 	}
-	poll->job = (struct poll_job){ .batch = &poll->batch, .report = on_report };
+	poll->job = (struct poll_job){
+		.batch = &poll->batch,
+		.begin_batch = on_begin_batch,
+		.report = on_report,
+	};
 	poll->owner = ep;
 	poll->react_task.fn = react;
 	poll->deadline.fn = on_deadline;

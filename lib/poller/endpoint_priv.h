@@ -12,12 +12,18 @@
 #include "poller/poller.h"
 
 /*
+ * Batches kept for their memory, when empty: enough for the answers that one thread is reading
+ * unless targets are slow.
+ */
+#define BATCHES_KEPT 32
+
+/*
  * One poll: taken from its poller when it starts and given back when it is over, so that memory
  * goes with what is under way, not with the number of endpoints.
  */
 struct poll {
 	struct poll_job job; /* lent to the source */
-	struct batch batch;
+	struct batch batch;  /* has memory once the source has begun it */
 	struct endpoint *owner;
 	struct loop_task react_task; /* acts on what was reported */
 	struct loop_timer deadline;
@@ -45,6 +51,8 @@ struct poller {
 	unsigned starts_left;
 	struct poll *rest; /* polls to be used again */
 	size_t rest_count;
+	struct batch kept[BATCHES_KEPT]; /* the last one was used last: it is the next */
+	size_t kept_count;
 	struct loop_task poll_now_task;
 	struct loop_task stop_task;
 	pthread_t thread;
@@ -89,6 +97,8 @@ void pollers_unmake(struct pollers *);
 /* A poll with an empty batch, bound by max_response. NULL when out of memory. */
 struct poll *poller_take_poll(struct poller *);
 void poller_give_poll(struct poller *, struct poll *);
+/* The source is about to fill the batch: it gets the memory that was used last. */
+void poller_begin_batch(struct poller *, struct poll *);
 
 /*
  * True if another poll may start in this turn of the poller's loop, and counts it. Polls start in

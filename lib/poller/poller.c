@@ -12,8 +12,8 @@
 
 /* Longer than the usual interval of 30 s, so that a connection lasts from poll to poll. */
 #define KEEP_ALIVE_S 120
-/* Polls kept for the next: enough for what one thread has under way unless targets are slow. */
-#define POLLS_KEPT 32
+/* Polls kept for the next: as many as one turn or two start. */
+#define POLLS_KEPT 128
 /* For layouts of tricorder answers: 10,000 of 1,000 metrics that differ in a few take 200 MB. */
 #define LAYOUTS_BYTES (256 * 1024 * 1024)
 
@@ -170,7 +170,6 @@ struct poll *
 poller_take_poll(struct poller *poller)
 {
 	struct poll *poll = poller->rest;
-	uint64_t most = poller->env.max_response;
 
 	if (poll != NULL) {
 		poller->rest = poll->next;
@@ -178,13 +177,32 @@ poller_take_poll(struct poller *poller)
 	} else if ((poll = poll_new()) == NULL) {
 		return NULL;
 	}
-	/* What the arena kept it may go on using, should the limit have become smaller. */
-	if (most < poll->batch.arena.used_bytes)
-		most = poll->batch.arena.used_bytes;
-	poll->batch.arena.limit_bytes = (size_t)most;
+	poll->batch.arena.limit_bytes = (size_t)poller->env.max_response;
 	poll->connected = false;
 	poll->end = EV_TICK;
 	return poll;
+}
+
+void
+poller_begin_batch(struct poller *poller, struct poll *poll)
+{
+	if (poller->kept_count > 0)
+		batch_move_memory(&poll->batch, &poller->kept[--poller->kept_count]);
+}
+
+/* Empties the batch and takes its memory, if it has any. */
+static void
+keep_batch(struct poller *poller, struct batch *batch)
+{
+	batch_reset(batch);
+	if (batch->arena.chunks == NULL && batch->text.cap == 0)
+		return;
+	if (poller->kept_count == BATCHES_KEPT) {
+		batch_fini(batch);
+		return;
+	}
+	batch_init(&poller->kept[poller->kept_count], 0);
+	batch_move_memory(&poller->kept[poller->kept_count++], batch);
 }
 
 void
@@ -194,11 +212,11 @@ poller_give_poll(struct poller *poller, struct poll *poll)
 	if (poll->react_task.deferred)
 		loop_defer_cancel(poller->loop, &poll->react_task);
 	loop_timer_clear(poller->loop, &poll->deadline);
+	keep_batch(poller, &poll->batch);
 	if (poller->rest_count == POLLS_KEPT) {
 		poll_free(poll);
 		return;
 	}
-	batch_reset(&poll->batch);
 	poll->owner = NULL;
 	poll->next = poller->rest;
 	poller->rest = poll;
@@ -293,6 +311,8 @@ poller_fini(struct poller *poller)
 		poller->rest = poll->next;
 		poll_free(poll);
 	}
+	while (poller->kept_count > 0)
+		batch_fini(&poller->kept[--poller->kept_count]);
 	if (poller->env.http != NULL)
 		http_client_free(poller->env.http);
 	loop_free(poller->loop);

@@ -244,11 +244,23 @@ http_settle_now(struct http_request *req, const struct err *why)
 		tell(&req->tell_task);
 }
 
+void
+http_body_begin(struct http_request *req)
+{
+	if (req->body_begun)
+		return;
+	req->body_begun = true;
+	if (req->on_body != NULL)
+		req->on_body(req);
+	req->body->limit = req->max_bytes;
+}
+
 int
 http_body_end(struct http_request *req, struct err *err)
 {
 	struct buf *body = req->body;
 
+	http_body_begin(req);
 	/* A buf has one byte more than it says, but none at all if it is empty. */
 	if (!buf_reserve(body, body->p == NULL)) {
 		err_nomem(err);
@@ -265,6 +277,7 @@ http_body_reserve(struct http_request *req, size_t n)
 	struct buf *body = req->body;
 	size_t expected = req->target->last_body_bytes;
 
+	http_body_begin(req);
 	if (body->cap == 0 && expected > n && expected <= req->max_bytes)
 		n = expected;
 	return buf_reserve(body, n);
@@ -556,10 +569,9 @@ http_get(struct http_request *req, struct http_target *target)
 	req->tell_task.fn = tell;
 	req->ask.fn = on_resolved;
 	req->ask.loop = client->loop;
-	req->body->limit = req->max_bytes;
 	buf_clear(req->body);
 	req->active = true;
-	req->connected = req->told = req->settled = req->paused = false;
+	req->connected = req->told = req->settled = req->paused = req->body_begun = false;
 	target->request_count++;
 	if (target->numeric)
 		begin(req, &target->addr);

@@ -71,13 +71,14 @@ const char *http_target_url(const struct http_target *);
 struct http_request {
 	/* Set by the owner. */
 	void (*on_connected)(struct http_request *); /* the request goes out; may be NULL */
+	void (*on_body)(struct http_request *);      /* before body gets memory; may be NULL */
 	void (*on_done)(struct http_request *, const struct err *); /* NULL = 200 answered whole */
 	size_t max_bytes; /* body after decompression; more is ERR_LIMIT */
 	bool hold;        /* the body is not taken in before http_proceed */
 	/*
 	 * Lent by the owner from http_get until he is done with the answer: it is emptied, then
 	 * gets the body, which is whole when on_done comes without an err. A NUL stands beyond its
-	 * end.
+	 * end. on_body may give it memory, for the answer to be read there.
 	 */
 	struct buf *body;
 	/* the client's own from here on; zero before the first http_get */
@@ -86,7 +87,7 @@ struct http_request {
 	struct http_conn *conn;         /* over plain HTTP */
 	struct resolver_ask ask;
 	struct loop_task tell_task; /* calls the owner */
-	bool active, connected, told, settled, paused;
+	bool active, connected, told, settled, paused, body_begun;
 	struct err why; /* when settled; ERR_NONE = success */
 };
 

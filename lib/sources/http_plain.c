@@ -390,6 +390,7 @@ take_gzip(struct http_conn *c, struct str data)
 
 	if (pool_of(c)->input_in_body)
 		put_input_aside(c);
+	http_body_begin(req);
 	switch (http_gzip_inflate(c->gzip, data, req->body, req->max_bytes)) {
 	case HTTP_GZIP_OK:
 		return true;
@@ -520,6 +521,7 @@ make_room(struct http_conn *c, size_t lead, size_t *room)
 	*room = 0;
 	if (lead == 0 && (!a->head_done || c->gzip != NULL || a->status != 200))
 		return true;
+	http_body_begin(req);
 	if (!buf_reserve(body, content_expected(c, lead)))
 		return false;
 	*room = body->cap - body->len < left ? body->cap - body->len : left;

@@ -99,6 +99,8 @@ void http_settle(struct http_request *, const struct err *why);
  * event's function, as he may free all there is.
  */
 void http_settle_now(struct http_request *, const struct err *why);
+/* Before the body gets memory; it may be called again. */
+void http_body_begin(struct http_request *);
 /* Ends the body by NUL and notes its size; -1 with ERR_NOMEM. */
 int http_body_end(struct http_request *, struct err *);
 /* Makes room for n more bytes of the body, at first for as many as the last answer had. */

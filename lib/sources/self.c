@@ -40,6 +40,7 @@ self_start(struct source *source, struct poll_job *job)
 	struct self *self = CONTAINER_OF(source, struct self, source);
 	struct err err;
 
+	source_begin_batch(job);
 	if (own_collect(self->env->own, job->batch, loop_real_ns(self->env->loop), &err) == 0)
 		job->report(job, POLL_DONE, NULL);
 	else

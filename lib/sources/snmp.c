@@ -332,6 +332,7 @@ start_at(struct snmp *snmp, const struct net_addr *addr)
 {
 	struct err err;
 
+	source_begin_batch(snmp->job);
 	if (is_denied(snmp, addr)) {
 		err_set(&err, ERR_DENIED, "who registered it may not reach that address");
 		fail(snmp, &err);

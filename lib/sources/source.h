@@ -56,8 +56,22 @@ enum poll_event { POLL_CONNECTED, POLL_DONE, POLL_FAILED };
  */
 struct poll_job {
 	struct batch *batch;
+	/* Use source_begin_batch. NULL: the batch is as it should be. */
+	void (*begin_batch)(struct poll_job *);
 	void (*report)(struct poll_job *, enum poll_event, const struct err *);
 };
+
+/*
+ * Right before the source puts the first thing into the empty batch, it says so, and the batch gets
+ * memory: that of the poll before, which caches still hold. Who waits for an answer first calls
+ * this when it is there, so that memory goes with the answers being read, not with those awaited.
+ */
+static inline void
+source_begin_batch(struct poll_job *job)
+{
+	if (job->begin_batch != NULL)
+		job->begin_batch(job);
+}
 
 struct source {
 	const struct source_ops *ops; /* first member of every source */

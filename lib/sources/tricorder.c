@@ -55,6 +55,12 @@ on_connected(struct http_request *request)
 }
 
 static void
+on_body(struct http_request *request)
+{
+	source_begin_batch(CONTAINER_OF(request, struct tricorder, request)->job);
+}
+
+static void
 on_done(struct http_request *request, const struct err *failure)
 {
 	struct tricorder *t = CONTAINER_OF(request, struct tricorder, request);
@@ -114,6 +120,7 @@ tricorder_open(struct source_env *env, const struct source_target *target, struc
 	t->env = env;
 	memory_init(&t->memory, env->layouts, target->app);
 	t->request.on_connected = on_connected;
+	t->request.on_body = on_body;
 	t->request.on_done = on_done;
 	return &t->source;
 failed:

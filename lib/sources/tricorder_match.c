@@ -15,6 +15,8 @@
 #define SAFE_DIGITS 19
 /* Seconds whose nanoseconds surely fit an int64_t. */
 #define SAFE_SECONDS UINT64_C(9000000000)
+/* What reading a number looks at, at most. */
+#define LONGEST_NUMBER 64
 /* Of a skeleton, what most have: head, holes and fixed bytes. */
 #define FETCHED_BYTES 320
 /* And how many skeletons ahead. */
@@ -43,6 +45,12 @@ struct matcher {
  * Whoever reads something at `at` gives the place behind it, or NULL if the metric does not match.
  */
 
+/*
+ * Branches that go now this way, now that are what reading by a layout would spend most of its time
+ * on: thousands a poll, each of them mispredicted costs as much as comparing 300 bytes. So lengths
+ * are sorted into few classes, and within a class all lengths do the same.
+ */
+
 /* Sixteen bytes, which the compiler compares at once. */
 typedef uint64_t wide __attribute__((vector_size(16)));
 
@@ -54,6 +62,18 @@ differ16(const char *a, const char *b)
 	memcpy(&x, a, sizeof(x));
 	memcpy(&y, b, sizeof(y));
 	return x ^ y;
+}
+
+static inline wide
+differ32(const char *a, const char *b)
+{
+	return differ16(a, b) | differ16(a + 16, b + 16);
+}
+
+static inline wide
+differ64(const char *a, const char *b)
+{
+	return differ32(a, b) | differ32(a + 32, b + 32);
 }
 
 static inline bool
@@ -72,83 +92,197 @@ differ8(const char *a, const char *b)
 	return x ^ y;
 }
 
-/* As memcmp(a, b, n) == 0, which costs more to call than most of these are long. */
-static inline bool
-same_bytes(const char *a, const char *b, size_t n)
+static inline uint32_t
+differ4(const char *a, const char *b)
 {
-	wide differ = { 0, 0 };
+	uint32_t x, y;
 
-	if (n < 8) {
-		while (n > 0 && a[n - 1] == b[n - 1])
-			n--;
-		return n == 0;
-	}
-	if (n < 16)
-		return (differ8(a, b) | differ8(a + n - 8, b + n - 8)) == 0;
-	for (; n > 64; a += 64, b += 64, n -= 64)
-		differ |= differ16(a, b) | differ16(a + 16, b + 16) | differ16(a + 32, b + 32) |
-		          differ16(a + 48, b + 48);
-	if (n > 32) /* some of the bytes twice */
-		differ |=
-		    differ16(a, b) | differ16(a + 16, b + 16) | differ16(a + n - 32, b + n - 32);
-	else if (n > 16)
-		differ |= differ16(a, b);
-	return is_zero(differ | differ16(a + n - 16, b + n - 16));
+	memcpy(&x, a, sizeof(x));
+	memcpy(&y, b, sizeof(y));
+	return x ^ y;
 }
 
-/* The digits among the eight bytes at p, up to the first other byte, and their value. */
-static inline size_t
-eight_digits(const char *p, const char *end, uint64_t *value)
+/* n of at least 64. Pieces overlap, so some of the bytes are compared twice. */
+static inline __attribute__((always_inline)) bool
+same_many_bytes(const char *a, const char *b, size_t n)
+{
+	wide differ = { 0, 0 };
+	size_t last, second, third;
+
+	for (; n > 256; a += 256, b += 256, n -= 256)
+		differ |= differ64(a, b) | differ64(a + 64, b + 64) | differ64(a + 128, b + 128) |
+		          differ64(a + 192, b + 192);
+	if (n < 64) {
+		a -= 64 - n;
+		b -= 64 - n;
+		n = 64;
+	}
+	last = n - 64;
+	differ |= differ64(a, b) | differ64(a + last, b + last);
+	if (n > 128) {
+		second = 64;
+		third = last < 128 ? last : 128;
+		differ |= differ64(a + second, b + second) | differ64(a + third, b + third);
+	}
+	return is_zero(differ);
+}
+
+static inline bool
+same_32_to_96_bytes(const char *a, const char *b, size_t n)
+{
+	size_t middle = n < 64 ? n - 32 : 32, last = n - 32;
+
+	return is_zero(
+	    differ32(a, b) | differ32(a + middle, b + middle) | differ32(a + last, b + last));
+}
+
+/* As memcmp(a, b, n) == 0. */
+static bool
+same_bytes(const char *a, const char *b, size_t n)
+{
+	if (n >= 64)
+		return same_many_bytes(a, b, n);
+	if (n >= 32)
+		return is_zero(differ32(a, b) | differ32(a + n - 32, b + n - 32));
+	if (n >= 16)
+		return is_zero(differ16(a, b) | differ16(a + n - 16, b + n - 16));
+	if (n >= 8)
+		return (differ8(a, b) | differ8(a + n - 8, b + n - 8)) == 0;
+	while (n > 0 && a[n - 1] == b[n - 1])
+		n--;
+	return n == 0;
+}
+
+/* The same, where most have 16 to 31 bytes. */
+static inline bool
+same_few_bytes(const char *a, const char *b, size_t n)
+{
+	if (n < 16 || n > 32)
+		return memcmp(a, b, n) == 0;
+	return is_zero(differ16(a, b) | differ16(a + n - 16, b + n - 16));
+}
+
+/* Of each byte that is no digit the top bit, at least up to the first such; bytes less '0'. */
+static inline uint64_t
+other_than_digits(uint64_t text)
 {
 	const uint64_t ones = UINT64_C(0x0101010101010101);
-	uint64_t text = 0, other;
-	size_t n = 8;
 
-	if (end - p >= 8)
-		memcpy(&text, p, sizeof(text));
-	else
-		memcpy(&text, p, (size_t)(end - p));
-	text = le64toh(text) ^ ones * '0';
-	/* A byte above 9 gets its top bit set. The lowest such is exact, as none below it carries.
-	 */
-	other = (text | (text + ones * (0x80 - 10))) & ones * 0x80;
-	if (other != 0) {
-		n = (size_t)__builtin_ctzll(other) >> 3;
-		if (n == 0) {
-			*value = 0;
-			return 0;
-		}
-		text <<= 64 - 8 * n; /* zeros come before it then */
-	}
+	/* What is below the first such byte carries nothing into it. */
+	return (text | (text + ones * (0x80 - 10))) & ones * 0x80;
+}
+
+/* The value of eight digits less '0', the first in the lowest byte. */
+static inline uint64_t
+value_of_eight(uint64_t text)
+{
 	text = (text * 10 + (text >> 8)) & UINT64_C(0x00FF00FF00FF00FF);
 	text = (text * 100 + (text >> 16)) & UINT64_C(0x0000FFFF0000FFFF);
-	*value = (text * 10000 + (text >> 32)) & UINT64_C(0xFFFFFFFF);
+	return (text * 10000 + (text >> 32)) & UINT64_C(0xFFFFFFFF);
+}
+
+/* Their value, and how many there are, of the sixteen bytes from low's lowest on; up to 16. */
+static inline size_t
+digits_of(uint64_t low, uint64_t high, uint64_t *value)
+{
+	const uint64_t zeros = UINT64_C(0x3030303030303030);
+	unsigned __int128 digits;
+	uint64_t other;
+	size_t n;
+
+	low = le64toh(low) ^ zeros;
+	high = le64toh(high) ^ zeros;
+	other = other_than_digits(low);
+	n = other == 0 ? 8 : 0;
+	other = other == 0 ? other_than_digits(high) : other;
+	n += other == 0 ? 8 : (size_t)__builtin_ctzll(other) >> 3;
+	if (n == 0) {
+		*value = 0;
+		return 0;
+	}
+	digits = (unsigned __int128)high << 64 | low;
+	digits <<= 8 * (16 - n); /* zeros come before them then */
+	*value =
+	    value_of_eight((uint64_t)digits) * 100000000 + value_of_eight((uint64_t)(digits >> 64));
 	return n;
+}
+
+/* The digits among the sixteen bytes at p, up to the first other byte, and their value. */
+static inline size_t
+sixteen_digits(const char *p, const char *end, uint64_t *value)
+{
+	uint64_t low = 0, high = 0;
+	size_t there = (size_t)(end - p);
+
+	if (there >= 16) {
+		memcpy(&low, p, 8);
+		memcpy(&high, p + 8, 8);
+	} else {
+		memcpy(&low, p, there < 8 ? there : 8);
+		if (there > 8)
+			memcpy(&high, p + 8, there - 8);
+	}
+	return digits_of(low, high, value);
+}
+
+/* As read_digits, where there are more. */
+static __attribute__((noinline)) size_t
+read_many_digits(const char *p, const char *end, uint64_t *value)
+{
+	size_t n = sixteen_digits(p, end, value), k;
+	uint64_t more;
+
+	if (n < 16)
+		return n;
+	k = sixteen_digits(p + 16, end, &more);
+	*value = *value * powers_of_ten[k] + more;
+	return 16 + k;
 }
 
 /* How many digits stand at p, and their value. More than SAFE_DIGITS: the value is void. */
 static inline size_t
 read_digits(const char *p, const char *end, uint64_t *value)
 {
-	uint64_t more;
-	size_t n = eight_digits(p, end, value), k;
+	uint64_t low, high;
+	size_t n = 16;
 
-	if (n < 8)
-		return n;
-	k = eight_digits(p + 8, end, &more);
-	*value = *value * powers_of_ten[k] + more;
-	if (k < 8)
-		return 8 + k;
-	k = eight_digits(p + 16, end, &more);
-	*value = *value * powers_of_ten[k] + more;
-	return 16 + k;
+	if (end - p >= 16) {
+		memcpy(&low, p, sizeof(low));
+		memcpy(&high, p + 8, sizeof(high));
+		n = digits_of(low, high, value);
+	}
+	return n < 16 ? n : read_many_digits(p, end, value);
 }
 
-static inline char *
-read_magnitude(const struct matcher *m, char *at, uint64_t *out)
+/* How many digits stand of the eight bytes at p, and their value. 0: none, or eight. */
+static inline size_t
+up_to_seven_digits(const char *p, uint64_t *value)
 {
-	size_t n = read_digits(at, m->end, out);
+	uint64_t text, other;
+	size_t n;
 
+	memcpy(&text, p, sizeof(text));
+	text = le64toh(text) ^ UINT64_C(0x3030303030303030);
+	other = other_than_digits(text);
+	n = other == 0 ? 0 : (size_t)__builtin_ctzll(other) >> 3;
+	if (n > 0)
+		*value = value_of_eight(text << (64 - 8 * n)); /* zeros come before them then */
+	return n;
+}
+
+/* As read_digits, for what seldom has eight of them. */
+static inline size_t
+read_few_digits(const char *p, const char *end, uint64_t *value)
+{
+	size_t n = end - p >= 8 ? up_to_seven_digits(p, value) : 0;
+
+	return n > 0 ? n : read_many_digits(p, end, value);
+}
+
+/* n digits at `at` make *out. */
+static inline char *
+end_magnitude(char *at, size_t n, uint64_t *out)
+{
 	if (n == 0 || (n > 1 && *at == '0'))
 		return NULL;
 	if (n > SAFE_DIGITS) {
@@ -160,7 +294,15 @@ read_magnitude(const struct matcher *m, char *at, uint64_t *out)
 	return at + n;
 }
 
-static char *
+static inline char *
+read_magnitude(const struct matcher *m, char *at, uint64_t *out)
+{
+	size_t n = read_digits(at, m->end, out);
+
+	return end_magnitude(at, n, out);
+}
+
+static inline char *
 read_int(const struct matcher *m, char *at, enum kind kind, int64_t *out)
 {
 	bool negative = *at == '-';
@@ -173,7 +315,7 @@ read_int(const struct matcher *m, char *at, enum kind kind, int64_t *out)
 	return kind == KIND_INT64 || kind_int_fits(kind, *out) ? at : NULL;
 }
 
-static char *
+static inline char *
 read_uint(const struct matcher *m, char *at, enum kind kind, uint64_t *out)
 {
 	at = read_magnitude(m, at, out);
@@ -202,12 +344,12 @@ read_short_f64(const struct matcher *m, char *at, double *out)
 	double magnitude;
 
 	at += negative;
-	n = read_digits(at, m->end, &mantissa);
+	n = read_few_digits(at, m->end, &mantissa);
 	if (n == 0 || n > SAFE_DIGITS || (n > 1 && *at == '0'))
 		return NULL;
 	at += n;
 	if (*at == '.') {
-		k = read_digits(at + 1, m->end, &fraction);
+		k = read_few_digits(at + 1, m->end, &fraction);
 		if (k == 0 || n + k > SAFE_DIGITS)
 			return NULL;
 		mantissa = mantissa * powers_of_ten[k] + fraction;
@@ -332,10 +474,12 @@ read_list(struct matcher *m, char *at)
 	return scan_value(&s, &m->pending) == 0 ? s.p : NULL;
 }
 
-static char *
+static inline char *
 read_bucket(struct matcher *m, char *at, size_t i)
 {
-	at = read_magnitude(m, at, &m->counts[i]);
+	size_t n = read_few_digits(at, m->end, &m->counts[i]);
+
+	at = end_magnitude(at, n, &m->counts[i]);
 	return at != NULL && !__builtin_add_overflow(m->total, m->counts[i], &m->total) ? at : NULL;
 }
 
@@ -378,6 +522,47 @@ skip_fixed(const struct matcher *m, char *at, const char *fixed, size_t n)
 	return (size_t)(m->end - at) >= n && same_bytes(at, fixed, n) ? at + n : NULL;
 }
 
+/* A value and a stamp: so are most metrics. */
+static inline bool
+is_plain(const struct skeleton *s)
+{
+	return s->hole_count == 2 && s->holes[1].type == HOLE_STAMP;
+}
+
+/*
+ * Reads buckets from a hole on, but not the metric's last hole, as far as they are such as most,
+ * and gives the hole behind them.
+ */
+static __attribute__((noinline)) const struct hole *
+read_buckets(struct matcher *m, const struct skeleton *s, const struct hole *hole, char **place,
+    const char **fixed_place)
+{
+	const struct hole *last = s->holes + s->hole_count - 1;
+	const char *fixed = *fixed_place, *end = m->end;
+	uint64_t *counts = m->counts, total = m->total;
+	char *at = *place;
+
+	for (; hole < last && hole->type == HOLE_BUCKET; hole++) {
+		size_t gap = hole->gap, n;
+		uint64_t count;
+
+		if (gap < 32 || gap > 96 || (size_t)(end - at) < gap + 8 ||
+		    !same_32_to_96_bytes(at, fixed, gap))
+			break;
+		n = up_to_seven_digits(at + gap, &count);
+		if (n == 0 || (n > 1 && at[gap] == '0') ||
+		    __builtin_add_overflow(total, count, &total))
+			break;
+		counts[hole->at] = count;
+		at += gap + n;
+		fixed += gap;
+	}
+	m->total = total;
+	*place = at;
+	*fixed_place = fixed;
+	return hole;
+}
+
 static inline char *
 read_metric(struct matcher *m, const struct skeleton *s, char *at, struct value *out)
 {
@@ -386,6 +571,12 @@ read_metric(struct matcher *m, const struct skeleton *s, char *at, struct value 
 	for (size_t i = 0; i < s->hole_count; i++) {
 		const struct hole *hole = &s->holes[i];
 
+		if (hole->type == HOLE_BUCKET && i + 1 < s->hole_count) {
+			const struct hole *next = read_buckets(m, s, hole, &at, &fixed);
+
+			i += (size_t)(next - hole);
+			hole = next;
+		}
 		at = skip_fixed(m, at, fixed, hole->gap);
 		if (at == NULL || (at = read_hole(m, s, hole, at, out)) == NULL)
 			return NULL;
@@ -408,6 +599,19 @@ end_dist(struct matcher *m, const struct skeleton *s, struct value *out)
 	m->dists->count = m->total;
 	m->counts += m->dists->len;
 	out->dist = m->dists++;
+}
+
+/* Apart from the plain ones, so that branches know what to expect of either. */
+static __attribute__((noinline)) char *
+read_other(struct matcher *m, const struct skeleton *s, char *at, struct value *out)
+{
+	if (s->kind != KIND_DIST)
+		return read_metric(m, s, at, out);
+	begin_dist(m);
+	at = read_metric(m, s, at, out);
+	if (at != NULL)
+		end_dist(m, s, out);
+	return at;
 }
 
 /* False if another metric of the group has another stamp. */
@@ -433,14 +637,8 @@ match_metric(struct matcher *m, size_t i, char *at)
 	struct value *out = &m->values[i];
 
 	m->stamp_ns = TS_NONE;
-	if (s->kind == KIND_DIST)
-		begin_dist(m);
-	at = read_metric(m, s, at, out);
-	if (at == NULL || !take_stamp(m, i))
-		return NULL;
-	if (s->kind == KIND_DIST)
-		end_dist(m, s, out);
-	return at;
+	at = read_other(m, s, at, out);
+	return at != NULL && take_stamp(m, i) ? at : NULL;
 }
 
 /* The value that was put off until its metric was sure to match. */
@@ -488,6 +686,72 @@ fetch_ahead(const struct layout *l, size_t i)
 		__builtin_prefetch(next + at);
 }
 
+/* As read_hole, for what is in line below. */
+static __attribute__((noinline)) char *
+read_rare(struct matcher *m, const struct skeleton *s, char *at, struct value *out)
+{
+	at = read_hole(m, s, &s->holes[0], at, out);
+	return m->pending.type == SCAN_NOTHING ? at : NULL;
+}
+
+/*
+ * Goes through the plain metrics from the i-th on that stand there as tricorder wrote them, with
+ * the stamp of the one before, and gives the first that does not.
+ */
+static inline size_t
+match_plain(struct matcher *m, size_t i)
+{
+	const struct layout *l = m->layout;
+	const struct str stamp = m->p->stamp;
+	const int64_t stamp_ns = m->p->stamp_ns;
+	struct scan *list = &m->p->list;
+	char *at = list->p;
+
+	if (stamp.len == 0 || list->first)
+		return i;
+	for (; i < l->shared.len; i++) {
+		const struct skeleton *s = l->skeletons[i];
+		const struct hole *holes = s->holes;
+		const char *fixed = s->fixed;
+		size_t gap = holes[0].gap;
+
+		fetch_ahead(l, i + AHEAD);
+		if (!is_plain(s) ||
+		    (size_t)(m->end - at) < s->fixed_len + stamp.len + LONGEST_NUMBER ||
+		    differ4(at, ",\n\t{") != 0)
+			break;
+		at += 3;
+		if (gap < 64 ? !same_bytes(at, fixed, gap) : !same_many_bytes(at, fixed, gap))
+			break;
+		at += gap;
+		fixed += gap;
+		if (holes[0].type == HOLE_UINT)
+			at = read_uint(m, at, s->kind, &m->values[i].u);
+		else if (holes[0].type == HOLE_INT)
+			at = read_int(m, at, s->kind, &m->values[i].i);
+		else if (holes[0].type == HOLE_F64)
+			at = read_short_f64(m, at, &m->values[i].f);
+		else
+			at = read_rare(m, s, at, &m->values[i]);
+		if (at == NULL || (size_t)(m->end - at) < s->fixed_len - gap + stamp.len)
+			break;
+		if (!same_few_bytes(at, fixed, holes[1].gap))
+			break;
+		at += holes[1].gap;
+		fixed += holes[1].gap;
+		if (!same_few_bytes(at, stamp.p, stamp.len))
+			break;
+		at += stamp.len;
+		gap = s->fixed_len - gap - holes[1].gap;
+		if (!same_few_bytes(at, fixed, gap) || m->group_ts[l->slots[i]] != stamp_ns)
+			break;
+		at += gap;
+		m->ts[i] = stamp_ns;
+		list->p = at;
+	}
+	return i;
+}
+
 /*
  * How many metrics match. The list stands behind them, or behind one more: its value was bad, and
  * is counted.
@@ -501,10 +765,10 @@ match_metrics(struct matcher *m, size_t *matched)
 	size_t i;
 
 	m->pending.type = SCAN_NOTHING;
-	for (i = 0; i < l->shared.len; i++) {
+	for (i = 0; (i = match_plain(m, i)) < l->shared.len; i++) {
 		char *at = next_metric(m, list->p);
 
-		fetch_ahead(l, i + AHEAD);
+		m->pending.type = SCAN_NOTHING;
 		if (at == NULL || (at = match_metric(m, i, at)) == NULL)
 			break;
 		list->p = at;

@@ -335,7 +335,7 @@ memory_goes_with_what_is_under_way(void **state)
 static void
 a_crowd_is_not_remembered(void **state)
 {
-	enum { N = 100 };
+	enum { N = 300 };
 	struct fixture f;
 	struct endpoint *eps[N];
 
