@@ -26,7 +26,6 @@
 struct snmp_client {
 	struct snmp_keyring *keyring;
 	struct snmp_udp *udp;
-	struct snmp_names *names; /* the standard ones */
 	size_t users;
 };
 
@@ -70,7 +69,6 @@ client_leave(struct source_env *env)
 		return;
 	snmp_udp_free(client->udp);
 	snmp_keyring_free(client->keyring);
-	snmp_names_free(client->names);
 	free(client);
 	env->snmp = NULL;
 }
@@ -87,8 +85,7 @@ client_join(struct source_env *env, struct err *err)
 	}
 	env->snmp->users++;
 	if (env->snmp->users == 1 && ((env->snmp->udp = snmp_udp_new(env->loop, err)) == NULL ||
-	                                 (env->snmp->keyring = snmp_keyring_new(err)) == NULL ||
-	                                 (env->snmp->names = snmp_names_new(err)) == NULL)) {
+	                                 (env->snmp->keyring = snmp_keyring_new(err)) == NULL)) {
 		client_leave(env);
 		return NULL;
 	}
@@ -394,8 +391,7 @@ snmp_open(struct source_env *env, const struct source_target *target, struct err
 	snmp->client = client_join(env, err);
 	if (snmp->client == NULL)
 		goto failed;
-	snmp->conf =
-	    snmp_conf_new(target->options, snmp->client->names, target->deny_loopback, err);
+	snmp->conf = snmp_conf_new(target->options, target->deny_loopback, err);
 	if (snmp->conf == NULL)
 		goto failed;
 	snmp_gather_init(&snmp->gather, snmp->conf);
@@ -444,6 +440,7 @@ const struct source_ops source_snmp = {
 	.name = "snmp",
 	.help = "network gear, by SNMP version 1, 2c or 3",
 	.opts = snmp_opts,
+	.check = snmp_conf_check,
 	.open = snmp_open,
 	.start = snmp_start,
 	.cancel = snmp_cancel,

@@ -68,6 +68,12 @@ struct source_ops {
 	const char *help;            /* one line for -generate */
 	const struct conf_opt *opts; /* of the endpoint's `options`, ended by a NULL name */
 	/*
+	 * Complains about what the table can't say of options (a map that it found nothing wrong
+	 * with). Secrets that are references are not followed. Any thread. NULL: the table says
+	 * all.
+	 */
+	void (*check)(const struct conf *options, struct conf_report *);
+	/*
 	 * NULL with ERR_CONFIG, ERR_NOMEM, ... env and the target's text outlive the source.
 	 */
 	struct source *(*open)(struct source_env *, const struct source_target *, struct err *);

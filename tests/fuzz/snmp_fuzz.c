@@ -14,7 +14,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define ANSWERS_MOST 64
 #define BATCH_BYTES  (4 * 1024 * 1024)
 
-static struct snmp_names *names;
 static struct snmp_conf *confs[4];
 static struct snmp_keyring *ring;
 
@@ -29,14 +28,13 @@ prepare(void)
 	};
 	struct err err;
 
-	names = snmp_names_new(&err);
 	ring = snmp_keyring_new(&err);
-	assert(names != NULL && ring != NULL);
+	assert(ring != NULL);
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		struct conf_doc *doc = conf_parse(str_of(texts[i]), "fuzz", &err);
 
 		assert(doc != NULL);
-		confs[i] = snmp_conf_new(doc->root, names, false, &err);
+		confs[i] = snmp_conf_new(doc->root, false, &err);
 		assert(confs[i] != NULL);
 		conf_doc_unref(doc);
 	}
@@ -118,7 +116,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size == 0)
 		return 0;
-	if (names == NULL)
+	if (ring == NULL)
 		prepare();
 	snmp_gather_init(&g, confs[data[0] % ARRAY_LEN(confs)]);
 	memset(&engine, 0, sizeof(engine));

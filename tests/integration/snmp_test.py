@@ -1,6 +1,7 @@
 """SNMP against Debian's snmpd: all that snmpbulkwalk prints is there, and errors say what is wrong."""
 import os
 import subprocess
+import tempfile
 import unittest
 
 import scottyd_proc as sp
@@ -110,11 +111,10 @@ class AgainstSnmpd(unittest.TestCase):
                       "may not use level authPriv"),
             "authorization": (dict(right, level="authNoPriv"), "authorizationError"),
             "community": ({"community": "secret"}, "timed out after 2 tries of 0.2 s"),
-            "protocol": (dict(right, authProtocol="ROT13"), "authProtocol: no such one"),
-            "short": (dict(right, authPassword="short"), "shorter than 8"),
-            "symbol": ({"walk": "ifTabel"}, "ifTabel"),
-            "names": ({"names": [{"oid": "x", "name": "a/b"}]}, "names[0]"),
+            "short": (dict(right, authPassword={"env": "SHORT"}), "authPassword is shorter"),
+            "gone": ({"community": {"file": "/nonexistent"}}, "/nonexistent"),
         }
+        os.environ["SHORT"] = "seven77"
         eps = [self.ep(host, timeout="200ms", retries=1, **options)
                for host, (options, _) in cases.items()]
         with sp.Scottyd({"endpoints": eps}) as scottyd:
@@ -183,6 +183,55 @@ class AgainstSnmpd(unittest.TestCase):
             # Processors all have the same name, so the index keeps them apart.
             cpus = [path for path in states if "@1966" in path]
             self.assertEqual(len(cpus) > 1, os.cpu_count() > 1, states)
+
+
+BAD_OPTIONS = {  # options as YAML in one line: (column, complaint)
+    "{walk: [system, ifTabel]}": (28, "neither a number nor a known name: 'ifTabel'"),
+    "{walk: 1.3.6.}": (19, "neither a number nor a known name: '1.3.6.'"),
+    "{get: [sysName.0, 1.x]}": (30, "neither a number nor a known name: '1.x'"),
+    "{version: 3}": (12, "'user' is missing, which version 3 needs"),
+    "{version: 5}": (22, "'version' is none of 1, 2c, 3: '5'"),
+    "{version: 3, user: u, authProtocol: ROT13, authPassword: longenough}":
+        (48, "'authProtocol' is none of MD5, SHA, "),
+    "{version: 3, user: u, authPassword: short}": (48, "'authPassword' is shorter than 8 bytes"),
+    "{version: 3, user: u, level: authPriv, authPassword: longenough}":
+        (12, "'privPassword' is missing, which level authPriv needs"),
+    "{names: [{oid: x, name: a/b}]}": (27, "'oid' is neither a number nor a known name: 'x'"),
+}
+
+
+class Options(unittest.TestCase):
+    """What is wrong with options is said before anything is polled, with its place."""
+
+    @staticmethod
+    def file(options):
+        return ("stateDir: ''\nmdbFile: ''\nendpoints:\n- host: h\n  app: snmp\n  port: 161\n"
+                f"  source: snmp\n  options: {options}\n")
+
+    def test_validate(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
+            for options, (column, text) in BAD_OPTIONS.items():
+                f.seek(0)
+                f.truncate()
+                f.write(self.file(options))
+                f.flush()
+                done = sp.run("-config", f.name, "-validate")
+                self.assertEqual(done.returncode, 1, options)
+                self.assertIn(f"{f.name}:8:{column}: {text}", done.stdout + done.stderr)
+
+    def test_sighup_and_put(self):
+        with sp.Scottyd({}) as scottyd:
+            for options, (column, text) in BAD_OPTIONS.items():
+                scottyd.configure_raw(self.file(options))
+                scottyd.reload()
+                self.assertTrue(
+                    any(f"scottyd.yaml:8:{column}: {text}" in line for line in scottyd.lines),
+                    scottyd.log())
+                body = '{"port": 161, "source": "snmp", "options": ' + options + "}"
+                answer = sp.ask(scottyd.port, "PUT", "/api/endpoints/h/snmp", body)
+                self.assertEqual(answer.status, 400, options)
+                self.assertIn(text, answer.json()["error"])
+            self.assertEqual(scottyd.endpoints(), {})
 
 
 MIB2CONF = """\
