@@ -19,12 +19,16 @@
 /* What fits a packet of any network, headers aside. */
 #define REQUEST_BYTES 1400
 
+/* Of one poller: some 150,000 objects that differ from agent to agent. */
+#define LAYOUTS_BYTES ((size_t)64 * 1024 * 1024)
+
 /* An agent whose engine or clock is never the same is not asked for ever. */
 #define AGAINS_MOST 3
 
 /* What the SNMP sources of one poller share. */
 struct snmp_client {
 	struct snmp_keyring *keyring;
+	struct snmp_layouts *layouts;
 	struct snmp_udp *udp;
 	size_t users;
 };
@@ -69,6 +73,7 @@ client_leave(struct source_env *env)
 		return;
 	snmp_udp_free(client->udp);
 	snmp_keyring_free(client->keyring);
+	snmp_layouts_free(client->layouts);
 	free(client);
 	env->snmp = NULL;
 }
@@ -84,8 +89,10 @@ client_join(struct source_env *env, struct err *err)
 		}
 	}
 	env->snmp->users++;
-	if (env->snmp->users == 1 && ((env->snmp->udp = snmp_udp_new(env->loop, err)) == NULL ||
-	                                 (env->snmp->keyring = snmp_keyring_new(err)) == NULL)) {
+	if (env->snmp->users == 1 &&
+	    ((env->snmp->udp = snmp_udp_new(env->loop, err)) == NULL ||
+	        (env->snmp->keyring = snmp_keyring_new(err)) == NULL ||
+	        (env->snmp->layouts = snmp_layouts_new(LAYOUTS_BYTES, err)) == NULL)) {
 		client_leave(env);
 		return NULL;
 	}
@@ -394,7 +401,7 @@ snmp_open(struct source_env *env, const struct source_target *target, struct err
 	snmp->conf = snmp_conf_new(target->options, target->deny_loopback, err);
 	if (snmp->conf == NULL)
 		goto failed;
-	snmp_gather_init(&snmp->gather, snmp->conf);
+	snmp_gather_init(&snmp->gather, snmp->conf, snmp->client->layouts);
 	if (snmp->conf->version == SNMP_V3 &&
 	    snmp_engine_init(&snmp->engine, snmp->conf, snmp->client->keyring, err) != 0)
 		goto failed;

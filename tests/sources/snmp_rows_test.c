@@ -16,7 +16,7 @@ struct fixture {
 	struct arena arena, lookup_arena;
 	struct snmp_rows rows, lookups;
 	struct batch batch;
-	bool unnamed;
+	size_t nameless;
 	struct err err;
 };
 
@@ -76,7 +76,7 @@ convert(struct fixture *f)
 {
 	batch_reset(&f->batch);
 	assert_int_equal(
-	    snmp_rows_to_batch(&f->rows, &f->lookups, f->names, &f->batch, &f->unnamed, &f->err),
+	    snmp_rows_to_batch(&f->rows, &f->lookups, f->names, &f->batch, &f->nameless, &f->err),
 	    0);
 	assert_int_equal(f->batch.bad_count, 0);
 }
@@ -126,7 +126,7 @@ rows_are_called_by_their_names(void **state)
 	assert_true(str_eq(desc->unit, STR("Bytes")));
 	assert_int_equal(f->batch.value[metric(f, "/snmp/if/eth0/in-octets")].u, 17);
 	check_tags(&f->batch.desc[metric(f, "/snmp/if/number")], "oid=1.3.6.1.2.1.2.1.0 ");
-	assert_false(f->unnamed);
+	assert_int_equal(f->nameless, 0);
 }
 
 static void
@@ -146,7 +146,7 @@ names_come_from_earlier_lookups_too(void **state)
 	keep_number(&f->rows, "1.3.6.1.2.1.2.2.1.10.5", SNMP_COUNTER32, 1);
 	convert(f);
 	metric(f, "/snmp/if/5/in-octets");
-	assert_true(f->unnamed);
+	assert_int_equal(f->nameless, 1);
 }
 
 static void
@@ -215,7 +215,7 @@ number_beyond_its_type_costs_only_itself(void **state)
 	    (struct snmp_varbind){ .type = SNMP_INTEGER, .i = INT64_C(1) << 31 });
 	keep_number(&f->rows, "1.3.6.1.4.1.9.2", SNMP_INTEGER, 1);
 	assert_int_equal(
-	    snmp_rows_to_batch(&f->rows, &f->lookups, f->names, &f->batch, &f->unnamed, &f->err),
+	    snmp_rows_to_batch(&f->rows, &f->lookups, f->names, &f->batch, &f->nameless, &f->err),
 	    0);
 	assert_int_equal(f->batch.len, 1);
 	assert_int_equal(f->batch.bad_count, 1);
@@ -481,7 +481,7 @@ nothing_is_lost_without_memory(void **state)
 		batch_fini(&f->batch);
 		fault_malloc(nth++);
 		if (snmp_rows_to_batch(
-		        &f->rows, &f->lookups, f->names, &f->batch, &f->unnamed, &f->err) == 0)
+		        &f->rows, &f->lookups, f->names, &f->batch, &f->nameless, &f->err) == 0)
 			break;
 		assert_int_equal(f->err.code, ERR_NOMEM);
 	}
