@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "sources/snmp_gather_priv.h"
+#include "sources/snmp_totals.h"
 #include "sources/snmp_udp_priv.h"
 #include "sources/snmp_usm_priv.h"
 #include "sources/source.h"
@@ -51,7 +52,8 @@ struct snmp {
 	struct snmp_peer peer;
 	struct loop_timer timer; /* until the request under way is sent again, or given up */
 	unsigned retries;        /* of it */
-	unsigned agains;         /* times it was asked again, as the engine was another */
+	uint64_t counts[SNMP_TOTAL_COUNT]; /* of the poll under way */
+	unsigned agains;                   /* times it was asked again, as the engine was another */
 };
 
 extern const struct source_ops source_snmp;
@@ -106,6 +108,7 @@ be_idle(struct snmp *snmp)
 {
 	loop_timer_clear(snmp->env->loop, &snmp->timer);
 	snmp_udp_end(&snmp->peer);
+	snmp_totals_add(snmp->env->snmp_totals, snmp->counts);
 	snmp->job = NULL;
 }
 
@@ -190,6 +193,8 @@ send_request(struct snmp *snmp)
 		fail(snmp, &err);
 		return;
 	}
+	snmp->counts[snmp->retries == 0 ? SNMP_REQUESTS : SNMP_RETRIES]++;
+	snmp->counts[SNMP_SENT_BYTES] += len;
 	loop_timer_set(snmp->env->loop, &snmp->timer, now_ns(snmp) + snmp->conf->timeout_ns);
 }
 
@@ -223,6 +228,7 @@ give_up(struct snmp *snmp)
 	char where[SNMP_OID_TEXT_BYTES];
 	struct err err;
 
+	snmp->counts[SNMP_TIMEOUTS]++;
 	/* Should its clock have gone back: the next poll learns it anew. */
 	if (snmp->conf->version == SNMP_V3)
 		snmp_engine_forget(&snmp->engine);
@@ -307,6 +313,7 @@ on_answer(struct snmp_peer *peer, struct str bytes)
 	struct snmp_message message;
 	struct err err;
 
+	snmp->counts[SNMP_RECEIVED_BYTES] += bytes.len;
 	result = decode(snmp, bytes, &message, &err);
 	if (result == SNMP_USM_DROP || (result == SNMP_USM_ANSWER && message.id != peer->id))
 		return;

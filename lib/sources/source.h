@@ -22,6 +22,7 @@ struct http_client;
 struct own;
 struct resolver;
 struct snmp_client;
+struct snmp_totals;
 struct tricorder_layouts;
 
 /* What sources share: one per poller thread. */
@@ -30,9 +31,10 @@ struct source_env {
 	struct http_client *http;
 	struct resolver *resolver;
 	struct snmp_client
-	    *snmp;             /* made by the first SNMP source, ended by the last; NULL at first */
-	struct own *own;       /* scottyd's own metrics */
-	uint64_t max_response; /* bytes one poll may take: its answer and its batch */
+	    *snmp; /* made by the first SNMP source, ended by the last; NULL at first */
+	struct snmp_totals *snmp_totals;   /* shared by all pollers */
+	struct own *own;                   /* scottyd's own metrics */
+	uint64_t max_response;             /* bytes one poll may take: its answer and its batch */
 	struct tricorder_layouts *layouts; /* shared by all pollers; NULL = remember none */
 };
 
