@@ -10,18 +10,16 @@ import unittest
 import scottyd_proc as sp
 
 AUTH, PRIV = "authpass123", "privpass123"
+AUTHS = ("MD5", "SHA", "SHA-224", "SHA-256", "SHA-384", "SHA-512")
+# scottyd's word: net-snmp's. Those that end in C extend short keys in Cisco's way.
+PRIVS = {"DES": "DES", "AES": "AES", "AES-192": "AES-192", "AES-256": "AES-256",
+         "AES-192C": "AES-192-C", "AES-256C": "AES-256-C"}
 # user: (authProtocol, privProtocol); None = not used
-USERS = {
-    "nobody": (None, None),
-    "md5": ("MD5", None),
-    "sha": ("SHA", None),
-    "shades": ("SHA", "DES"),
-    "sha224aes": ("SHA-224", "AES"),
-    "sha256aes": ("SHA-256", "AES"),
-    "sha384aes192": ("SHA-384", "AES-192"),
-    "sha512aes256": ("SHA-512", "AES-256"),
-    "md5aes256": ("MD5", "AES-256"),
-}
+USERS = {"nobody": (None, None)}
+for _auth in AUTHS:
+    USERS[_auth.lower().replace("-", "")] = (_auth, None)
+    for _priv in PRIVS:
+        USERS[(_auth + _priv).lower().replace("-", "")] = (_auth, _priv)
 
 
 def need(*programs):
@@ -49,7 +47,7 @@ def user_flags(user):
     if auth:
         flags += ["-a", auth, "-A", AUTH]
     if priv:
-        flags += ["-x", priv, "-X", PRIV]
+        flags += ["-x", PRIVS[priv], "-X", PRIV]
     return flags
 
 
@@ -62,6 +60,22 @@ def free_udp_port():
 def endpoint(host, port, address="127.0.0.1", interval="500ms", **options):
     return {"host": host, "app": "snmp", "address": address, "port": port, "source": "snmp",
             "interval": interval, "options": options}
+
+
+def by_oid(scottyd, host):
+    """{oid: metric} of an endpoint."""
+    metrics = scottyd.get_json(f"/api/hosts/{host}/snmp/?history=0")
+    return {m["tags"]["oid"]: m for m in metrics if "tags" in m and m["values"][0]["active"]}
+
+
+def error(scottyd, host):
+    return scottyd.endpoints()[host, "snmp"]["error"]
+
+
+def wait_synced(scottyd, *hosts, seconds=20):
+    for host in hosts:
+        sp.eventually(lambda: scottyd.endpoints()[host, "snmp"]["metricCount"] > 0,
+                      f"{host}: {error(scottyd, host)}", seconds)
 
 
 class Snmpd:
@@ -77,7 +91,7 @@ class Snmpd:
                  f"createUser narrow SHA {AUTH} AES {PRIV}", "rouser narrow priv -V narrow"]
         for user, (auth, priv) in USERS.items():
             secret = f" {auth} {AUTH}" if auth else ""
-            secret += f" {priv} {PRIV}" if priv else ""
+            secret += f" {PRIVS[priv]} {PRIV}" if priv else ""
             lines.append(f"createUser {user}{secret}")
             lines.append(f"rouser {user} {'priv' if priv else 'auth' if auth else 'noauth'}")
         with open(os.path.join(self.dir, "snmpd.conf"), "w", encoding="ascii") as f:
