@@ -1,6 +1,7 @@
 #include "messages/batch.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -487,6 +488,14 @@ batch_add(struct batch *b, const struct metric_desc *desc, const struct value *v
 	ix->ts[b->len] = ts_ns;
 	*slot = (struct seen){ .hash = hash, .place = (uint32_t)++b->len };
 	return 0;
+}
+
+uint64_t
+batch_layout_next_id(void)
+{
+	static atomic_uint_fast64_t last_id;
+
+	return atomic_fetch_add(&last_id, 1) + 1;
 }
 
 void

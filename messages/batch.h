@@ -34,6 +34,9 @@ struct batch_layout {
 	void (*release)(struct batch_layout *); /* gives one reference back; any thread */
 };
 
+/* A number for a layout; any thread. */
+uint64_t batch_layout_next_id(void);
+
 struct batch {
 	struct arena arena; /* sources allocate what their metrics point to from it */
 	struct buf text;    /* the answer polled, where a source's metrics point into that */

@@ -1,5 +1,6 @@
 /*
- * mib2conf - writes what MIB files say of their objects as `names` of the SNMP source's options.
+ * scotty mib2conf - writes what MIB files say of their objects as `names` of the SNMP source's
+ * options.
  *
  * It uses net-snmp's parser, which is too slow and too fragile for a daemon; scottyd itself reads
  * no MIB files. Objects of the standard MIBs that scottyd knows by itself are left out.
@@ -12,17 +13,9 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "mib2conf.h"
 #include "sources/snmp_names_priv.h"
 #include "sources/snmp_text_priv.h"
-
-static void
-usage(void)
-{
-	fprintf(stderr, "usage: mib2conf [-M DIRECTORY]... FILE...\n"
-	                "  writes the names of the FILEs' objects; what they import is looked for\n"
-	                "  in the DIRECTORYs and where net-snmp keeps its MIB files\n");
-	exit(2);
-}
 
 static void
 find_oid(const struct tree *node, struct snmp_oid_room *out)
@@ -217,48 +210,69 @@ put_tree(struct buf *out, const struct tree *nodes, const struct snmp_names *nam
 	}
 }
 
-int
-main(int argc, char **argv)
+/* No configuration of net-snmp's is read, and nothing is written. */
+static void
+begin_parser(void)
 {
-	struct snmp_names *names;
-	struct buf out;
-	struct err err;
-	bool found = false;
-	int at;
+	static const int on[] = { NETSNMP_DS_LIB_DONT_READ_CONFIGS, NETSNMP_DS_LIB_SAVE_MIB_DESCRS,
+		NETSNMP_DS_LIB_DISABLE_PERSISTENT_LOAD, NETSNMP_DS_LIB_DISABLE_PERSISTENT_SAVE };
 
-	netsnmp_ds_set_boolean(NETSNMP_DS_LIBRARY_ID, NETSNMP_DS_LIB_DONT_READ_CONFIGS, 1);
-	netsnmp_ds_set_boolean(NETSNMP_DS_LIBRARY_ID, NETSNMP_DS_LIB_SAVE_MIB_DESCRS, 1);
-	netsnmp_ds_set_boolean(NETSNMP_DS_LIBRARY_ID, NETSNMP_DS_LIB_DISABLE_PERSISTENT_LOAD, 1);
-	netsnmp_ds_set_boolean(NETSNMP_DS_LIBRARY_ID, NETSNMP_DS_LIB_DISABLE_PERSISTENT_SAVE, 1);
+	for (size_t i = 0; i < ARRAY_LEN(on); i++)
+		netsnmp_ds_set_boolean(NETSNMP_DS_LIBRARY_ID, on[i], 1);
 	setenv("MIBS", "", 1);
-	init_snmp("mib2conf");
-	for (at = 1; at + 1 < argc && strcmp(argv[at], "-M") == 0; at += 2)
-		add_mibdir(argv[at + 1]);
-	if (at >= argc || argv[at][0] == '-')
-		usage();
-	names = snmp_names_new(&err);
-	if (names == NULL) {
-		fprintf(stderr, "mib2conf: %s\n", err.text);
-		return 1;
-	}
-	for (; at < argc; at++) {
-		if (read_mib(argv[at]) == NULL) {
-			fprintf(stderr, "mib2conf: can't read %s\n", argv[at]);
-			return 1;
-		}
-	}
+	init_snmp("scotty");
+}
+
+/* Writes the names of all that was parsed. Returns the exit code. */
+static int
+write_names(const struct snmp_names *names)
+{
+	bool found = false;
+	struct buf out;
+	int code = 1;
+
 	buf_init(&out, 0);
 	buf_puts(&out, "names:\n");
 	put_tree(&out, get_tree_head(), names, &found);
-	if (out.failed) {
-		fprintf(stderr, "mib2conf: out of memory\n");
+	if (out.failed)
+		fprintf(stderr, "scotty mib2conf: out of memory\n");
+	else if (!found)
+		fprintf(stderr, "scotty mib2conf: no objects that scottyd does not know already\n");
+	else if (fwrite(out.p, 1, out.len, stdout) != out.len || fflush(stdout) != 0)
+		perror("scotty mib2conf: standard output");
+	else
+		code = 0;
+	buf_fini(&out);
+	return code;
+}
+
+int
+scotty_mib2conf(int argc, char **argv)
+{
+	const struct snmp_names *names = snmp_names_standard();
+	int at;
+
+	for (at = 1; at + 1 < argc && strcmp(argv[at], "-M") == 0; at += 2)
+		;
+	if (at >= argc || argv[at][0] == '-') {
+		fprintf(stderr,
+		    "usage: scotty mib2conf [-M DIRECTORY]... FILE...\n"
+		    "  writes the names of the FILEs' objects; what they import is looked\n"
+		    "  for in the DIRECTORYs and where net-snmp keeps its MIB files\n");
+		return 2;
+	}
+	if (names == NULL) {
+		fprintf(stderr, "scotty mib2conf: out of memory\n");
 		return 1;
 	}
-	if (found)
-		fwrite(out.p, 1, out.len, stdout);
-	else
-		fprintf(stderr, "mib2conf: no objects that scottyd does not know already\n");
-	buf_fini(&out);
-	snmp_names_free(names);
-	return found ? 0 : 1;
+	begin_parser();
+	for (int dir = 2; dir < at; dir += 2)
+		add_mibdir(argv[dir]);
+	for (; at < argc; at++) {
+		if (read_mib(argv[at]) == NULL) {
+			fprintf(stderr, "scotty mib2conf: can't read %s\n", argv[at]);
+			return 1;
+		}
+	}
+	return write_names(names);
 }

@@ -126,8 +126,8 @@ check_for_source(const struct conf *element, const struct source_ops *source, bo
 
 	if (source == NULL)
 		return;
-	if (options != NULL)
-		conf_check(options, source->opts, report);
+	if (options != NULL && conf_check(options, source->opts, report) && source->check != NULL)
+		source->check(options, report);
 	if (options != NULL && options->shape == CONF_MAP && !from_file)
 		refuse_references(options, source->opts, report);
 	if (conf_child(element, "port") == NULL && !source->local)

@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "poller/gate.h"
 #include "poller/poller.h"
+#include "sources/snmp_totals.h"
 
 /*
  * Batches kept for their memory, when empty: enough for the answers that one thread is reading
@@ -84,6 +85,7 @@ struct pollers {
 
 	/* Own metrics: any poller adds, any thread reads. */
 	_Atomic uint64_t endpoint_count, poll_count, failed_count, bad_count, skipped_count;
+	struct snmp_totals snmp;
 };
 
 /*

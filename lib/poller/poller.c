@@ -144,7 +144,7 @@ register_own(struct pollers *pool, struct err *err)
 	if (own_add(pool->own, own_rows, ARRAY_LEN(own_rows), pool, err) != 0)
 		return -1;
 	pool->own_added = true;
-	return 0;
+	return snmp_totals_register(&pool->snmp, pool->own, err);
 }
 
 /* What polls need. */
@@ -293,6 +293,7 @@ poller_init(struct poller *poller, struct pollers *pool, struct resolver *resolv
 		return -1;
 	poller->env.loop = poller->loop;
 	poller->env.own = pool->own;
+	poller->env.snmp_totals = &pool->snmp;
 	poller->env.resolver = resolver;
 	poller->env.layouts = pool->layouts;
 	poller->env.max_response = pool->max_response;
@@ -430,6 +431,7 @@ pollers_unmake(struct pollers *pool)
 {
 	if (pool->own_added)
 		own_remove(pool->own, own_rows, pool);
+	snmp_totals_remove(&pool->snmp, pool->own);
 	for (unsigned i = 0; i < pool->count; i++)
 		poller_fini(&pool->pollers[i]);
 	free(pool->pollers);

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "sources/snmp_gather_priv.h"
+#include "sources/snmp_totals.h"
 #include "sources/snmp_udp_priv.h"
 #include "sources/snmp_usm_priv.h"
 #include "sources/source.h"
@@ -19,14 +20,17 @@
 /* What fits a packet of any network, headers aside. */
 #define REQUEST_BYTES 1400
 
+/* Of one poller: some 150,000 objects that differ from agent to agent. */
+#define LAYOUTS_BYTES ((size_t)64 * 1024 * 1024)
+
 /* An agent whose engine or clock is never the same is not asked for ever. */
 #define AGAINS_MOST 3
 
 /* What the SNMP sources of one poller share. */
 struct snmp_client {
 	struct snmp_keyring *keyring;
+	struct snmp_layouts *layouts;
 	struct snmp_udp *udp;
-	struct snmp_names *names; /* the standard ones */
 	size_t users;
 };
 
@@ -48,7 +52,8 @@ struct snmp {
 	struct snmp_peer peer;
 	struct loop_timer timer; /* until the request under way is sent again, or given up */
 	unsigned retries;        /* of it */
-	unsigned agains;         /* times it was asked again, as the engine was another */
+	uint64_t counts[SNMP_TOTAL_COUNT]; /* of the poll under way */
+	unsigned agains;                   /* times it was asked again, as the engine was another */
 };
 
 extern const struct source_ops source_snmp;
@@ -70,7 +75,7 @@ client_leave(struct source_env *env)
 		return;
 	snmp_udp_free(client->udp);
 	snmp_keyring_free(client->keyring);
-	snmp_names_free(client->names);
+	snmp_layouts_free(client->layouts);
 	free(client);
 	env->snmp = NULL;
 }
@@ -86,9 +91,10 @@ client_join(struct source_env *env, struct err *err)
 		}
 	}
 	env->snmp->users++;
-	if (env->snmp->users == 1 && ((env->snmp->udp = snmp_udp_new(env->loop, err)) == NULL ||
-	                                 (env->snmp->keyring = snmp_keyring_new(err)) == NULL ||
-	                                 (env->snmp->names = snmp_names_new(err)) == NULL)) {
+	if (env->snmp->users == 1 &&
+	    ((env->snmp->udp = snmp_udp_new(env->loop, err)) == NULL ||
+	        (env->snmp->keyring = snmp_keyring_new(err)) == NULL ||
+	        (env->snmp->layouts = snmp_layouts_new(LAYOUTS_BYTES, err)) == NULL)) {
 		client_leave(env);
 		return NULL;
 	}
@@ -102,6 +108,7 @@ be_idle(struct snmp *snmp)
 {
 	loop_timer_clear(snmp->env->loop, &snmp->timer);
 	snmp_udp_end(&snmp->peer);
+	snmp_totals_add(snmp->env->snmp_totals, snmp->counts);
 	snmp->job = NULL;
 }
 
@@ -186,6 +193,8 @@ send_request(struct snmp *snmp)
 		fail(snmp, &err);
 		return;
 	}
+	snmp->counts[snmp->retries == 0 ? SNMP_REQUESTS : SNMP_RETRIES]++;
+	snmp->counts[SNMP_SENT_BYTES] += len;
 	loop_timer_set(snmp->env->loop, &snmp->timer, now_ns(snmp) + snmp->conf->timeout_ns);
 }
 
@@ -219,6 +228,7 @@ give_up(struct snmp *snmp)
 	char where[SNMP_OID_TEXT_BYTES];
 	struct err err;
 
+	snmp->counts[SNMP_TIMEOUTS]++;
 	/* Should its clock have gone back: the next poll learns it anew. */
 	if (snmp->conf->version == SNMP_V3)
 		snmp_engine_forget(&snmp->engine);
@@ -303,6 +313,7 @@ on_answer(struct snmp_peer *peer, struct str bytes)
 	struct snmp_message message;
 	struct err err;
 
+	snmp->counts[SNMP_RECEIVED_BYTES] += bytes.len;
 	result = decode(snmp, bytes, &message, &err);
 	if (result == SNMP_USM_DROP || (result == SNMP_USM_ANSWER && message.id != peer->id))
 		return;
@@ -395,11 +406,10 @@ snmp_open(struct source_env *env, const struct source_target *target, struct err
 	snmp->client = client_join(env, err);
 	if (snmp->client == NULL)
 		goto failed;
-	snmp->conf =
-	    snmp_conf_new(target->options, snmp->client->names, target->deny_loopback, err);
+	snmp->conf = snmp_conf_new(target->options, target->deny_loopback, err);
 	if (snmp->conf == NULL)
 		goto failed;
-	snmp_gather_init(&snmp->gather, snmp->conf);
+	snmp_gather_init(&snmp->gather, snmp->conf, snmp->client->layouts);
 	if (snmp->conf->version == SNMP_V3 &&
 	    snmp_engine_init(&snmp->engine, snmp->conf, snmp->client->keyring, err) != 0)
 		goto failed;
@@ -445,6 +455,7 @@ const struct source_ops source_snmp = {
 	.name = "snmp",
 	.help = "network gear, by SNMP version 1, 2c or 3",
 	.opts = snmp_opts,
+	.check = snmp_conf_check,
 	.open = snmp_open,
 	.start = snmp_start,
 	.cancel = snmp_cancel,

@@ -1,10 +1,13 @@
 #include "sources/snmp_conf_priv.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 
 #define PASSWORD_LEAST_BYTES 8 /* RFC 3414 section 11.2 */
+#define NAME_MOST_BYTES      32
+#define COMMUNITY_MOST_BYTES 255
 #define OBJECTS_MOST         10000
 
 const struct conf_opt snmp_opts[] = {
@@ -48,99 +51,99 @@ static const struct word {
 	  { "AES-192", SNMP_AES192 }, { "AES-256", SNMP_AES256 }, { "AES-192C", SNMP_AES192C },
 	  { "AES-256C", SNMP_AES256C }, { NULL, 0 } };
 
-/* The word that the option called name holds. -1 with ERR_CONFIG. */
-static int
-read_word(const struct conf *options, const char *name, const struct word *words, int *out,
-    struct err *err)
-{
-	struct str text = conf_text(options, snmp_opts, name);
+/* Options being read. What is wrong with them is complained about, and reading goes on. */
+struct reading {
+	struct snmp_conf *conf;
+	const struct conf *options;
+	struct conf_report *report;
+};
 
-	for (; words->text != NULL; words++) {
-		if (str_eq_nocase(text, str_of(words->text))) {
-			*out = words->value;
-			return 0;
-		}
+/* The word that the option called name holds, or dflt without such an option. */
+static int
+read_word(const struct reading *r, const char *name, const struct word *words, int dflt)
+{
+	const struct conf *node = conf_child(r->options, name);
+	char known[128] = "";
+
+	if (node == NULL)
+		return dflt;
+	for (const struct word *word = words; word->text != NULL; word++) {
+		size_t len = strlen(known);
+
+		if (str_eq_nocase(node->text, str_of(word->text)))
+			return word->value;
+		snprintf(known + len, sizeof(known) - len, "%s%s", len > 0 ? ", " : "", word->text);
 	}
-	err_set(err, ERR_CONFIG, "%s: no such one: '%.*s'", name,
-	    (int)(text.len < 50 ? text.len : 50), text.p == NULL ? "" : text.p);
-	return -1;
+	conf_complain(r->report, node, "'%s' is none of %s: '%.*s'", name, known,
+	    (int)(node->text.len < 50 ? node->text.len : 50), node->text.p);
+	return dflt;
 }
 
-static int
-read_secret(
-    const struct conf *options, const char *name, bool deny_files, char **out, struct err *err)
+/* Complains about a password that is missing or, as far as it is written here, too short. */
+static void
+check_password(const struct reading *r, const char *name, const char *level)
 {
-	const struct conf *node = conf_child(options, name);
+	const struct conf *node = conf_child(r->options, name);
 
-	if (deny_files && node != NULL && node->shape == CONF_MAP) {
-		err_set(err, ERR_DENIED,
-		    "%s: who registers from another host must write the secret itself", name);
-		return -1;
-	}
-	return conf_secret(options, name, out, err);
+	if (node == NULL)
+		conf_complain(
+		    r->report, r->options, "'%s' is missing, which level %s needs", name, level);
+	else if (node->shape == CONF_SCALAR && node->text.len < PASSWORD_LEAST_BYTES)
+		conf_complain(
+		    r->report, node, "'%s' is shorter than %d bytes", name, PASSWORD_LEAST_BYTES);
 }
 
-static int
-read_password(
-    const struct conf *options, const char *name, bool deny_files, char **out, struct err *err)
-{
-	if (read_secret(options, name, deny_files, out, err) != 0)
-		return -1;
-	if (*out == NULL)
-		err_set(err, ERR_CONFIG, "%s is missing", name);
-	else if (strlen(*out) < PASSWORD_LEAST_BYTES)
-		err_set(err, ERR_CONFIG, "%s is shorter than %d bytes", name, PASSWORD_LEAST_BYTES);
-	else
-		return 0;
-	return -1;
-}
-
-static int
-read_level(struct snmp_conf *conf, const struct conf *options, struct err *err)
+static void
+read_level(const struct reading *r)
 {
 	int level = SNMP_NO_AUTH;
 
-	if (conf_child(options, "level") != NULL) {
-		if (read_word(options, "level", levels, &level, err) != 0)
-			return -1;
-	} else if (conf_child(options, "privPassword") != NULL) {
+	if (conf_child(r->options, "privPassword") != NULL)
 		level = SNMP_AUTH_PRIV;
-	} else if (conf_child(options, "authPassword") != NULL) {
+	else if (conf_child(r->options, "authPassword") != NULL)
 		level = SNMP_AUTH;
-	}
-	conf->level = (enum snmp_level)level;
-	return 0;
+	r->conf->level = (enum snmp_level)read_word(r, "level", levels, level);
+	if (r->conf->level >= SNMP_AUTH)
+		check_password(r, "authPassword", levels[r->conf->level].text);
+	if (r->conf->level == SNMP_AUTH_PRIV)
+		check_password(r, "privPassword", levels[r->conf->level].text);
 }
 
-static int
-read_v3(struct snmp_conf *conf, const struct conf *options, bool deny_files, struct err *err)
+/* A name of at most 32 bytes (RFC 3411), copied; absent is empty. */
+static struct str
+read_name(const struct reading *r, const char *name)
 {
-	int auth, priv;
+	struct str text = conf_text(r->options, snmp_opts, name);
 
-	conf->user = arena_copy(&conf->arena, conf_text(options, snmp_opts, "user"));
-	conf->context = arena_copy(&conf->arena, conf_text(options, snmp_opts, "context"));
-	if (conf->user.p == NULL || conf->context.p == NULL) {
-		err_nomem(err);
-		return -1;
-	}
-	if (conf->user.len == 0 || conf->user.len > 32 || conf->context.len > 32) {
-		err_set(err, ERR_CONFIG,
-		    "version 3 needs a user; it and context have 32 bytes at most");
-		return -1;
-	}
-	if (read_level(conf, options, err) != 0 ||
-	    read_word(options, "authProtocol", auths, &auth, err) != 0 ||
-	    read_word(options, "privProtocol", privs, &priv, err) != 0)
-		return -1;
-	conf->auth = (enum snmp_auth)auth;
-	conf->priv = (enum snmp_priv)priv;
-	if (conf->level >= SNMP_AUTH &&
-	    read_password(options, "authPassword", deny_files, &conf->auth_password, err) != 0)
-		return -1;
-	if (conf->level == SNMP_AUTH_PRIV &&
-	    read_password(options, "privPassword", deny_files, &conf->priv_password, err) != 0)
-		return -1;
-	return 0;
+	if (text.len > NAME_MOST_BYTES)
+		conf_complain(r->report, conf_child(r->options, name),
+		    "'%s' is longer than %d bytes", name, NAME_MOST_BYTES);
+	text = arena_copy(&r->conf->arena, text);
+	if (text.p == NULL)
+		conf_complain(r->report, NULL, "out of memory");
+	return text;
+}
+
+static void
+read_v3(const struct reading *r)
+{
+	struct snmp_conf *conf = r->conf;
+
+	conf->user = read_name(r, "user");
+	conf->context = read_name(r, "context");
+	if (conf_text(r->options, snmp_opts, "user").len == 0)
+		conf_complain(r->report, r->options, "'user' is missing, which version 3 needs");
+	read_level(r);
+}
+
+static void
+check_community(const struct reading *r)
+{
+	const struct conf *node = conf_child(r->options, "community");
+
+	if (node != NULL && node->shape == CONF_SCALAR && node->text.len > COMMUNITY_MOST_BYTES)
+		conf_complain(
+		    r->report, node, "'community' is longer than %d bytes", COMMUNITY_MOST_BYTES);
 }
 
 /* Object identifiers being collected. */
@@ -204,29 +207,34 @@ list_keep(const struct list *list)
 	return oids;
 }
 
-/* Adds what node (a text or a list of them; NULL is fine) names: single objects to gets. */
-static int
-read_objects(const char *what, const struct conf *node, struct list *gets, struct list *roots,
-    struct err *err)
+/* Adds what node names: single objects to gets. */
+static void
+read_object(const struct reading *r, const struct conf *node, struct list *gets, struct list *roots)
 {
-	const struct conf *only = node != NULL && node->shape == CONF_SCALAR ? node : NULL;
-	const struct conf *c = only != NULL || node == NULL ? only : node->first;
+	struct snmp_oid_room room;
 
-	for (; c != NULL; c = c == only ? NULL : c->next) {
-		struct snmp_oid_room room;
-
-		if (!snmp_names_parse(gets->conf->names, c->text, &room)) {
-			err_set(err, ERR_CONFIG, "%s: neither a number nor a known name: '%.*s'",
-			    what, (int)(c->text.len < 100 ? c->text.len : 100), c->text.p);
-			return -1;
-		}
-		/* "sysUpTime.0" has nothing below it to walk. */
-		if (roots == NULL || room.ids[room.len - 1] == 0)
-			list_add(gets, snmp_oid_of(&room));
-		else if (!list_covers(roots, snmp_oid_of(&room)))
-			add_root(roots, snmp_oid_of(&room));
+	if (!snmp_names_parse(r->conf->names, node->text, &room)) {
+		conf_complain(r->report, node, "neither a number nor a known name: '%.*s'",
+		    (int)(node->text.len < 100 ? node->text.len : 100), node->text.p);
+		return;
 	}
-	return 0;
+	/* "sysUpTime.0" has nothing below it to walk. */
+	if (roots == NULL || room.ids[room.len - 1] == 0)
+		list_add(gets, snmp_oid_of(&room));
+	else if (!list_covers(roots, snmp_oid_of(&room)))
+		add_root(roots, snmp_oid_of(&room));
+}
+
+/* The same for a text or a list of them; NULL is fine. */
+static void
+read_objects(
+    const struct reading *r, const struct conf *node, struct list *gets, struct list *roots)
+{
+	if (node != NULL && node->shape == CONF_SCALAR)
+		read_object(r, node, gets, roots);
+	else if (node != NULL)
+		for (const struct conf *c = node->first; c != NULL; c = c->next)
+			read_object(r, c, gets, roots);
 }
 
 static void
@@ -252,9 +260,10 @@ drop_needless_gets(struct list *gets, const struct list *roots)
 	gets->len = kept;
 }
 
-static int
-make_plan(struct snmp_conf *conf, struct list *gets, struct list *roots, struct err *err)
+static void
+make_plan(const struct reading *r, struct list *gets, struct list *roots)
 {
+	struct snmp_conf *conf = r->conf;
 	struct snmp_plan *plan = &conf->plan;
 
 	drop_needless_gets(gets, roots);
@@ -269,54 +278,120 @@ make_plan(struct snmp_conf *conf, struct list *gets, struct list *roots, struct 
 	plan->get_count = gets->len;
 	plan->gets = list_keep(gets);
 	plan->roots = list_keep(roots);
-	if (gets->failed || roots->failed || plan->gets == NULL || plan->roots == NULL) {
-		err_set(err, ERR_LIMIT, "out of memory, or more than %d objects", OBJECTS_MOST);
-		return -1;
-	}
-	return 0;
+	if (gets->failed || roots->failed || plan->gets == NULL || plan->roots == NULL)
+		conf_complain(
+		    r->report, r->options, "out of memory, or more than %d objects", OBJECTS_MOST);
 }
 
-static int
-read_plan(struct snmp_conf *conf, const struct conf *options, struct err *err)
+static void
+read_plan(const struct reading *r)
 {
 	static const char *const usual[] = { "system", "ifTable", "ifXTable" };
-	const struct conf *walk = conf_child(options, "walk"), *get = conf_child(options, "get");
+	const struct conf *walk = conf_child(r->options, "walk");
+	const struct conf *get = conf_child(r->options, "get");
 	struct list *gets = calloc(1, sizeof(*gets)), *roots = calloc(1, sizeof(*roots));
-	int rc = -1;
 
 	if (gets == NULL || roots == NULL) {
-		err_nomem(err);
+		conf_complain(r->report, NULL, "out of memory");
 		goto out;
 	}
-	gets->conf = roots->conf = conf;
-	if (read_objects("get", get, gets, NULL, err) != 0 ||
-	    read_objects("walk", walk, gets, roots, err) != 0)
-		goto out;
+	gets->conf = roots->conf = r->conf;
+	read_objects(r, get, gets, NULL);
+	read_objects(r, walk, gets, roots);
 	for (size_t i = 0; walk == NULL && get == NULL && i < ARRAY_LEN(usual); i++) {
 		struct snmp_oid_room room;
 
-		if (snmp_names_parse(conf->names, str_of(usual[i]), &room))
+		if (snmp_names_parse(r->conf->names, str_of(usual[i]), &room))
 			list_add(roots, snmp_oid_of(&room));
 	}
-	rc = make_plan(conf, gets, roots, err);
+	make_plan(r, gets, roots);
 out:
 	free(gets);
 	free(roots);
-	return rc;
 }
 
-static int
-read_names(struct snmp_conf *conf, const struct conf *options, const struct snmp_names *standard,
-    struct err *err)
+/* False: there are none to go on with. */
+static bool
+read_names(const struct reading *r)
 {
-	const struct conf *list = conf_child(options, "names");
+	const struct conf *list = conf_child(r->options, "names");
+	struct snmp_conf *conf = r->conf;
 
-	conf->names = standard;
+	conf->names = snmp_names_standard();
+	if (conf->names == NULL) {
+		conf_complain(r->report, NULL, "out of memory");
+		return false;
+	}
 	if (list == NULL)
-		return 0;
-	conf->own_names = snmp_names_extend(standard, list, err);
+		return true;
+	conf->own_names = snmp_names_extend(conf->names, list, r->report);
 	conf->names = conf->own_names;
-	return conf->own_names == NULL ? -1 : 0;
+	return conf->names != NULL;
+}
+
+/* All but the secrets. NULL with complaints. */
+static struct snmp_conf *
+read_options(const struct conf *options, struct conf_report *report)
+{
+	struct reading r = { calloc(1, sizeof(struct snmp_conf)), options, report };
+	size_t before = report->count;
+
+	if (r.conf == NULL) {
+		conf_complain(report, NULL, "out of memory");
+		return NULL;
+	}
+	arena_init(&r.conf->arena, 0);
+	r.conf->max_repetitions = (unsigned)conf_int(options, snmp_opts, "maxRepetitions");
+	r.conf->retries = (unsigned)conf_int(options, snmp_opts, "retries");
+	r.conf->timeout_ns = conf_duration_ns(options, snmp_opts, "timeout");
+	r.conf->version = (enum snmp_version)read_word(&r, "version", versions, SNMP_V2C);
+	r.conf->auth = (enum snmp_auth)read_word(&r, "authProtocol", auths, SNMP_SHA);
+	r.conf->priv = (enum snmp_priv)read_word(&r, "privProtocol", privs, SNMP_AES128);
+	if (r.conf->version == SNMP_V3)
+		read_v3(&r);
+	else
+		check_community(&r);
+	if (read_names(&r))
+		read_plan(&r);
+	if (report->count == before)
+		return r.conf;
+	snmp_conf_free(r.conf);
+	return NULL;
+}
+
+void
+snmp_conf_check(const struct conf *options, struct conf_report *report)
+{
+	snmp_conf_free(read_options(options, report));
+}
+
+/* Secrets. */
+
+static int
+read_secret(
+    const struct conf *options, const char *name, bool deny_files, char **out, struct err *err)
+{
+	const struct conf *node = conf_child(options, name);
+
+	if (deny_files && node != NULL && node->shape == CONF_MAP) {
+		err_set(err, ERR_DENIED,
+		    "%s: who registers from another host must write the secret itself", name);
+		return -1;
+	}
+	return conf_secret(options, name, out, err);
+}
+
+/* It is there, as was checked, but what it refers to may be anything. */
+static int
+read_password(
+    const struct conf *options, const char *name, bool deny_files, char **out, struct err *err)
+{
+	if (read_secret(options, name, deny_files, out, err) != 0)
+		return -1;
+	if (strlen(*out) >= PASSWORD_LEAST_BYTES)
+		return 0;
+	err_set(err, ERR_CONFIG, "%s is shorter than %d bytes", name, PASSWORD_LEAST_BYTES);
+	return -1;
 }
 
 static int
@@ -330,38 +405,40 @@ read_community(struct snmp_conf *conf, const struct conf *options, bool deny_fil
 		err_nomem(err);
 		return -1;
 	}
-	if (strlen(conf->community) > 255) {
-		err_set(err, ERR_CONFIG, "community is longer than 255 bytes");
+	if (strlen(conf->community) > COMMUNITY_MOST_BYTES) {
+		err_set(err, ERR_CONFIG, "community is longer than %d bytes", COMMUNITY_MOST_BYTES);
 		return -1;
 	}
 	return 0;
 }
 
-struct snmp_conf *
-snmp_conf_new(
-    const struct conf *options, const struct snmp_names *standard, bool deny_files, struct err *err)
+static int
+read_secrets(struct snmp_conf *conf, const struct conf *options, bool deny_files, struct err *err)
 {
-	struct snmp_conf *conf = calloc(1, sizeof(*conf));
-	int version;
+	if (conf->version != SNMP_V3)
+		return read_community(conf, options, deny_files, err);
+	if (conf->level >= SNMP_AUTH &&
+	    read_password(options, "authPassword", deny_files, &conf->auth_password, err) != 0)
+		return -1;
+	if (conf->level == SNMP_AUTH_PRIV &&
+	    read_password(options, "privPassword", deny_files, &conf->priv_password, err) != 0)
+		return -1;
+	return 0;
+}
 
-	if (conf == NULL) {
-		err_nomem(err);
-		return NULL;
-	}
-	arena_init(&conf->arena, 0);
-	conf->max_repetitions = (unsigned)conf_int(options, snmp_opts, "maxRepetitions");
-	conf->retries = (unsigned)conf_int(options, snmp_opts, "retries");
-	conf->timeout_ns = conf_duration_ns(options, snmp_opts, "timeout");
-	if (read_word(options, "version", versions, &version, err) != 0)
-		goto failed;
-	conf->version = (enum snmp_version)version;
-	if (read_names(conf, options, standard, err) != 0 || read_plan(conf, options, err) != 0)
-		goto failed;
-	if ((version == SNMP_V3 ? read_v3(conf, options, deny_files, err)
-	                        : read_community(conf, options, deny_files, err)) != 0)
-		goto failed;
-	return conf;
-failed:
+struct snmp_conf *
+snmp_conf_new(const struct conf *options, bool deny_files, struct err *err)
+{
+	struct conf_report report;
+	struct snmp_conf *conf;
+
+	conf_report_init(&report, "options");
+	conf = read_options(options, &report);
+	if (conf == NULL)
+		conf_report_err(&report, err);
+	conf_report_fini(&report);
+	if (conf == NULL || read_secrets(conf, options, deny_files, err) == 0)
+		return conf;
 	snmp_conf_free(conf);
 	return NULL;
 }

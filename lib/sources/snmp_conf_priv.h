@@ -40,12 +40,13 @@ struct snmp_conf {
 extern const struct conf_opt snmp_opts[];
 
 /*
- * Reads options (NULL: all defaults). standard outlives it. deny_files: secrets must be written
- * out, as who registered the endpoint may have no access to this host's files. NULL with
- * ERR_CONFIG, ERR_DENIED, ERR_NOMEM.
+ * Reads options (NULL: all defaults), which snmp_opts says nothing against. deny_files: secrets
+ * must be written out, as who registered the endpoint may have no access to this host's files. NULL
+ * with ERR_CONFIG, ERR_DENIED, ERR_NOMEM.
  */
-struct snmp_conf *snmp_conf_new(
-    const struct conf *options, const struct snmp_names *standard, bool deny_files, struct err *);
+struct snmp_conf *snmp_conf_new(const struct conf *options, bool deny_files, struct err *);
+/* Makes all complaints about options, secrets that are references left out. Any thread. */
+void snmp_conf_check(const struct conf *options, struct conf_report *);
 void snmp_conf_free(struct snmp_conf *); /* NULL is fine */
 
 #endif

@@ -6,6 +6,8 @@
 #define ANSWER_BYTES 1200
 /* As often the guide may do no good until it is given up for the life of the source. */
 #define GUIDE_STRIKES_OUT 4
+/* Most polls between two that are learned, of an agent whose rows come and go. */
+#define BACKOFF_MOST 64
 
 /* Interfaces come and go; a row without a name is looked up in the next poll. */
 #define LOOKUP_PERIOD_NS (300 * NS_PER_S)
@@ -14,9 +16,9 @@
 #define UPTIME_SLACK_CS (60 * 100)
 
 void
-snmp_gather_init(struct snmp_gather *g, const struct snmp_conf *conf)
+snmp_gather_init(struct snmp_gather *g, const struct snmp_conf *conf, struct snmp_layouts *layouts)
 {
-	*g = (struct snmp_gather){ .conf = conf };
+	*g = (struct snmp_gather){ .conf = conf, .layouts = layouts };
 	snmp_reps_init(&g->reps, conf->max_repetitions);
 	arena_init(&g->lookup_arena, 0);
 	arena_init(&g->guide_arena, 0);
@@ -28,6 +30,7 @@ snmp_gather_fini(struct snmp_gather *g)
 {
 	arena_fini(&g->lookup_arena);
 	arena_fini(&g->guide_arena);
+	snmp_layout_unref(g->layout);
 }
 
 static bool
@@ -221,7 +224,7 @@ make_guide(struct snmp_gather *g)
 }
 
 static void
-learn(struct snmp_gather *g)
+learn_guide(struct snmp_gather *g)
 {
 	if (g->guide.lanes == 0) {
 		if (g->guide_strikes < GUIDE_STRIKES_OUT)
@@ -234,6 +237,8 @@ learn(struct snmp_gather *g)
 			drop_guide(g, false);
 	}
 }
+
+/* Metrics. */
 
 static int
 add_restarts(struct snmp_gather *g, struct batch *batch, struct err *err)
@@ -249,27 +254,74 @@ add_restarts(struct snmp_gather *g, struct batch *batch, struct err *err)
 	return batch_add(batch, &desc, &value, 0, TS_NONE, err);
 }
 
+/* Remembers a poll that was put together, but ever more seldom while none is as the one before. */
+static void
+learn_layout(struct snmp_gather *g, struct batch *batch)
+{
+	snmp_layout_unref(g->layout);
+	g->layout = NULL;
+	if (g->layouts == NULL || batch->bad_count > 0)
+		return;
+	if (g->wait > 0) {
+		g->wait--;
+		return;
+	}
+	g->wait = g->backoff;
+	g->backoff = g->backoff == 0             ? 1
+	             : g->backoff < BACKOFF_MOST ? g->backoff * 2
+	                                         : BACKOFF_MOST;
+	g->layout = snmp_layout_learn(g->layouts, &g->rows, g->conf->names, batch);
+}
+
+/* From scratch. */
+static int
+name_rows(struct snmp_gather *g, struct batch *batch, struct err *err)
+{
+	size_t nameless;
+
+	if (snmp_rows_to_batch(&g->rows, &g->lookups, g->conf->names, batch, &nameless, err) != 0 ||
+	    (g->has_uptime && add_restarts(g, batch, err) != 0))
+		return -1;
+	/* Who has no name when all are looked up has none at all. */
+	if (g->looks_up)
+		g->nameless = nameless;
+	g->unnamed = nameless > g->nameless;
+	learn_layout(g, batch);
+	return 0;
+}
+
+/* As the poll before, if it is like that. */
+static int
+make_batch(struct snmp_gather *g, struct batch *batch, struct err *err)
+{
+	struct value restarts = { .u = g->restarts };
+	enum snmp_fit fit = SNMP_OTHER;
+
+	/* What was looked up names rows too. */
+	if (g->layout != NULL && !g->looks_up)
+		fit = snmp_layout_apply(
+		    g->layout, &g->rows, &restarts, g->has_uptime ? 1 : 0, batch, err);
+	if (fit == SNMP_OTHER)
+		return name_rows(g, batch, err);
+	if (g->backoff > 0)
+		g->backoff--;
+	return fit == SNMP_FITS ? 0 : -1;
+}
+
 int
 snmp_gather_metrics(
     struct snmp_gather *g, struct batch *batch, int64_t now_ns, bool *restarted, struct err *err)
 {
-	uint64_t seen = g->restarts_told;
-	bool unnamed;
-
 	if (!snmp_rows_sort(&g->rows, g->walk->run_count))
 		return no_room(g->rows.arena, err);
-	if (snmp_rows_to_batch(&g->rows, &g->lookups, g->conf->names, batch, &unnamed, err) != 0 ||
-	    (g->has_uptime && add_restarts(g, batch, err) != 0))
+	if (make_batch(g, batch, err) != 0)
 		return -1;
-	learn(g);
+	learn_guide(g);
 	if (g->looks_up) {
 		g->has_lookups = true;
 		g->looked_up_ns = now_ns;
-		/* Who has no name now has none at all. */
-		unnamed = false;
 	}
-	g->unnamed = unnamed;
-	*restarted = g->restarts != seen;
+	*restarted = g->restarts != g->restarts_told;
 	g->restarts_told = g->restarts;
 	return 0;
 }

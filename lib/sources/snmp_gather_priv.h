@@ -8,11 +8,13 @@
 #define SCOTTY_SOURCES_SNMP_GATHER_PRIV_H
 
 #include "sources/snmp_conf_priv.h"
+#include "sources/snmp_layout_priv.h"
 #include "sources/snmp_rows_priv.h"
 #include "sources/snmp_walk_priv.h"
 
 struct snmp_gather {
 	const struct snmp_conf *conf; /* lent */
+	struct snmp_layouts *layouts; /* lent; NULL = remember none */
 	struct snmp_reps reps;
 	struct snmp_walk *walk; /* of the poll under way or the last one; in its arena */
 	struct snmp_guide guide;
@@ -25,15 +27,18 @@ struct snmp_gather {
 	bool looks_up;                    /* the poll under way asks for them */
 	bool has_lookups;                 /* lookups is whole */
 	int64_t looked_up_ns;             /* when; mono */
-	bool unnamed;                     /* the last poll had a row without a name */
+	size_t nameless;                  /* rows that a lookup had no name for */
+	bool unnamed;                     /* the last poll had more of them */
+	struct snmp_layout *layout;       /* of a good poll since the lookup; NULL = none */
+	unsigned wait, backoff;           /* polls that are not learned: left, next time */
 	bool has_uptime;                  /* in the last poll */
 	uint32_t uptime;                  /* then; centiseconds */
 	int64_t uptime_ns;                /* when that was; mono */
 	uint64_t restarts, restarts_told; /* seen; of those, told by snmp_gather_metrics */
 };
 
-/* conf outlives it. */
-void snmp_gather_init(struct snmp_gather *, const struct snmp_conf *);
+/* conf and layouts outlive it; layouts NULL: none are remembered. */
+void snmp_gather_init(struct snmp_gather *, const struct snmp_conf *, struct snmp_layouts *);
 void snmp_gather_fini(struct snmp_gather *);
 
 /*

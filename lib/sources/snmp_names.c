@@ -1,6 +1,7 @@
 #include "sources/snmp_names_priv.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "messages/metric.h"
@@ -267,20 +268,18 @@ build_columns(struct snmp_names *names)
 	return true;
 }
 
+/* NULL without memory. */
 static struct snmp_names *
-make(size_t tables, size_t objects, struct err *err)
+make(size_t tables, size_t objects)
 {
 	struct snmp_names *names = calloc(1, sizeof(*names));
 
-	if (names == NULL) {
-		err_nomem(err);
+	if (names == NULL)
 		return NULL;
-	}
 	arena_init(&names->arena, 0);
 	names->tables = arena_array(&names->arena, tables, sizeof(*names->tables));
 	names->objects = arena_array(&names->arena, objects, sizeof(*names->objects));
 	if (names->tables == NULL || names->objects == NULL) {
-		err_nomem(err);
 		snmp_names_free(names);
 		return NULL;
 	}
@@ -302,16 +301,23 @@ build(struct snmp_names *names)
 	return build_columns(names);
 }
 
-struct snmp_names *
-snmp_names_new(struct err *err)
+const struct snmp_names *
+snmp_names_standard(void)
 {
-	struct snmp_names *names = make(TABLE_COUNT, ARRAY_LEN(object_defs), err);
+	static _Atomic(struct snmp_names *) standard;
+	struct snmp_names *names = atomic_load(&standard), *first = NULL;
 
-	if (names == NULL || build(names))
+	if (names != NULL)
 		return names;
-	err_nomem(err);
+	names = make(TABLE_COUNT, ARRAY_LEN(object_defs));
+	if (names == NULL || !build(names)) {
+		snmp_names_free(names);
+		return NULL;
+	}
+	if (atomic_compare_exchange_strong(&standard, &first, names))
+		return names;
 	snmp_names_free(names);
-	return NULL;
+	return first;
 }
 
 void
@@ -373,27 +379,18 @@ is_sound_name(struct str name)
 	       utf8_valid_prefix(name.p, name.len) == name.len;
 }
 
-static int
-fault(struct err *err, const char *what, struct str text)
+/* Complains about the child called key, or its absence. Returns false. */
+static bool
+fault(struct conf_report *report, const struct conf *map, const char *key, const char *what)
 {
-	err_set(err, ERR_CONFIG, "%s: '%.*s'", what, (int)(text.len < 100 ? text.len : 100),
-	    text.p == NULL ? "" : text.p);
-	return -1;
-}
+	const struct conf *node = conf_child(map, key);
 
-static int
-check_map(const struct conf *map, struct err *err)
-{
-	struct conf_report report;
-	int rc = 0;
-
-	conf_report_init(&report, "names");
-	if (!conf_check(map, name_opts, &report)) {
-		conf_report_err(&report, err);
-		rc = -1;
-	}
-	conf_report_fini(&report);
-	return rc;
+	if (node == NULL)
+		conf_complain(report, map, "'%s' is missing: %s", key, what);
+	else
+		conf_complain(report, node, "'%s' %s: '%.*s'", key, what,
+		    (int)(node->text.len < 100 ? node->text.len : 100), node->text.p);
+	return false;
 }
 
 /* Splits "cisco/cpu/load" into the table's directory and the object's name. */
@@ -410,76 +407,116 @@ keep_path(
 	           str_sub(path, 0, cut > 0 ? cut - 1 : 0), &table->dir);
 }
 
-static int
-add_configured(struct snmp_names *names, const struct conf *map, struct err *err)
+static bool
+no_memory(struct conf_report *report)
+{
+	conf_complain(report, NULL, "out of memory");
+	return false;
+}
+
+/* The object that the child called key names. */
+static bool
+read_oid(const struct snmp_names *names, const struct conf *map, const char *key,
+    struct snmp_oid_room *out, struct conf_report *report)
+{
+	return snmp_names_parse(names->base, conf_text(map, name_opts, key), out) ||
+	       fault(report, map, key, "is neither a number nor a known name");
+}
+
+static bool
+keep_index(struct snmp_names *names, const struct conf *map, struct snmp_table *table,
+    struct conf_report *report)
+{
+	struct snmp_oid_room room;
+
+	table->index_tag = STR("index");
+	if (conf_child(map, "index") == NULL)
+		return true;
+	if (!read_oid(names, map, "index", &room, report))
+		return false;
+	if (!keep_oid(names, snmp_oid_of(&room), &table->labels[0]))
+		return no_memory(report);
+	table->label_count = 1;
+	return true;
+}
+
+static bool
+keep_texts(struct snmp_names *names, const struct conf *map, struct snmp_object *object)
+{
+	char text[SNMP_OID_TEXT_BYTES];
+	struct str oid = { text, snmp_oid_text(object->oid, text) };
+
+	if (!keep_str(names, oid, &object->oid_text) ||
+	    !keep_str(names, conf_text(map, name_opts, "unit"), &object->unit) ||
+	    !keep_str(names, conf_text(map, name_opts, "description"), &object->description))
+		return false;
+	if (object->description.len == 0)
+		object->description = object->oid_text;
+	return true;
+}
+
+static bool
+add_configured(struct snmp_names *names, const struct conf *map, struct conf_report *report)
 {
 	struct str path = conf_text(map, name_opts, "name");
-	struct str oid = conf_text(map, name_opts, "oid");
-	struct str index = conf_text(map, name_opts, "index");
-	struct str kind = conf_text(map, name_opts, "kind");
 	struct snmp_table *table = &names->tables[names->object_count];
 	struct snmp_object *object = &names->objects[names->object_count];
-	char text[SNMP_OID_TEXT_BYTES];
 	struct snmp_oid_room room;
 
 	if (!is_sound_name(path))
-		return fault(err, "name is no path such as vendor/cpu/load", path);
-	if (!parse_kind(kind, &object->show))
-		return fault(err, "kind is none of auto, text, hex, mac, date, ip", kind);
+		return fault(report, map, "name", "is no path such as vendor/cpu/load");
+	if (!parse_kind(conf_text(map, name_opts, "kind"), &object->show))
+		return fault(report, map, "kind", "is none of auto, text, hex, mac, date, ip");
 	object->table = table;
 	object->symbol = STR_EMPTY;
-	table->index_tag = STR("index");
-	if (index.p != NULL) {
-		if (!snmp_names_parse(names->base, index, &room))
-			return fault(err, "index is no object", index);
-		if (!keep_oid(names, snmp_oid_of(&room), &table->labels[0]))
-			goto nomem;
-		table->label_count = 1;
-	}
-	if (!snmp_names_parse(names->base, oid, &room))
-		return fault(err, "oid is no object identifier", oid);
+	if (!keep_index(names, map, table, report) || !read_oid(names, map, "oid", &room, report))
+		return false;
 	if (!keep_oid(names, snmp_oid_of(&room), &object->oid) ||
-	    !keep_str(
-	        names, (struct str){ text, snmp_oid_text(object->oid, text) }, &object->oid_text) ||
-	    !keep_path(names, path, object, table) ||
-	    !keep_str(names, conf_text(map, name_opts, "unit"), &object->unit) ||
-	    !keep_str(names, conf_text(map, name_opts, "description"), &object->description))
-		goto nomem;
-	if (object->description.len == 0)
-		object->description = object->oid_text;
+	    !keep_path(names, path, object, table) || !keep_texts(names, map, object))
+		return no_memory(report);
 	names->object_count++;
-	return 0;
-nomem:
-	err_nomem(err);
-	return -1;
+	return true;
+}
+
+/* Makes all complaints about the list's elements; true if there are none. */
+static bool
+add_list(struct snmp_names *names, const struct conf *list, struct conf_report *report)
+{
+	size_t before = report->count;
+
+	for (const struct conf *c = list->first; c != NULL; c = c->next) {
+		if (conf_check(c, name_opts, report))
+			add_configured(names, c, report);
+	}
+	return report->count == before;
 }
 
 struct snmp_names *
-snmp_names_extend(const struct snmp_names *base, const struct conf *list, struct err *err)
+snmp_names_extend(
+    const struct snmp_names *base, const struct conf *list, struct conf_report *report)
 {
 	struct snmp_names *names;
 	size_t count = 0;
 
-	if (list != NULL && list->shape != CONF_LIST) {
-		err_set(err, ERR_CONFIG, "names: wants a list of maps with oid and name");
+	if (list->shape != CONF_LIST) {
+		conf_complain(report, list, "'names' must be a list of maps with oid and name");
 		return NULL;
 	}
-	for (const struct conf *c = list == NULL ? NULL : list->first; c != NULL; c = c->next)
+	for (const struct conf *c = list->first; c != NULL; c = c->next)
 		count++;
-	names = make(count, count, err);
-	if (names == NULL)
+	names = make(count, count);
+	if (names == NULL) {
+		no_memory(report);
 		return NULL;
+	}
 	names->base = base;
-	for (const struct conf *c = list == NULL ? NULL : list->first; c != NULL; c = c->next) {
-		if (check_map(c, err) != 0 || add_configured(names, c, err) != 0) {
-			err_wrap(err, "names[%zu]", names->object_count);
-			snmp_names_free(names);
-			return NULL;
-		}
+	if (!add_list(names, list, report)) {
+		snmp_names_free(names);
+		return NULL;
 	}
 	sort_objects(names);
 	if (!build_columns(names)) {
-		err_nomem(err);
+		no_memory(report);
 		snmp_names_free(names);
 		return NULL;
 	}

@@ -56,14 +56,17 @@ struct snmp_object {
 
 struct snmp_names;
 
-/* The standard ones. NULL with ERR_NOMEM. */
-struct snmp_names *snmp_names_new(struct err *);
 /*
- * base and what list says besides (see docs): it goes before base, which must outlive it. list
- * NULL gives base's content. NULL with ERR_CONFIG ("names[2]: ..."), ERR_NOMEM.
+ * The standard ones: made by who asks first, they live as long as the process. NULL without memory.
+ * Any thread.
+ */
+const struct snmp_names *snmp_names_standard(void);
+/*
+ * base and what list, checked or not, says besides (see docs): it goes before base, which must
+ * outlive it. NULL with a complaint, be it about memory.
  */
 struct snmp_names *snmp_names_extend(
-    const struct snmp_names *base, const struct conf *list, struct err *);
+    const struct snmp_names *base, const struct conf *list, struct conf_report *);
 void snmp_names_free(struct snmp_names *); /* NULL is fine */
 
 /* The object that oid is an instance of, NULL if it is unknown. */

@@ -7,9 +7,6 @@
 #include "sources/snmp_text_priv.h"
 
 #define FIRST_ROOM 64
-/* The largest single piece of memory asked for: octets of a whole datagram, as hexadecimal. */
-#define LARGEST_BLOCK (3 * 65536)
-
 /* The tags of a metric: of its row, the row's index, and its own OID. */
 #define TAGS_MOST (SNMP_LABELS_MOST + 2)
 
@@ -415,36 +412,66 @@ describe_unknown(struct naming *n, const struct snmp_varbind *varbind, struct me
 	return write_tags(n, NULL, STR_EMPTY, oid, desc);
 }
 
-/* Kind and value. False without memory; KIND_NONE for what is no value. */
-static bool
-convert(struct naming *n, const struct snmp_varbind *varbind, struct metric_desc *desc,
+static enum kind
+kind_of(enum snmp_type type)
+{
+	switch (type) {
+	case SNMP_INTEGER:
+		return KIND_INT32;
+	case SNMP_INTEGER64:
+		return KIND_INT64;
+	case SNMP_COUNTER32:
+	case SNMP_GAUGE32:
+	case SNMP_UINTEGER32:
+		return KIND_UINT32;
+	case SNMP_COUNTER64:
+		return KIND_UINT64;
+	case SNMP_TIMETICKS:
+		return KIND_DURATION;
+	case SNMP_FLOAT:
+		return KIND_FLOAT32;
+	case SNMP_DOUBLE:
+		return KIND_FLOAT64;
+	case SNMP_OCTETS:
+	case SNMP_IPADDRESS:
+	case SNMP_OPAQUE:
+	case SNMP_OID:
+		return KIND_STRING;
+	case SNMP_NULL:
+	case SNMP_NO_SUCH_OBJECT:
+	case SNMP_NO_SUCH_INSTANCE:
+	case SNMP_END_OF_MIB_VIEW:
+		break;
+	}
+	return KIND_NONE;
+}
+
+bool
+snmp_varbind_is_sound(const struct snmp_varbind *varbind)
+{
+	return varbind->type != SNMP_INTEGER || kind_int_fits(KIND_INT32, varbind->i);
+}
+
+bool
+snmp_varbind_value(struct arena *arena, const struct snmp_varbind *varbind, enum snmp_show show,
     struct value *value)
 {
-	struct arena *arena = &n->batch->arena;
-	enum snmp_show show = n->object == NULL ? SNMP_SHOW_AUTO : n->object->show;
-
-	desc->kind = KIND_STRING;
 	switch (varbind->type) {
 	case SNMP_INTEGER:
 	case SNMP_INTEGER64:
-		desc->kind = varbind->type == SNMP_INTEGER ? KIND_INT32 : KIND_INT64;
 		value->i = varbind->i;
 		return true;
 	case SNMP_COUNTER32:
 	case SNMP_GAUGE32:
 	case SNMP_UINTEGER32:
 	case SNMP_COUNTER64:
-		desc->kind = varbind->type == SNMP_COUNTER64 ? KIND_UINT64 : KIND_UINT32;
 		value->u = varbind->u;
 		return true;
 	case SNMP_TIMETICKS:
-		desc->kind = KIND_DURATION;
-		desc->unit = STR(UNIT_SECONDS);
 		value->i = (int64_t)varbind->u * 10 * NS_PER_MS;
 		return true;
 	case SNMP_FLOAT:
 	case SNMP_DOUBLE:
-		desc->kind = varbind->type == SNMP_FLOAT ? KIND_FLOAT32 : KIND_FLOAT64;
 		value->f = varbind->f;
 		return true;
 	case SNMP_OCTETS:
@@ -461,7 +488,7 @@ convert(struct naming *n, const struct snmp_varbind *varbind, struct metric_desc
 	case SNMP_END_OF_MIB_VIEW:
 		break;
 	}
-	desc->kind = KIND_NONE;
+	value->i = 0;
 	return true;
 }
 
@@ -469,17 +496,20 @@ convert(struct naming *n, const struct snmp_varbind *varbind, struct metric_desc
 static int
 add(struct naming *n, const struct snmp_varbind *varbind, struct err *err)
 {
-	struct metric_desc desc = { .kind = KIND_NONE };
-	struct value value = { .i = 0 };
+	struct metric_desc desc = { .kind = kind_of(varbind->type) };
+	struct value value;
 
 	place(n, varbind->name);
 	if (!(n->object != NULL ? describe_known(n, varbind, &desc)
 	                        : describe_unknown(n, varbind, &desc)) ||
-	    !convert(n, varbind, &desc, &value)) {
-		batch_alloc_err(n->batch, LARGEST_BLOCK, err);
+	    !snmp_varbind_value(&n->batch->arena, varbind,
+	        n->object == NULL ? SNMP_SHOW_AUTO : n->object->show, &value)) {
+		batch_alloc_err(n->batch, SNMP_LARGEST_BLOCK, err);
 		return -1;
 	}
-	if (desc.kind == KIND_INT32 && !kind_int_fits(KIND_INT32, value.i)) {
+	if (desc.kind == KIND_DURATION)
+		desc.unit = STR(UNIT_SECONDS);
+	if (!snmp_varbind_is_sound(varbind)) {
 		batch_bad(
 		    n->batch, desc.path, "%lld does not fit an Integer32", (long long)value.i);
 		return 0;
@@ -487,19 +517,19 @@ add(struct naming *n, const struct snmp_varbind *varbind, struct err *err)
 	return batch_add(n->batch, &desc, &value, 0, TS_NONE, err);
 }
 
-static bool
-has_nameless(const struct naming *n)
+static size_t
+count_nameless(const struct naming *n)
 {
-	for (const struct row *row = n->first; row != NULL; row = row->next) {
-		if (row->name.len == 0)
-			return true;
-	}
-	return false;
+	size_t count = 0;
+
+	for (const struct row *row = n->first; row != NULL; row = row->next)
+		count += row->name.len == 0;
+	return count;
 }
 
 int
 snmp_rows_to_batch(const struct snmp_rows *rows, const struct snmp_rows *lookups,
-    const struct snmp_names *names, struct batch *batch, bool *unnamed, struct err *err)
+    const struct snmp_names *names, struct batch *batch, size_t *nameless, struct err *err)
 {
 	struct naming n = { .names = names, .batch = batch };
 	int rc = -1;
@@ -509,7 +539,7 @@ snmp_rows_to_batch(const struct snmp_rows *rows, const struct snmp_rows *lookups
 	batch_set_unordered(batch);
 	/* What came in this poll is newer than what was looked up, so it overwrites that. */
 	if (!note_rows(&n, lookups) || !note_rows(&n, rows) || !name_rows(&n)) {
-		batch_alloc_err(batch, LARGEST_BLOCK, err);
+		batch_alloc_err(batch, SNMP_LARGEST_BLOCK, err);
 		goto out;
 	}
 	n.guess = n.first;
@@ -517,7 +547,7 @@ snmp_rows_to_batch(const struct snmp_rows *rows, const struct snmp_rows *lookups
 		if (add(&n, &rows->all[i], err) != 0)
 			goto out;
 	}
-	*unnamed = has_nameless(&n);
+	*nameless = count_nameless(&n);
 	rc = 0;
 out:
 	if (n.no_memory)

@@ -30,10 +30,19 @@ bool snmp_rows_sort(struct snmp_rows *, uint32_t run_count);
 
 /*
  * Adds all of rows as metrics, their rows named by what rows and lookups hold. What the batch
- * points to is in its arena or in names, never in rows or lookups. *unnamed: a row has no name,
- * though its table has names. -1 with ERR_NOMEM, ERR_LIMIT.
+ * points to is in its arena or in names, never in rows or lookups. *nameless: how many rows have no
+ * name, though their table has names. -1 with ERR_NOMEM, ERR_LIMIT.
  */
 int snmp_rows_to_batch(const struct snmp_rows *rows, const struct snmp_rows *lookups,
-    const struct snmp_names *, struct batch *, bool *unnamed, struct err *);
+    const struct snmp_names *, struct batch *, size_t *nameless, struct err *);
+
+/* The largest single piece of memory asked for: octets of a whole datagram, as hexadecimal. */
+#define SNMP_LARGEST_BLOCK (3 * 65536)
+
+/* A metric's value, of the kind that goes with the type. False when the arena has no more. */
+bool snmp_varbind_value(
+    struct arena *, const struct snmp_varbind *, enum snmp_show, struct value *out);
+/* False if the number is none of its type. */
+bool snmp_varbind_is_sound(const struct snmp_varbind *);
 
 #endif

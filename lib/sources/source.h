@@ -22,6 +22,7 @@ struct http_client;
 struct own;
 struct resolver;
 struct snmp_client;
+struct snmp_totals;
 struct tricorder_layouts;
 
 /* What sources share: one per poller thread. */
@@ -30,9 +31,10 @@ struct source_env {
 	struct http_client *http;
 	struct resolver *resolver;
 	struct snmp_client
-	    *snmp;             /* made by the first SNMP source, ended by the last; NULL at first */
-	struct own *own;       /* scottyd's own metrics */
-	uint64_t max_response; /* bytes one poll may take: its answer and its batch */
+	    *snmp; /* made by the first SNMP source, ended by the last; NULL at first */
+	struct snmp_totals *snmp_totals;   /* shared by all pollers */
+	struct own *own;                   /* scottyd's own metrics */
+	uint64_t max_response;             /* bytes one poll may take: its answer and its batch */
 	struct tricorder_layouts *layouts; /* shared by all pollers; NULL = remember none */
 };
 
@@ -81,6 +83,12 @@ struct source_ops {
 	const char *name;            /* the configuration's word: "tricorder" */
 	const char *help;            /* one line for -generate */
 	const struct conf_opt *opts; /* of the endpoint's `options`, ended by a NULL name */
+	/*
+	 * Complains about what the table can't say of options (a map that it found nothing wrong
+	 * with). Secrets that are references are not followed. Any thread. NULL: the table says
+	 * all.
+	 */
+	void (*check)(const struct conf *options, struct conf_report *);
 	/*
 	 * NULL with ERR_CONFIG, ERR_NOMEM, ... env and the target's text outlive the source.
 	 */

@@ -28,8 +28,6 @@ struct tricorder_layouts {
 	atomic_bool some_idle; /* a layout lost its last reference since the last dropping */
 };
 
-static atomic_uint_fast64_t last_id;
-
 struct tricorder_layouts *
 tricorder_layouts_new(size_t budget_bytes, struct err *err)
 {
@@ -450,7 +448,7 @@ intern(struct tricorder_layouts *table, struct layout *fresh, const struct lesso
 		goto no_budget;
 	if (map_put(&table->layouts, layout_key(fresh), fresh) != 0)
 		goto no_slot;
-	fresh->shared.id = atomic_fetch_add(&last_id, 1) + 1;
+	fresh->shared.id = batch_layout_next_id();
 	add_arrays(table, fresh);
 	return fresh;
 no_slot:

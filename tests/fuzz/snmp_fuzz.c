@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../sources/batch_same.h"
 #include "sources/snmp_gather_priv.h"
 #include "sources/snmp_usm_priv.h"
 
@@ -14,7 +15,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define ANSWERS_MOST 64
 #define BATCH_BYTES  (4 * 1024 * 1024)
 
-static struct snmp_names *names;
 static struct snmp_conf *confs[4];
 static struct snmp_keyring *ring;
 
@@ -29,14 +29,13 @@ prepare(void)
 	};
 	struct err err;
 
-	names = snmp_names_new(&err);
 	ring = snmp_keyring_new(&err);
-	assert(names != NULL && ring != NULL);
+	assert(ring != NULL);
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		struct conf_doc *doc = conf_parse(str_of(texts[i]), "fuzz", &err);
 
 		assert(doc != NULL);
-		confs[i] = snmp_conf_new(doc->root, names, false, &err);
+		confs[i] = snmp_conf_new(doc->root, false, &err);
 		assert(confs[i] != NULL);
 		conf_doc_unref(doc);
 	}
@@ -75,59 +74,85 @@ take_answer(struct snmp_gather *g, struct snmp_engine *engine, uint8_t *bytes, s
 	                                    message.varbinds.len, 0, &err) == 0;
 }
 
-static void
-poll(struct snmp_gather *g, struct snmp_engine *engine, const uint8_t *data, size_t size)
+/* False if the poll failed. */
+static bool
+poll(struct snmp_gather *g, struct snmp_engine *engine, const uint8_t *data, size_t size,
+    struct batch *batch)
 {
-	struct batch batch;
 	struct snmp_ask ask;
 	struct err err;
 	bool restarted;
 
-	batch_init(&batch, BATCH_BYTES);
-	if (snmp_gather_begin(g, &batch.arena, 0)) {
-		for (int i = 0; i < ANSWERS_MOST && snmp_gather_ask(g, 0, &ask) && size >= 2; i++) {
-			size_t len = (size_t)data[0] << 8 | data[1];
-			uint8_t *copy;
-			bool goes_on;
+	if (!snmp_gather_begin(g, &batch->arena, 0))
+		return false;
+	for (int i = 0; i < ANSWERS_MOST && snmp_gather_ask(g, 0, &ask) && size >= 2; i++) {
+		size_t len = (size_t)data[0] << 8 | data[1];
+		uint8_t *copy;
+		bool goes_on;
 
-			data += 2;
-			size -= 2;
-			len = len < size ? len : size;
-			copy = malloc(len + 1);
-			if (copy == NULL)
-				break;
-			memcpy(copy, data, len);
-			goes_on = take_answer(g, engine, copy, len);
-			free(copy);
-			data += len;
-			size -= len;
-			if (!goes_on)
-				break;
-		}
-		snmp_gather_metrics(g, &batch, 0, &restarted, &err);
+		data += 2;
+		size -= 2;
+		len = len < size ? len : size;
+		copy = malloc(len + 1);
+		if (copy == NULL)
+			break;
+		memcpy(copy, data, len);
+		goes_on = take_answer(g, engine, copy, len);
+		free(copy);
+		data += len;
+		size -= len;
+		if (!goes_on)
+			break;
 	}
-	batch_fini(&batch);
+	if (snmp_gather_metrics(g, batch, 0, &restarted, &err) != 0)
+		return false;
+	batch_end(batch, 0);
+	return true;
+}
+
+/* Polls twice: the second time with what the first taught, its guide, lookups and layout. */
+static bool
+poll_twice(struct snmp_layouts *layouts, const uint8_t *data, size_t size, struct batch *batch)
+{
+	struct snmp_engine engine;
+	struct snmp_gather g;
+	struct err err;
+	bool good;
+
+	snmp_gather_init(&g, confs[data[0] % ARRAY_LEN(confs)], layouts);
+	memset(&engine, 0, sizeof(engine));
+	if (g.conf->version == SNMP_V3 && snmp_engine_init(&engine, g.conf, ring, &err) != 0)
+		abort();
+	poll(&g, &engine, data + 1, size - 1, batch);
+	batch_reset(batch);
+	good = poll(&g, &engine, data + 1, size - 1, batch);
+	snmp_engine_fini(&engine);
+	snmp_gather_fini(&g);
+	return good;
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct snmp_engine engine;
-	struct snmp_gather g;
+	struct batch with, without;
+	struct snmp_layouts *layouts;
 	struct err err;
+	bool good;
 
 	if (size == 0)
 		return 0;
-	if (names == NULL)
+	if (ring == NULL)
 		prepare();
-	snmp_gather_init(&g, confs[data[0] % ARRAY_LEN(confs)]);
-	memset(&engine, 0, sizeof(engine));
-	if (g.conf->version == SNMP_V3 && snmp_engine_init(&engine, g.conf, ring, &err) != 0)
-		abort();
-	/* Twice: the second time with what the first taught, its guide and lookups. */
-	poll(&g, &engine, data + 1, size - 1);
-	poll(&g, &engine, data + 1, size - 1);
-	snmp_engine_fini(&engine);
-	snmp_gather_fini(&g);
+	layouts = snmp_layouts_new(BATCH_BYTES, &err);
+	assert(layouts != NULL);
+	batch_init(&with, BATCH_BYTES);
+	batch_init(&without, BATCH_BYTES);
+	/* What is remembered saves time and changes nothing. */
+	good = poll_twice(layouts, data, size, &with);
+	if (poll_twice(NULL, data, size, &without) && good)
+		assert(batch_difference(&with, &without) == NULL);
+	snmp_layouts_free(layouts);
+	batch_fini(&with);
+	batch_fini(&without);
 	return 0;
 }

@@ -3,25 +3,25 @@ import os
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
+import threading
 import unittest
 
 import scottyd_proc as sp
 
 AUTH, PRIV = "authpass123", "privpass123"
+AUTHS = ("MD5", "SHA", "SHA-224", "SHA-256", "SHA-384", "SHA-512")
+# scottyd's word: net-snmp's. Those that end in C extend short keys in Cisco's way.
+PRIVS = {"DES": "DES", "AES": "AES", "AES-192": "AES-192", "AES-256": "AES-256",
+         "AES-192C": "AES-192-C", "AES-256C": "AES-256-C"}
 # user: (authProtocol, privProtocol); None = not used
-USERS = {
-    "nobody": (None, None),
-    "md5": ("MD5", None),
-    "sha": ("SHA", None),
-    "shades": ("SHA", "DES"),
-    "sha224aes": ("SHA-224", "AES"),
-    "sha256aes": ("SHA-256", "AES"),
-    "sha384aes192": ("SHA-384", "AES-192"),
-    "sha512aes256": ("SHA-512", "AES-256"),
-    "md5aes256": ("MD5", "AES-256"),
-}
+USERS = {"nobody": (None, None)}
+for _auth in AUTHS:
+    USERS[_auth.lower().replace("-", "")] = (_auth, None)
+    for _priv in PRIVS:
+        USERS[(_auth + _priv).lower().replace("-", "")] = (_auth, _priv)
 
 
 def need(*programs):
@@ -49,7 +49,7 @@ def user_flags(user):
     if auth:
         flags += ["-a", auth, "-A", AUTH]
     if priv:
-        flags += ["-x", priv, "-X", PRIV]
+        flags += ["-x", PRIVS[priv], "-X", PRIV]
     return flags
 
 
@@ -62,6 +62,22 @@ def free_udp_port():
 def endpoint(host, port, address="127.0.0.1", interval="500ms", **options):
     return {"host": host, "app": "snmp", "address": address, "port": port, "source": "snmp",
             "interval": interval, "options": options}
+
+
+def by_oid(scottyd, host):
+    """{oid: metric} of an endpoint."""
+    metrics = scottyd.get_json(f"/api/hosts/{host}/snmp/?history=0")
+    return {m["tags"]["oid"]: m for m in metrics if "tags" in m and m["values"][0]["active"]}
+
+
+def error(scottyd, host):
+    return scottyd.endpoints()[host, "snmp"]["error"]
+
+
+def wait_synced(scottyd, *hosts, seconds=20):
+    for host in hosts:
+        sp.eventually(lambda: scottyd.endpoints()[host, "snmp"]["metricCount"] > 0,
+                      f"{host}: {error(scottyd, host)}", seconds)
 
 
 class Snmpd:
@@ -77,7 +93,7 @@ class Snmpd:
                  f"createUser narrow SHA {AUTH} AES {PRIV}", "rouser narrow priv -V narrow"]
         for user, (auth, priv) in USERS.items():
             secret = f" {auth} {AUTH}" if auth else ""
-            secret += f" {priv} {PRIV}" if priv else ""
+            secret += f" {PRIVS[priv]} {PRIV}" if priv else ""
             lines.append(f"createUser {user}{secret}")
             lines.append(f"rouser {user} {'priv' if priv else 'auth' if auth else 'noauth'}")
         with open(os.path.join(self.dir, "snmpd.conf"), "w", encoding="ascii") as f:
@@ -205,3 +221,134 @@ class Sim:
             self.child.kill()
             self.child.communicate()
         self.child.stdout.close()
+
+
+# Agents of a few lines, for what no program does on request.
+
+def ber(tag, *parts):
+    content = b"".join(parts)
+    if len(content) < 128:
+        return bytes([tag, len(content)]) + content
+    return bytes([tag, 0x82]) + struct.pack(">H", len(content)) + content
+
+
+def ber_int(number, tag=2):
+    size = max(1, number.bit_length() // 8 + 1)
+    return ber(tag, number.to_bytes(size, "big", signed=True))
+
+
+def ber_oid(oid):
+    ids = [int(part) for part in oid.split(".")]
+    content = bytes([ids[0] * 40 + ids[1]])
+    for number in ids[2:]:
+        some = [number & 0x7f]
+        while number := number >> 7:
+            some.insert(0, number & 0x7f | 0x80)
+        content += bytes(some)
+    return ber(6, content)
+
+
+def unber(data):
+    """[(tag, content)] of what is in data, one level deep."""
+    items, at = [], 0
+    while at < len(data):
+        tag, size = data[at], data[at + 1]
+        at += 2
+        if size & 0x80:
+            size, at = (int.from_bytes(data[at:at + (size & 0x7f)], "big"),
+                        at + (size & 0x7f))
+        items.append((tag, data[at:at + size]))
+        at += size
+    return items
+
+
+def parse_oid(content):
+    ids, number = [content[0] // 40, content[0] % 40], 0
+    for byte in content[1:]:
+        number = number << 7 | byte & 0x7f
+        if not byte & 0x80:
+            ids.append(number)
+            number = 0
+    return tuple(ids)
+
+
+class Scripted:
+    """An agent in this process: answer(datagram) gives the datagram to send, or None."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.port = self.sock.getsockname()[1]
+        self.thread = threading.Thread(target=self._serve)
+        self.thread.start()
+
+    def _serve(self):
+        while True:
+            data, sender = self.sock.recvfrom(65536)
+            if not data:
+                return
+            answer = self.answer(data)
+            if answer:
+                self.sock.sendto(answer, sender)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"", ("127.0.0.1", self.port))
+        self.thread.join()
+        self.sock.close()
+
+
+def v2c_agent(values):
+    """Answers GET and GETBULK; values() gives {oid: a value as BER} anew for each request."""
+    def answer(data):
+        version, community, (_, pdu) = unber(unber(data)[0][1])
+        kind = unber(unber(data)[0][1])[2][0]
+        request, count, most, binds = (content for _, content in unber(pdu))
+        count, most = int.from_bytes(count, "big"), int.from_bytes(most, "big")
+        asked = [parse_oid(unber(bind)[0][1]) for _, bind in unber(binds)]
+        table = {tuple(map(int, oid.split("."))): value for oid, value in values().items()}
+        names, out = sorted(table), []
+
+        def after(oid):
+            return next((name for name in names if name > oid), None)
+
+        def put(oid, value):
+            out.append(ber(0x30, ber_oid(".".join(map(str, oid))), value))
+
+        if kind == 0xa0:
+            for oid in asked:
+                put(oid, table.get(oid, ber(0x81)))
+        else:
+            rounds = [asked[:count]] + [asked[count:]] * most
+            last = {}
+            for i, oids in enumerate(rounds):
+                for n, oid in enumerate(oids):
+                    key = (i > 0, n)
+                    start = last.get(key, oid)
+                    name = after(start)
+                    put(name or start, table[name] if name else ber(0x82))
+                    last[key] = name or start
+        return ber(0x30, ber(2, version[1]), ber(4, community[1]),
+                   ber(0xa2, ber(2, request), ber_int(0), ber_int(0), ber(0x30, *out)))
+    return Scripted(answer)
+
+
+def fickle_engine():
+    """A version 3 agent that always says it is another engine."""
+    number = [0]
+
+    def answer(data):
+        number[0] += 1
+        message_id = unber(unber(unber(data)[0][1])[1][1])[0][1]
+        engine = ber(4, b"\x80\0\0\0\5" + struct.pack(">I", number[0]))
+        report = ber(0xa8, ber_int(0), ber_int(0), ber_int(0), ber(0x30, ber(
+            0x30, ber_oid("1.3.6.1.6.3.15.1.1.4.0"), ber_int(1, 0x41))))
+        return ber(0x30, ber_int(3),
+                   ber(0x30, ber(2, message_id), ber_int(65507), ber(4, b"\0"), ber_int(3)),
+                   ber(4, ber(0x30, engine, ber_int(1), ber_int(1), ber(4), ber(4), ber(4))),
+                   ber(0x30, engine, ber(4), report))
+    return Scripted(answer)

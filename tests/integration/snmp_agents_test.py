@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import tempfile
 import unittest
+import urllib.parse
 
 import scottyd_proc as sp
 import snmp_agents as agents
@@ -89,6 +90,29 @@ class BadAgents(unittest.TestCase):
                     lambda: (scottyd.value("bad", "snmp", "/snmp/agent/restarts") or 0) >= 2,
                     "two restarts")
 
+    def test_an_engine_that_is_never_the_same(self):
+        with agents.fickle_engine() as agent:
+            ep = agents.endpoint("bad", agent.port, **agents.user_options("sha256aes"))
+            with sp.Scottyd({"endpoints": [ep]}) as scottyd:
+                bad = sp.eventually(lambda: [e for e in scottyd.endpoints().values() if e["down"]],
+                                    "poll given up")[0]
+                self.assertEqual(bad["error"], f"snmp 127.0.0.1:{agent.port}: agent's engine id "
+                                 "or clock changes all the time")
+                self.assertEqual(bad["state"], "failed to poll")
+
+    def test_own_metrics_count_retries_and_timeouts(self):
+        with agents.Sim(2, "-dead", "1") as sim:
+            eps = [agents.endpoint(host, sim.port, sim.address(i), walk="ifTable", retries=2,
+                                   timeout="50ms") for i, host in enumerate(("good", "dead"))]
+            with sp.Scottyd({"endpoints": eps}) as scottyd:
+                def own(name):
+                    return scottyd.get_json(f"/metricsapi/collector/snmp/{name}")[0]["value"]
+                sp.eventually(lambda: own("timeouts") >= 2 and own("receivedBytes") > 1000,
+                              "counted")
+                self.assertGreaterEqual(own("retries"), 2 * own("timeouts"))
+                self.assertGreater(own("requests"), own("timeouts"))
+                self.assertGreater(own("sentBytes"), 20 * own("requests"))
+
     def test_version_1_leaves_out_what_is_not_there(self):
         options = {"version": "1", "walk": "ifInOctets",
                    "get": ["sysName.0", "1.3.6.1.2.1.1.99.0", "sysLocation.0", "1.3.6.1.5.5.0"]}
@@ -101,6 +125,98 @@ class BadAgents(unittest.TestCase):
                          {"/snmp/system/name", "/snmp/system/location", "/snmp/system/up-time"})
         # Named though ifDescr was not asked for.
         self.assertIn("/snmp/if/GigabitEthernet0_3/in-octets", paths)
+
+
+def text(octets):
+    return agents.ber(4, octets)
+
+
+class OddAgents(unittest.TestCase):
+    """Agents that are within their rights, but not what one expects."""
+
+    def poll(self, values, check, **options):
+        """{path: metric} once check(that) holds."""
+        with agents.v2c_agent(values) as agent:
+            ep = agents.endpoint("odd", agent.port, interval="300ms", **options)
+            with sp.Scottyd({"endpoints": [ep]}) as scottyd:
+                def checked():
+                    answer = scottyd.get("/api/hosts/odd/snmp/?history=5")
+                    metrics = answer.json() if answer.status == 200 else []
+                    metrics = {m["path"]: m for m in metrics}
+                    return metrics if check(metrics) else None
+                metrics = sp.eventually(checked, "polled")
+                status = scottyd.endpoints()["odd", "snmp"]
+                self.assertEqual((status["badMetrics"], status["error"]), (0, ""))
+                for path in metrics:
+                    self.assertTrue(scottyd.get("/api/hosts/odd/snmp" + urllib.parse.quote(
+                        path)).json(), path)
+                return metrics
+
+    def test_counters_wrap_and_stay_raw(self):
+        polls = [0]
+        octets = {32: (0xfffffff0, 7), 64: (0xffffffffffffff00, 9)}
+
+        def values():
+            polls[0] += 1
+            after = polls[0] > 6
+            return {"1.3.6.1.2.1.2.2.1.2.1": text(b"up"),
+                    "1.3.6.1.2.1.2.2.1.10.1": agents.ber_int(octets[32][after], 0x41),
+                    "1.3.6.1.2.1.31.1.1.1.6.1": agents.ber_int(octets[64][after], 0x46)}
+
+        def wrapped(metrics):
+            return all(path in metrics and len(metrics[path]["values"]) >= 2
+                       for path in ("/snmp/if/up/in-octets", "/snmp/if/up/hc-in-octets"))
+
+        metrics = self.poll(values, wrapped, walk=["ifTable", "ifXTable"])
+        for name, kind, bits in (("in-octets", "uint32", 32), ("hc-in-octets", "uint64", 64)):
+            metric = metrics[f"/snmp/if/up/{name}"]
+            self.assertEqual(metric["kind"], kind)
+            self.assertEqual([v["value"] for v in metric["values"][:2]], list(octets[bits])[::-1])
+
+    def test_names_of_all_kinds(self):
+        names = [b"Gi 1/0/1", b"tab\there", b"bad\xff\xfe", b"twin", b"twin", b"", b"..",
+                 "Gr\u00fc\u00dfe".encode(), b"a" * 300, b"per%20cent?#", b"nul\0", b"\x1b[31m"]
+        alias = [b"to \"core\" \\ <b>", b"\xff\xfe\0\1"] + [b""] * (len(names) - 2)
+
+        def values():
+            table = {}
+            for i, name in enumerate(names, 1):
+                table[f"1.3.6.1.2.1.2.2.1.2.{i}"] = text(name)
+                table[f"1.3.6.1.2.1.2.2.1.10.{i}"] = agents.ber_int(i, 0x41)
+                table[f"1.3.6.1.2.1.31.1.1.1.18.{i}"] = text(alias[i - 1])
+            return table
+
+        metrics = self.poll(values, bool, walk="ifTable")
+        rows = {path.split("/")[3]: m for path, m in metrics.items()
+                if path.endswith("/in-octets")}
+        self.assertEqual(
+            {name: m["values"][0]["value"] for name, m in rows.items()},
+            {"Gi 1_0_1": 1, "tab_here": 2, "bad__": 3, "twin@4": 4, "twin@5": 5, "6": 6, "__": 7,
+             "Gr\u00fc\u00dfe": 8, "a" * 200: 9, "per%20cent?#": 10, "nul": 11, "_[31m": 12})
+        self.assertEqual(rows["Gi 1_0_1"]["tags"], {
+            "ifAlias": "to \"core\" \\ <b>", "ifDescr": "Gi 1/0/1", "ifIndex": "1",
+            "oid": "1.3.6.1.2.1.2.2.1.10.1"})
+        self.assertEqual(rows["tab_here"]["tags"]["ifAlias"], "FF FE 00 01")
+        self.assertEqual(rows["twin@4"]["tags"]["ifIndex"], "4")
+        self.assertNotIn("ifAlias", rows["twin@4"]["tags"])
+
+    def test_a_table_of_ten_thousand_rows(self):
+        with agents.Sim(1, "-rows", "10000") as sim:
+            ep = agents.endpoint("large", sim.port, sim.address(0), walk="ifTable", interval="5s",
+                                 maxRepetitions=50)
+            with sp.Scottyd({"endpoints": [ep], "store": {"memory": "256MiB"}}) as scottyd:
+                status = sp.eventually(lambda: [e for e in scottyd.endpoints().values()
+                                                if e["metricCount"] or e["down"]], "polled", 30)[0]
+                self.assertEqual((status["error"], status["metricCount"]), ("", 100002))
+                self.assertLess(scottyd.status_kib("VmHWM"), 400 * 1024 * sp.SLOW)
+                self.assertEqual(scottyd.value("large", "snmp",
+                                               "/snmp/if/GigabitEthernet0_10000/mtu"), 1500)
+            ep["host"] = "small"
+            with sp.Scottyd({"endpoints": [ep], "collection": {"maxResponse": "8MiB"}}) as scottyd:
+                error = sp.eventually(lambda: scottyd.endpoints()["small", "snmp"]["error"],
+                                      "refused", 30)
+                self.assertIn("larger than 8388608 bytes", error)
+                self.assertLess(scottyd.status_kib("VmHWM"), 64 * 1024 * sp.SLOW)
 
 
 SNMPREC = """\

@@ -12,11 +12,11 @@
 #include "sources/snmp_text_priv.h"
 
 struct fixture {
-	struct snmp_names *names;
+	const struct snmp_names *names;
 	struct arena arena, lookup_arena;
 	struct snmp_rows rows, lookups;
 	struct batch batch;
-	bool unnamed;
+	size_t nameless;
 	struct err err;
 };
 
@@ -26,7 +26,7 @@ setup(void **state)
 	static struct fixture f;
 
 	memset(&f, 0, sizeof(f));
-	f.names = snmp_names_new(&f.err);
+	f.names = snmp_names_standard();
 	assert_non_null(f.names);
 	arena_init(&f.arena, 0);
 	arena_init(&f.lookup_arena, 0);
@@ -46,7 +46,6 @@ teardown(void **state)
 	batch_fini(&f->batch);
 	arena_fini(&f->arena);
 	arena_fini(&f->lookup_arena);
-	snmp_names_free(f->names);
 	return 0;
 }
 
@@ -77,7 +76,7 @@ convert(struct fixture *f)
 {
 	batch_reset(&f->batch);
 	assert_int_equal(
-	    snmp_rows_to_batch(&f->rows, &f->lookups, f->names, &f->batch, &f->unnamed, &f->err),
+	    snmp_rows_to_batch(&f->rows, &f->lookups, f->names, &f->batch, &f->nameless, &f->err),
 	    0);
 	assert_int_equal(f->batch.bad_count, 0);
 }
@@ -127,7 +126,7 @@ rows_are_called_by_their_names(void **state)
 	assert_true(str_eq(desc->unit, STR("Bytes")));
 	assert_int_equal(f->batch.value[metric(f, "/snmp/if/eth0/in-octets")].u, 17);
 	check_tags(&f->batch.desc[metric(f, "/snmp/if/number")], "oid=1.3.6.1.2.1.2.1.0 ");
-	assert_false(f->unnamed);
+	assert_int_equal(f->nameless, 0);
 }
 
 static void
@@ -147,7 +146,7 @@ names_come_from_earlier_lookups_too(void **state)
 	keep_number(&f->rows, "1.3.6.1.2.1.2.2.1.10.5", SNMP_COUNTER32, 1);
 	convert(f);
 	metric(f, "/snmp/if/5/in-octets");
-	assert_true(f->unnamed);
+	assert_int_equal(f->nameless, 1);
 }
 
 static void
@@ -216,7 +215,7 @@ number_beyond_its_type_costs_only_itself(void **state)
 	    (struct snmp_varbind){ .type = SNMP_INTEGER, .i = INT64_C(1) << 31 });
 	keep_number(&f->rows, "1.3.6.1.4.1.9.2", SNMP_INTEGER, 1);
 	assert_int_equal(
-	    snmp_rows_to_batch(&f->rows, &f->lookups, f->names, &f->batch, &f->unnamed, &f->err),
+	    snmp_rows_to_batch(&f->rows, &f->lookups, f->names, &f->batch, &f->nameless, &f->err),
 	    0);
 	assert_int_equal(f->batch.len, 1);
 	assert_int_equal(f->batch.bad_count, 1);
@@ -326,7 +325,7 @@ conf_of(struct fixture *f, const char *yaml, bool deny_files)
 	struct snmp_conf *conf;
 
 	assert_non_null(doc);
-	conf = snmp_conf_new(doc->root, f->names, deny_files, &f->err);
+	conf = snmp_conf_new(doc->root, deny_files, &f->err);
 	conf_doc_unref(doc);
 	return conf;
 }
@@ -361,12 +360,13 @@ options_that_make_no_sense_are_refused(void **state)
 	static const char *const rows[][2] = { { "version: 4", "version" },
 		{ "walk: nowhere", "nowhere" }, { "version: 3", "user" },
 		{ "{version: 3, user: u, authPassword: short}", "shorter than 8" },
-		{ "{version: 3, user: u, level: authPriv}", "authPassword is missing" },
+		{ "{version: 3, user: u, level: authPriv}", "'authPassword' is missing" },
 		{ "{version: 3, user: u, authPassword: longenough, authProtocol: X}",
 		    "authProtocol" },
-		{ "names: 1", "names" }, { "names: [{name: a}]", "names[0]" },
-		{ "names: [{oid: 1.3.6, name: /a}]", "names[0]" },
-		{ "names: [{oid: 1.3.6, name: a, kind: b}]", "kind" } };
+		{ "names: 1", "'names' must be a list" },
+		{ "names: [{name: a}]", "'oid' is missing" },
+		{ "names: [{oid: 1.3.6, name: /a}]", "'name' is no path" },
+		{ "names: [{oid: 1.3.6, name: a, kind: b}]", "'kind' is none of" } };
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -378,28 +378,94 @@ options_that_make_no_sense_are_refused(void **state)
 	assert_int_equal(f->err.code, ERR_DENIED);
 }
 
+/* The first test: whoever comes later finds them made. */
+static void
+standard_names_are_made_whole_or_not_at_all(void **state)
+{
+	unsigned nth = 1;
+
+	(void)state;
+	for (fault_malloc(nth); snmp_names_standard() == NULL; fault_malloc(++nth))
+		;
+	fault_malloc(0);
+	assert_true(nth > 10);
+	assert_ptr_equal(snmp_names_standard(), snmp_names_standard());
+}
+
+/* Each complaint about the options in yaml, line by line. */
+static char *
+complaints_about(struct fixture *f, const char *yaml)
+{
+	struct conf_doc *doc = conf_parse(str_of(yaml), "t", &f->err);
+	struct conf_report report;
+	char *text;
+
+	assert_non_null(doc);
+	conf_report_init(&report, "t");
+	if (conf_check(doc->root, snmp_opts, &report))
+		snmp_conf_check(doc->root, &report);
+	text = str_dup(buf_view(&report.text));
+	assert_non_null(text);
+	conf_report_fini(&report);
+	conf_doc_unref(doc);
+	return text;
+}
+
+static void
+each_fault_is_told_with_its_place(void **state)
+{
+	static const char *const rows[][2] = {
+		{ "version: 2c", "" },
+		{ "{version: 3, user: u, authPassword: {env: A}, privPassword: {file: /p}}", "" },
+		{ "version: 4", "t:1:10: 'version' is none of 1, 2c, 3: '4'\n" },
+		{ "walk: [system, ifTabel,\n  1.3.x]",
+		    "t:1:16: neither a number nor a known name: 'ifTabel'\n"
+		    "t:2:3: neither a number nor a known name: '1.3.x'\n" },
+		{ "get: 1.2.3.\n", "t:1:6: neither a number nor a known name: '1.2.3.'\n" },
+		{ "version: 3\nlevel: authNoPriv",
+		    "t:1:1: 'user' is missing, which version 3 needs\n"
+		    "t:1:1: 'authPassword' is missing, which level authNoPriv needs\n" },
+		{ "version: 3\nuser: u\nauthProtocol: ROT13\nprivProtocol: XOR\n"
+		  "authPassword: 1234567\nprivPassword: '12345678'",
+		    "t:3:15: 'authProtocol' is none of MD5, SHA, SHA-1, SHA-224, SHA-256, "
+		    "SHA-384, SHA-512: 'ROT13'\n"
+		    "t:4:15: 'privProtocol' is none of DES, AES, AES-128, AES-192, AES-256, "
+		    "AES-192C, AES-256C: 'XOR'\n"
+		    "t:5:15: 'authPassword' is shorter than 8 bytes\n" },
+		{ "names:\n  - {oid: nothing, name: a/b}\n  - {oid: 1.3, name: a/b, more: 1}",
+		    "t:2:11: 'oid' is neither a number nor a known name: 'nothing'\n"
+		    "t:3:27: unknown key 'more'\n" },
+		{ "maxRepetitions: 0", NULL },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char *text = complaints_about(f, rows[i][0]);
+
+		if (rows[i][1] == NULL)
+			assert_string_not_equal(text, "");
+		else
+			assert_string_equal(text, rows[i][1]);
+		free(text);
+	}
+}
+
 static void
 nothing_is_lost_without_memory(void **state)
 {
 	struct fixture *f = *state;
-	struct snmp_names *names;
 	struct snmp_conf *conf;
 	struct conf_doc *doc;
 	unsigned nth = 1;
-
-	for (fault_malloc(nth); (names = snmp_names_new(&f->err)) == NULL; fault_malloc(++nth))
-		assert_int_equal(f->err.code, ERR_NOMEM);
-	fault_malloc(0);
-	snmp_names_free(names);
 
 	doc = conf_parse(STR("{version: 3, user: u, authPassword: longenough, walk: [ifTable],"
 	                     " names: [{oid: 1.3.6, name: a/b, index: ifName}]}"),
 	    "t", &f->err);
 	assert_non_null(doc);
 	nth = 1;
-	for (fault_malloc(nth); (conf = snmp_conf_new(doc->root, f->names, false, &f->err)) == NULL;
+	for (fault_malloc(nth); (conf = snmp_conf_new(doc->root, false, &f->err)) == NULL;
 	     fault_malloc(++nth))
-		assert_true(f->err.code == ERR_NOMEM || f->err.code == ERR_LIMIT);
+		assert_true(f->err.code == ERR_NOMEM || strstr(f->err.text, "memory") != NULL);
 	fault_malloc(0);
 	snmp_conf_free(conf);
 	conf_doc_unref(doc);
@@ -415,7 +481,7 @@ nothing_is_lost_without_memory(void **state)
 		batch_fini(&f->batch);
 		fault_malloc(nth++);
 		if (snmp_rows_to_batch(
-		        &f->rows, &f->lookups, f->names, &f->batch, &f->unnamed, &f->err) == 0)
+		        &f->rows, &f->lookups, f->names, &f->batch, &f->nameless, &f->err) == 0)
 			break;
 		assert_int_equal(f->err.code, ERR_NOMEM);
 	}
@@ -427,6 +493,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(standard_names_are_made_whole_or_not_at_all),
+		cmocka_unit_test_setup_teardown(each_fault_is_told_with_its_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(rows_are_called_by_their_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    names_come_from_earlier_lookups_too, setup, teardown),
