@@ -178,6 +178,7 @@ find_or_add(
 		meta->refs++;
 	} else if (fresh != NULL) {
 		*at = meta = fresh;
+		meta->number = ++table->serial;
 		if (++table->len > table->cap)
 			grow(table);
 	}

@@ -210,6 +210,20 @@ draft_add_series(
 	return 0;
 }
 
+int
+draft_put(struct draft *draft, struct draft_stream *stream, struct meta *meta, uint8_t moved,
+    struct err *err)
+{
+	if (stream->len == stream->cap &&
+	    reserve_positions(stream, stream->len < 32 ? 64 : stream->len * 2, err) != 0) {
+		meta_unref(draft->store, meta);
+		return -1;
+	}
+	stream->metas[stream->len] = meta;
+	stream->moved[stream->len++] = moved;
+	return 0;
+}
+
 void
 draft_remove_series(struct draft *draft, struct series_at at)
 {
