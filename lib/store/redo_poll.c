@@ -406,13 +406,18 @@ static void
 read_poll(struct store_restore *r, struct poll *p, struct restored_set *known)
 {
 	struct series_set *set = p->a.set;
-	bool swaps = redo_byte(p->in) != 0, frees = false;
+	bool swaps = redo_byte(p->in) != 0, frees = false, lacking = false;
 	uint64_t row_count;
 	int order;
 
 	p->a.schema = set->schema;
 	if (swaps) {
-		p->a.schema = restore_schema(r, p->in);
+		p->a.schema = restore_schema(r, p->in, &lacking);
+		if (lacking) {
+			known->is_broken = true;
+			r->stats.lost_rows++;
+			return;
+		}
 		p->rc = restore_moves(p->in, p->a.schema, &p->a.moves, p->err);
 	}
 	row_count = redo_number_to(p->in, (uint64_t)(p->in->end - p->in->p));

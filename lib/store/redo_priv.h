@@ -17,7 +17,8 @@
  *		active, in whole bytes, and the values
  *	POLL	the set's number; 1 if its schema changes (else 0), the schema and the new moves
  *		then; how many rows; the rows
- *	FORGET	host, app, birth
+ *	FORGET	the set's number, 0 if it was not told in this stretch; host, app, birth
+ *	GONE	1 for a schema, 0 for a meta (a byte); its number, which is not used any more
  *
  * Moves are how many there are, and of each stream and position of both places. A row is:
  *
@@ -46,7 +47,7 @@
 #include "store/append_priv.h"
 #include "store/redo.h"
 
-enum redo_kind { REDO_META = 1, REDO_SCHEMA, REDO_STATE, REDO_POLL, REDO_FORGET };
+enum redo_kind { REDO_META = 1, REDO_SCHEMA, REDO_STATE, REDO_POLL, REDO_FORGET, REDO_GONE };
 
 enum {
 	REDO_FIRST = 1,
@@ -64,6 +65,8 @@ void redo_tell(struct append *);
 void redo_tell_schema(struct series_set *, const struct schema *);
 /* The set is no longer the store's. REQUIRES the set's lock, for all three. */
 void redo_tell_forget(struct series_set *);
+/* A meta or schema goes that was told in a stretch (0: in none). Any lock of the store's. */
+void redo_tell_gone(struct store *, bool is_schema, uint64_t number, uint64_t told);
 /* Something happens that is not told: what is told next of the set is all of it. */
 void redo_not_told(struct series_set *);
 

@@ -334,9 +334,8 @@ read_meta(struct store_restore *r, struct redo_reader *in, struct err *err)
 		rc = 0;
 		goto out;
 	}
+	/* NULL: no room. What needs it is lost, not all the rest. */
 	known->meta = meta_intern(r->store, &desc, desc_hash(&desc), err);
-	if (known->meta == NULL)
-		goto out;
 	if (put_numbered(&r->metas, &known->number, known, in)) {
 		known = NULL;
 		rc = 0;
@@ -369,6 +368,10 @@ read_position(struct store_restore *r, struct redo_reader *in, struct draft *dra
 	}
 	if (in->bad)
 		return 0;
+	if (known != NULL && known->meta == NULL) {
+		err_set(err, ERR_LIMIT, "no room for a description");
+		return -1;
+	}
 	return draft_put(draft, to, known == NULL ? NULL : meta_ref(r->store, known->meta),
 	    (uint8_t)(v & 1), err);
 }
@@ -414,12 +417,12 @@ read_schema(struct store_restore *r, struct redo_reader *in, struct err *err)
 	}
 	known->number = redo_number(in);
 	rc = read_positions(r, in, &draft, err);
-	if (rc != 0 || in->bad)
+	if (in->bad)
 		goto out;
+	/* NULL: no room, for it or a description. */
+	if (rc == 0)
+		known->schema = draft_finish(&draft, err);
 	rc = -1;
-	known->schema = draft_finish(&draft, err);
-	if (known->schema == NULL)
-		goto out;
 	if (put_numbered(&r->schemas, &known->number, known, in)) {
 		known = NULL;
 		rc = 0;
@@ -438,16 +441,18 @@ out:
 }
 
 struct schema *
-restore_schema(struct store_restore *r, struct redo_reader *in)
+restore_schema(struct store_restore *r, struct redo_reader *in, bool *lacking)
 {
 	uint64_t number = redo_number(in);
 	struct restored_schema *known;
 
+	*lacking = false;
 	if (number == 0)
 		return NULL;
 	known = map_get(&r->schemas, restore_key(&number));
 	if (known == NULL)
 		in->bad = true;
+	*lacking = known != NULL && known->schema == NULL;
 	return known == NULL ? NULL : known->schema;
 }
 
@@ -516,20 +521,44 @@ restore_can_change(
 
 /* Stretches. */
 
-static int
+static void
 read_forget(struct store_restore *r, struct redo_reader *in)
 {
+	uint64_t number = redo_number(in);
 	struct str host = redo_text(in), app = redo_text(in);
 	int64_t birth_ns = (int64_t)redo_word(in);
+	struct restored_set *known;
 	struct series_set *set;
 
 	if (in->bad)
-		return 0;
+		return;
+	known = map_del(&r->sets, restore_key(&number));
+	if (known != NULL)
+		series_set_unref(known->set);
+	free(known);
 	set = store_find(r->store, host, app);
 	if (set != NULL && set->birth_ns == birth_ns)
 		store_forget(r->store, set);
 	series_set_unref(set);
-	return 0;
+}
+
+static void
+read_gone(struct store_restore *r, struct redo_reader *in)
+{
+	bool is_schema = redo_byte(in) != 0;
+	uint64_t number = redo_number(in);
+	void *gone;
+
+	if (in->bad)
+		return;
+	gone = map_del(is_schema ? &r->schemas : &r->metas, restore_key(&number));
+	if (gone == NULL)
+		in->bad = true;
+	else if (is_schema)
+		schema_unref(((struct restored_schema *)gone)->schema);
+	else
+		meta_unref(r->store, ((struct restored_meta *)gone)->meta);
+	free(gone);
 }
 
 static int
@@ -552,7 +581,12 @@ read_record(struct store_restore *r, unsigned kind, struct redo_reader *in, stru
 		rc = 0;
 		break;
 	case REDO_FORGET:
-		rc = read_forget(r, in);
+		read_forget(r, in);
+		rc = 0;
+		break;
+	case REDO_GONE:
+		read_gone(r, in);
+		rc = 0;
 		break;
 	default:
 		in->bad = true;

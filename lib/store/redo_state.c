@@ -579,7 +579,13 @@ static int
 read_state(struct store_restore *r, struct redo_reader *in, struct state *state,
     struct restored_set *known, struct err *err)
 {
-	state->schema = restore_schema(r, in);
+	bool lacking;
+
+	state->schema = restore_schema(r, in, &lacking);
+	if (lacking) {
+		known->is_broken = true;
+		return 0;
+	}
 	if (restore_moves(in, state->schema, &state->moves, err) != 0 ||
 	    read_streams(state, in, err) != 0)
 		return -1;

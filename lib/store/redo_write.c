@@ -479,9 +479,32 @@ redo_tell_forget(struct series_set *set)
 	if (out == NULL)
 		return;
 	start = begin_record(out, REDO_FORGET);
+	put_number(out, set->told == stretch ? set->number : 0);
 	put_text(out, set->host);
 	put_text(out, set->app);
 	put_word(out, (uint64_t)set->birth_ns);
 	end_record(out, start);
 	close_tap(set, out, (struct store_told){ 0 });
+}
+
+void
+redo_tell_gone(struct store *store, bool is_schema, uint64_t number, uint64_t told)
+{
+	struct store_tap *tap = store->tap;
+	uint64_t stretch;
+	struct buf *out;
+	size_t start;
+
+	if (tap == NULL || told == 0)
+		return;
+	out = tap->open(tap, &stretch);
+	if (out == NULL)
+		return;
+	if (stretch == told) {
+		start = begin_record(out, REDO_GONE);
+		buf_putc(out, is_schema);
+		put_number(out, number);
+		end_record(out, start);
+	}
+	tap->close(tap, !out->failed, (struct store_told){ 0 });
 }

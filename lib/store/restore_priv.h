@@ -32,12 +32,12 @@ struct str redo_text(struct redo_reader *);
 /* What a number stands for in this stretch. */
 struct restored_meta {
 	uint64_t number;
-	struct meta *meta; /* a reference */
+	struct meta *meta; /* a reference; NULL: no room */
 };
 
 struct restored_schema {
 	uint64_t number;
-	struct schema *schema; /* a reference */
+	struct schema *schema; /* a reference; NULL: no room */
 };
 
 struct restored_set {
@@ -59,8 +59,11 @@ restore_key(const uint64_t *number)
 	return (struct str){ (const char *)number, sizeof(*number) };
 }
 
-/* The schema of that number; NULL for 0 and, bad, one that there is not. */
-struct schema *restore_schema(struct store_restore *, struct redo_reader *);
+/*
+ * The schema of that number; NULL for 0 and, bad, one that there is not. *lacking: there was no
+ * room for it.
+ */
+struct schema *restore_schema(struct store_restore *, struct redo_reader *, bool *lacking);
 
 /*
  * A text, list or distribution; *bits is what a position holds then, a reference. -1 with

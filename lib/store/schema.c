@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "store/row_priv.h"
+#include "store/redo_priv.h"
 #include "store/store_priv.h"
 
 /* A schema's share of the table, which is at least a third full. */
@@ -38,6 +38,7 @@ discard(struct schema *schema)
 {
 	struct store *store = schema->store;
 
+	redo_tell_gone(store, true, schema->serial, schema->told);
 	for (uint32_t i = 0; i < schema->len; i++)
 		meta_unref(store, schema->metas[i]);
 	memory_free(store, schema, schema->bytes);
