@@ -1,7 +1,7 @@
 /*
  * scottyd/daemon.h - the whole program as one object: made bottom up, taken down in reverse.
  *
- *   own > store > resolver > pollers > fleet > api
+ *   own > store > journal > resolver > pollers > fleet > api
  *
  * Threads: main.
  */

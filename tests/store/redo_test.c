@@ -152,9 +152,9 @@ make_value(struct world *w, size_t set, size_t metric)
 	int64_t *counter = &w->counters[set][metric];
 
 	if (pick(w, 3) == 0)
-		*counter = (int64_t)((uint64_t)*counter +
-		                     (pick(w, 5) == 0 ? pick(w, UINT64_MAX) >> pick(w, 60)
-		                                      : pick(w, 9)));
+		*counter =
+		    (int64_t)((uint64_t)*counter +
+		              (pick(w, 5) == 0 ? pick(w, UINT64_MAX) >> pick(w, 60) : pick(w, 9)));
 	switch ((int)kind_of(metric)) {
 	case KIND_FLOAT64:
 		return (struct value){ .f = pick(w, 40) == 0   ? NAN
@@ -405,8 +405,8 @@ assert_alike(struct store *a, struct store *b, int64_t from_ns)
 			p--;
 			q--;
 		}
-		fail_msg("was:\n%.*s\nis:\n%.*s", (int)strcspn(p, "\n"), p, (int)strcspn(q, "\n"),
-		    q);
+		fail_msg(
+		    "was:\n%.*s\nis:\n%.*s", (int)strcspn(p, "\n"), p, (int)strcspn(q, "\n"), q);
 	}
 	free(x);
 	free(y);
