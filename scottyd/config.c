@@ -60,7 +60,14 @@ static const struct conf_opt collection_opts[] = {
 
 static const struct conf_opt store_opts[] = {
 	{ "memory", CONF_SIZE, "50%", "history in memory: 4GiB, or % of RAM", 1 << 20, INT64_MAX },
-	{ "diskRetention", CONF_DURATION, NULL, NULL, 0, INT64_MAX },
+	{ "diskRetention", CONF_DURATION, "7d", "history on disk goes when it is so old", 0,
+	    INT64_MAX },
+	{ "diskSize", CONF_SIZE, "16GiB", "or when there is more of it", 1 << 20, INT64_MAX },
+	{ "journalSync", CONF_DURATION, "1s", "what was polled outlives a power cut after that", 0,
+	    3600 * NS_PER_S },
+	{ "journalSegment", CONF_DURATION, "1h", "a file of the journal ends when it is so old",
+	    NS_PER_S, 24 * 3600 * NS_PER_S },
+	{ "journalSegmentSize", CONF_SIZE, "1GiB", "or so large", 1 << 10, INT64_C(1) << 40 },
 	{ NULL, CONF_TREE, NULL, NULL, 0, 0 },
 };
 
@@ -136,16 +143,12 @@ check_file(const struct conf *root, struct conf_report *report)
 /* Keys that are fixed already but whose feature is still to come: nobody shall wait for it in vain.
  */
 static void
-warn_of_absent(const struct conf *root, const struct conf *store)
+warn_of_absent(const struct conf *root)
 {
 	if (conf_text(root, top_opts, "tsdbListen").len > 0)
 		log_warn("scottyd", "tsdbListen: this version has no OpenTSDB port");
 	if (conf_text(root, top_opts, "influxListen").len > 0)
 		log_warn("scottyd", "influxListen: this version has no Influx port");
-	if (conf_child(store, "diskRetention") != NULL &&
-	    conf_duration_ns(store, store_opts, "diskRetention") > 0)
-		log_warn(
-		    "scottyd", "store.diskRetention: this version keeps history in memory only");
 }
 
 /* Raises the open-file limit as far as it goes and returns it. */
@@ -233,8 +236,13 @@ fill(struct config *config, const struct flags *flags, const struct conf *root, 
 	config->store_bytes = flags->memory_percent >= 0
 	                          ? conf_memory_bytes() / 100 * (uint64_t)flags->memory_percent
 	                          : conf_size(store, store_opts, "memory");
+	config->disk_retention_ns = conf_duration_ns(store, store_opts, "diskRetention");
+	config->disk_bytes = conf_size(store, store_opts, "diskSize");
+	config->journal_sync_ns = conf_duration_ns(store, store_opts, "journalSync");
+	config->journal_segment_ns = conf_duration_ns(store, store_opts, "journalSegment");
+	config->journal_segment_bytes = conf_size(store, store_opts, "journalSegmentSize");
 	config->endpoints = conf_child(root, "endpoints");
-	warn_of_absent(root, store);
+	warn_of_absent(root);
 	return conf_secret(root, "adminToken", &config->admin_token, err);
 }
 

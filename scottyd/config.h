@@ -46,6 +46,10 @@ struct config {
 	int64_t connect_timeout_ns, poll_timeout_ns, stale_after_ns;
 	uint64_t max_response;
 	uint64_t store_bytes;
+	int64_t disk_retention_ns;
+	uint64_t disk_bytes;
+	int64_t journal_sync_ns, journal_segment_ns;
+	uint64_t journal_segment_bytes;
 	const struct conf *endpoints; /* in doc; NULL = none */
 };
 

@@ -1,11 +1,14 @@
 #include "scottyd/daemon.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "fleet/fleet.h"
+#include "journal/journal.h"
 #include "messages/own.h"
 #include "poller/poller.h"
 #include "sources/http.h"
@@ -17,6 +20,7 @@ struct daemon {
 	struct own *own;
 	struct store *store;
 	struct state *state; /* NULL: nothing is kept */
+	struct journal *journal; /* NULL: nothing is kept on disk */
 	struct resolver *resolver;
 	struct pollers *pollers;
 	struct fleet *fleet;
@@ -69,6 +73,50 @@ open_state(struct daemon *daemon, const char *dir, struct err *err)
 	return daemon->state == NULL ? -1 : 0;
 }
 
+/* Makes the journal, if there is a place for one. */
+static int
+make_journal(struct daemon *daemon, const struct config *config, struct err *err)
+{
+	struct journal_conf conf = {
+		.state_dir = config->state_dir,
+		.sync_ns = config->journal_sync_ns,
+		.segment_ns = config->journal_segment_ns,
+		.segment_bytes = config->journal_segment_bytes,
+		.retention_ns = config->disk_retention_ns,
+		.disk_bytes = config->disk_bytes,
+	};
+
+	if (config->state_dir[0] == '\0')
+		return 0;
+	daemon->journal = journal_new(&conf, daemon->own, err);
+	return daemon->journal == NULL ? -1 : 0;
+}
+
+/* A signal to stop is waiting to be taken. */
+static bool
+is_stopping(void *ctx)
+{
+	sigset_t pending;
+
+	(void)ctx;
+	return sigpending(&pending) == 0 &&
+	       (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
+/* Brings back what was before; from here on what is polled is kept. */
+static int
+restore(struct daemon *daemon, const struct config *config, struct err *err)
+{
+	if (daemon->journal == NULL)
+		return 0;
+	api_set_status(daemon->api, "restoring\n");
+	if (journal_restore(
+	        daemon->journal, daemon->store, config->store_bytes, is_stopping, NULL, err) != 0)
+		return -1;
+	api_set_status(daemon->api, "not ready\n");
+	return journal_start(daemon->journal, daemon->store, err);
+}
+
 struct daemon *
 daemon_new(const struct config *config, int argc, char **argv, struct err *err)
 {
@@ -90,6 +138,7 @@ daemon_new(const struct config *config, int argc, char **argv, struct err *err)
 	if ((daemon->own = own_new(err)) == NULL ||
 	    own_add_process(daemon->own, argc, argv, err) != 0 ||
 	    (daemon->store = store_new(&store_conf, daemon->own, err)) == NULL ||
+	    make_journal(daemon, config, err) != 0 ||
 	    (daemon->resolver = resolver_new(&resolver_conf, err)) == NULL ||
 	    (daemon->pollers = pollers_new(
 	         &pollers_conf, daemon->store, daemon->resolver, daemon->own, err)) == NULL)
@@ -101,7 +150,8 @@ daemon_new(const struct config *config, int argc, char **argv, struct err *err)
 	api_env = (struct api_env){ daemon->store, daemon->fleet, daemon->own };
 	/* The port is taken before the first poll: who can't answer shall not poll. */
 	daemon->api = api_new(&api_conf, &api_env, err);
-	if (daemon->api == NULL || fleet_start(daemon->fleet, &fleet_conf, err) != 0)
+	if (daemon->api == NULL || restore(daemon, config, err) != 0 ||
+	    fleet_start(daemon->fleet, &fleet_conf, err) != 0)
 		goto fail;
 	api_set_ready(daemon->api);
 	return daemon;
@@ -133,10 +183,13 @@ daemon_stop(struct daemon *daemon)
 	fleet_stop(daemon->fleet);
 	pollers_free(daemon->pollers);
 	fleet_free(daemon->fleet);
+	/* Nobody appends any more. */
+	journal_free(daemon->journal);
 	resolver_free(daemon->resolver);
 	state_close(daemon->state);
 	daemon->state = NULL;
 	daemon->api = NULL;
+	daemon->journal = NULL;
 	daemon->fleet = NULL;
 	daemon->pollers = NULL;
 	daemon->resolver = NULL;

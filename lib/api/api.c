@@ -130,6 +130,12 @@ api_set_ready(struct api *api)
 	atomic_store(&api->service.ready, true);
 }
 
+void
+api_set_status(struct api *api, const char *status)
+{
+	atomic_store(&api->service.status, status);
+}
+
 uint16_t
 api_port(const struct api *api)
 {

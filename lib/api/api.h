@@ -45,6 +45,8 @@ struct api_env {
  */
 struct api *api_new(const struct api_conf *, const struct api_env *, struct err *);
 void api_set_ready(struct api *);
+/* What /readiness says until then, a literal with its newline; "not ready" at first. */
+void api_set_status(struct api *, const char *status);
 /* The port in use (the one given, or what the system chose for 0). */
 uint16_t api_port(const struct api *);
 /* Another token after a reload (copied). */

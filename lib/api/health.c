@@ -13,8 +13,12 @@ healthz_get(struct request *req, struct response *resp)
 void
 readiness_get(struct request *req, struct response *resp)
 {
+	const char *status = atomic_load(&req->service->status);
+
 	if (atomic_load(&req->service->ready))
 		response_text(resp, 200, "OK");
-	else
+	else if (status == NULL)
 		response_text(resp, 503, "not ready\n");
+	else
+		response_text(resp, 503, status);
 }

@@ -27,7 +27,8 @@ struct service {
 	struct api_env env;
 	int64_t start_ts_ns;
 	_Atomic bool ready;
-	struct rpc *rpc; /* the methods of XML-RPC; read-only */
+	const char *_Atomic status; /* until it is ready; NULL: "not ready" */
+	struct rpc *rpc;            /* the methods of XML-RPC; read-only */
 	struct lock token_lock;
 	char *token; /* token_lock; NULL = administration from loopback only */
 };

@@ -85,6 +85,11 @@ void stream_set_active(struct stream *, uint32_t at, bool active);
 /* No position is of use any more: its rows are gone, and its time begins anew. */
 void stream_reset(struct stream *);
 
+/* The same, but the room for positions stays; of classes is what it has. */
+void stream_clear(struct stream *, const uint8_t *classes);
+/* An empty stream of which so many rows are gone goes on at that time, or TS_NONE. */
+void stream_begin_at(struct stream *, uint32_t next_row, int64_t ts_ns, int64_t begin_ns);
+
 /* Pages for a row, got before it is put into the log. */
 struct log_room {
 	struct page *grown; /* takes the place of the newest page, which is smaller; or NULL */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "messages/json.h"
+#include "store/redo_priv.h"
 #include "store/store_priv.h"
 
 #define FIRST_CAP 256
@@ -160,6 +161,7 @@ make(struct store *store, const struct metric_desc *desc, uint64_t hash, struct 
 static void
 discard(struct store *store, struct meta *meta)
 {
+	redo_tell_gone(store, false, meta->number, meta->told);
 	memory_free(store, meta, meta->bytes);
 	memory_uncharge(store, BUCKET_BYTES);
 }
@@ -178,6 +180,7 @@ find_or_add(
 		meta->refs++;
 	} else if (fresh != NULL) {
 		*at = meta = fresh;
+		meta->number = ++table->serial;
 		if (++table->len > table->cap)
 			grow(table);
 	}

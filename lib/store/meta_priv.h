@@ -21,12 +21,15 @@ struct meta {
 	size_t bytes;
 	struct meta *next; /* the table's lock */
 	uint64_t refs;     /* the table's lock */
+	uint64_t number;   /* never used again in the life of the process */
+	uint64_t told;     /* in which stretch; see redo.h, store_tap.open */
 };
 
 struct meta_table {
 	struct lock lock;
 	struct meta **buckets;
 	size_t cap, len; /* cap: a power of two */
+	uint64_t serial;
 };
 
 int meta_table_init(struct meta_table *, struct err *);

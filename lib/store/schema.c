@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "store/row_priv.h"
+#include "store/redo_priv.h"
 #include "store/store_priv.h"
 
 /* A schema's share of the table, which is at least a third full. */
@@ -38,6 +38,7 @@ discard(struct schema *schema)
 {
 	struct store *store = schema->store;
 
+	redo_tell_gone(store, true, schema->serial, schema->told);
 	for (uint32_t i = 0; i < schema->len; i++)
 		meta_unref(store, schema->metas[i]);
 	memory_free(store, schema, schema->bytes);
@@ -207,6 +208,20 @@ draft_add_series(
 	stream->moved[i] = 0;
 	stream->free_hint = i + 1;
 	*at = (struct series_at){ number, i };
+	return 0;
+}
+
+int
+draft_put(struct draft *draft, struct draft_stream *stream, struct meta *meta, uint8_t moved,
+    struct err *err)
+{
+	if (stream->len == stream->cap &&
+	    reserve_positions(stream, stream->len < 32 ? 64 : stream->len * 2, err) != 0) {
+		meta_unref(draft->store, meta);
+		return -1;
+	}
+	stream->metas[stream->len] = meta;
+	stream->moved[stream->len++] = moved;
 	return 0;
 }
 

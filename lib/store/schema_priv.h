@@ -34,6 +34,7 @@ struct schema {
 	struct store *store;
 	_Atomic uint64_t refs;
 	uint64_t serial;    /* never used again */
+	uint64_t told;      /* in which stretch; see redo.h, store_tap.open */
 	struct str content; /* what it is found by: streams, metas, moved */
 	size_t bytes;
 	uint32_t stream_count, len; /* len: positions of all streams */
@@ -99,6 +100,9 @@ int draft_add_stream(struct draft *, int64_t group_id, struct err *);
  */
 int draft_add_series(
     struct draft *, uint32_t stream, struct meta *, struct series_at *, struct err *);
+/* Puts a series, or with NULL a free position, at the end of the stream. Takes the reference. -1
+ * with ERR_NOMEM. */
+int draft_put(struct draft *, struct draft_stream *, struct meta *, uint8_t moved, struct err *);
 /* Frees a position. */
 void draft_remove_series(struct draft *, struct series_at);
 /* The schema with this content, with a reference. NULL with ERR_NOMEM, ERR_LIMIT. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "store/cursor_priv.h"
+#include "store/redo_priv.h"
 #include "store/store_priv.h"
 
 /* A set's share of the store's map, which is at least a third full, and of the sorted list. */
@@ -41,6 +42,11 @@ set_new(struct store *store, struct str key, struct err *err)
 	}
 	*set = (struct series_set){ .store = store, .key_len = key.len };
 	atomic_init(&set->refs, 1);
+	set->birth_ns = clock_real_ns();
+	if (set->birth_ns <= store->last_birth_ns)
+		set->birth_ns = store->last_birth_ns + 1;
+	store->last_birth_ns = set->birth_ns;
+	set->number = ++store->set_serial;
 	lock_init(&set->lock, LOCK_series);
 	memcpy(set->key, key.p, key.len);
 	memcpy(&host_len, key.p, sizeof(host_len));
@@ -86,6 +92,12 @@ series_set_ref(struct series_set *set)
 
 	assert(before > 0);
 	return set;
+}
+
+int64_t
+series_set_birth_ns(const struct series_set *set)
+{
+	return set->birth_ns;
 }
 
 bool
@@ -237,10 +249,10 @@ forget_moves(struct series_set *set, const struct schema *schema)
 	set->move_len = len;
 }
 
-/* Frees the positions that the schema to come no longer has. REQUIRES the lock. */
-static void
-free_positions(struct series_set *set, const struct schema *schema)
+void
+set_free_positions(struct series_set *set, const struct schema *schema)
 {
+	forget_moves(set, schema);
 	for (uint32_t i = 0; i < set->stream_count; i++) {
 		const uint8_t *classes = schema_classes(set->schema, i);
 		struct stream *s = set->streams[i];
@@ -278,8 +290,8 @@ set_sweep_dead(struct series_set *set)
 	if (schema == NULL)
 		return;
 	lock_take(&set->lock);
-	free_positions(set, schema);
-	forget_moves(set, schema);
+	redo_tell_schema(set, schema);
+	set_free_positions(set, schema);
 	old = set_swap_schema(set, schema);
 	lock_drop(&set->lock);
 	schema_unref(old);

@@ -22,6 +22,11 @@ struct series_set {
 	_Atomic size_t active_count;   /* changed with the lock held */
 	_Atomic uint32_t dead_count;   /* positions to be used anew; changed with the lock held */
 	_Atomic uint64_t append_count; /* so that cursors know of news */
+	int64_t birth_ns;              /* see series_set_birth_ns */
+	uint64_t number;               /* in the life of the process */
+	/* Lock; see redo.h. */
+	uint64_t told;  /* in which stretch all of it was told; 0: in none */
+	bool forgotten; /* not the store's any more */
 
 	struct plan *plan; /* of the last append, a reference; NULL: none. Appender */
 
@@ -45,7 +50,8 @@ struct series_set {
 /* Writes it to key[SET_KEY_MOST]; its length, or 0 if it is too long. */
 size_t set_key(char *key, struct str host, struct str app);
 
-/* With one reference, not in the store's map yet. NULL with ERR_NOMEM, ERR_LIMIT. */
+/* With one reference, not in the store's map yet. NULL with ERR_NOMEM, ERR_LIMIT. REQUIRES the
+ * store's lock. */
 struct series_set *set_new(struct store *, struct str key, struct err *);
 /* False if the last reference is gone already; the set is still there to ask. */
 bool series_set_try_ref(struct series_set *);
@@ -59,6 +65,12 @@ bool set_reserve_moves(struct series_set *, size_t count, struct memory_want *);
 
 /* Another schema; takes the reference, gives back that to the one before. REQUIRES the lock. */
 struct schema *set_swap_schema(struct series_set *, struct schema *);
+
+/*
+ * Frees what positions have that the schema to come no longer has, none of them active, and forgets
+ * moves from and to them. REQUIRES the lock.
+ */
+void set_free_positions(struct series_set *, const struct schema *);
 
 /* Frees the positions of dead series, if there is memory for the schema without. The appender's. */
 void set_sweep_dead(struct series_set *);

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "store/cursor_priv.h"
 #include "store/iter.h"
+#include "store/redo_priv.h"
 #include "store/set_priv.h"
 #include "store/sorted_priv.h"
 #include "store/store_priv.h"
@@ -145,6 +146,9 @@ store_forget(struct store *store, struct series_set *set)
 	lock_take(&store->lock);
 	found = map_get(&store->sets, key) == set;
 	if (found) {
+		lock_take(&set->lock);
+		redo_tell_forget(set);
+		lock_drop(&set->lock);
 		map_del(&store->sets, key);
 		places_close(set);
 		sorted_drop(store);

@@ -64,6 +64,7 @@
 struct cursor;
 struct scratch;
 struct sorted_sets;
+struct store_tap;
 
 struct store {
 	_Atomic uint64_t used_bytes;
@@ -83,6 +84,9 @@ struct store {
 	struct sorted_sets *sorted; /* lock; NULL: to be made anew */
 	uint64_t set_changes;       /* lock; sets that came or went */
 	struct cursor *cursors;     /* lock */
+	uint64_t set_serial;        /* lock */
+	int64_t last_birth_ns;      /* lock */
+	struct store_tap *tap;      /* see redo.h; NULL: nobody is told */
 
 	/* Sums for store_get_stats. */
 	_Atomic uint64_t set_count, series_count, active_count, value_count, reclaimed_count;

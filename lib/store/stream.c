@@ -100,6 +100,35 @@ stream_set_active(struct stream *s, uint32_t at, bool active)
 }
 
 void
+stream_clear(struct stream *s, const uint8_t *classes)
+{
+	for (uint32_t at = 0; at < s->len; at++) {
+		stream_set_active(s, at, false);
+		if (class_has_blob(classes[at]))
+			blob_unref(s->set->store, blob_of_bits(s->bits[at]));
+		s->set->dead_count -= bit_get(s->dead, at);
+	}
+	log_clear(s);
+	if (s->cap > 0)
+		memset(s->bits, 0, block_bytes(s->cap));
+	s->len = 0;
+	s->settled = false;
+	s->ts_ns = TS_NONE;
+	s->step_ns = 0;
+}
+
+void
+stream_begin_at(struct stream *s, uint32_t next_row, int64_t ts_ns, int64_t begin_ns)
+{
+	assert(s->len == 0 && s->newest == NULL);
+	s->first_row = s->next_row = next_row;
+	s->ts_ns = ts_ns;
+	s->step_ns = 0;
+	s->begin_ns = begin_ns;
+	s->base_ns = ts_ns;
+}
+
+void
 stream_reset(struct stream *s)
 {
 	assert(s->active_count == 0);

@@ -1,0 +1,46 @@
+/*
+ * journal/files_priv.h - the directory of segments.
+ *
+ * Threads: one at a time.
+ */
+#ifndef SCOTTY_JOURNAL_FILES_PRIV_H
+#define SCOTTY_JOURNAL_FILES_PRIV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct segment_file {
+	uint64_t number, bytes;
+	int64_t written_ns; /* last, wall clock */
+};
+
+struct segment_files {
+	struct segment_file *files; /* by number */
+	size_t len, cap;
+	uint64_t next_number; /* above all that there are, set aside or not */
+	uint64_t bytes;
+};
+
+/* Opens stateDir/journal, made if need be. A descriptor, or -1 with ERR_IO. */
+int files_open_dir(const char *state_dir, struct err *);
+/* -1 with ERR_IO, ERR_NOMEM. Free it in both cases. */
+int files_list(struct segment_files *, int dir_fd, struct err *);
+void files_free(struct segment_files *);
+
+/*
+ * Moves what is in a segment from good_bytes on to a file of its own, NUMBER.sj.damaged-DATE; all
+ * of it if good_bytes is 0. -1 with ERR_IO: all is as it was.
+ */
+int files_set_aside(
+    int dir_fd, uint64_t number, uint64_t good_bytes, int64_t real_ns, struct err *);
+
+/*
+ * Deletes the oldest segments, save the newest one, until they take at most most_bytes; and those
+ * last written before the time, save the newest two and at most two at once, so that a clock that
+ * jumps does not cost all of them. How many.
+ */
+size_t files_drop_old(int dir_fd, uint64_t most_bytes, int64_t before_ns);
+
+#endif

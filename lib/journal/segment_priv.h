@@ -1,0 +1,84 @@
+/*
+ * journal/segment_priv.h - one file of the journal: a head and chunks behind each other.
+ *
+ *	offset	bytes	head
+ *	0	8	"scottySJ"
+ *	8	4	version, 1
+ *	12	4	CRC-32C of the other 28 bytes
+ *	16	8	number of the segment, as in its name
+ *	24	8	when it was begun, ns since 1970
+ *
+ *	offset	bytes	chunk
+ *	0	4	"SJch"
+ *	4	4	bytes of content
+ *	8	4	number of the chunk in the segment, from 0
+ *	12	4	CRC-32C of the segment's number (8 bytes), the 8 bytes before this and
+ *content 16		content: whole tellings (store/redo.h)
+ *
+ * Numbers have their lowest byte first. A chunk is what one write appends. The first chunk that is
+ * no good ends the segment; what comes after it is set aside by recovery.
+ *
+ * A name is twelve digits and ".sj".
+ *
+ * Threads: one at a time.
+ */
+#ifndef SCOTTY_JOURNAL_SEGMENT_PRIV_H
+#define SCOTTY_JOURNAL_SEGMENT_PRIV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#define SEGMENT_VERSION    1
+#define SEGMENT_HEAD_BYTES 32
+#define CHUNK_HEAD_BYTES   16
+#define SEGMENT_NAME_BYTES 16 /* with its NUL */
+
+void segment_name(char name[SEGMENT_NAME_BYTES], uint64_t number);
+/* True for the name of a segment; its number then. */
+bool segment_parse_name(const char *name, uint64_t *number);
+
+/* Writing. */
+struct segment_writer {
+	int fd; /* -1: closed */
+	uint64_t number, bytes;
+	uint32_t chunk_count;
+};
+
+/* A new file in the directory, its head durable. -1 with ERR_IO: there is no such file. */
+int segment_create(
+    struct segment_writer *, int dir_fd, uint64_t number, int64_t real_ns, struct err *);
+/* -1 with ERR_IO: as far as can be, the file is as before; nothing may be added to it any more. */
+int segment_append(struct segment_writer *, const void *content, size_t bytes, struct err *);
+/* -1 with ERR_IO: what was not durable before may never be. */
+int segment_sync(struct segment_writer *, struct err *);
+void segment_close(struct segment_writer *);
+
+/* Reading. */
+struct segment_reader {
+	int fd;
+	uint64_t number, bytes; /* bytes: of the file */
+	uint64_t good_bytes;    /* up to the end of the last good chunk */
+	int64_t begun_ns;
+	uint32_t chunk_count;
+	struct buf content; /* of the last chunk, RESTORE_SLACK bytes behind it */
+};
+
+enum segment_found {
+	SEGMENT_CHUNK,
+	SEGMENT_END,     /* all of the file is good */
+	SEGMENT_DAMAGED, /* from good_bytes on; err says how */
+	SEGMENT_NEWER,   /* its version is later than ours */
+	SEGMENT_FAILED,  /* ERR_IO, ERR_NOMEM: it could not be read */
+};
+
+/* CHUNK: opened; DAMAGED: the head is no good (good_bytes is 0). Close it in all cases. */
+enum segment_found segment_open(
+    struct segment_reader *, int dir_fd, const char *name, struct err *);
+enum segment_found segment_next(struct segment_reader *, struct err *);
+void segment_reader_close(struct segment_reader *);
+
+#endif
