@@ -160,17 +160,6 @@ memory_try(struct store *store, size_t bytes, struct memory_want *want)
 	return p;
 }
 
-struct page *
-memory_try_page(struct store *store, struct memory_want *want)
-{
-	struct page *page = pages_take_spare(&store->pool);
-
-	if (page == NULL)
-		page = memory_try(store, PAGE_BYTES, want);
-	want->page = page == NULL;
-	return page;
-}
-
 int
 memory_wait(struct store *store, const struct memory_want *want, struct err *err)
 {

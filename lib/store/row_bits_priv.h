@@ -33,6 +33,10 @@ enum {
 	CODE_SPECIAL = 15,
 	DIFFERENCE_MAX = 13, /* nibbles */
 
+	QUIET_DIRECT = 64, /* from there on: more bytes */
+	QUIET_BITS = 3,
+	QUIET_LENGTHS = 4,
+
 	SPECIAL_DIST = 0,
 	SPECIAL_WAKE = 1,
 	SPECIAL_BORN = 2,
@@ -49,7 +53,6 @@ enum {
 #define NIBBLES_8 UINT64_C(0x8888888888888888)
 
 static const double ten_to[SCHEME_XOR] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6 };
-static const int64_t unit_ns[] = { 1, 1000, 1000000, 1000000000 };
 
 static inline uint64_t
 fold(uint64_t difference)

@@ -56,20 +56,42 @@ take_number(struct reader *r, uint64_t *v)
 }
 
 static bool
-take_time(struct reader *r, int64_t *dod_ns)
+take_time(struct reader *r, struct row_late *late)
 {
 	size_t from = r->at;
-	uint64_t v;
+	uint64_t v, unit = ROW_SAME;
 
 	if (!take_number(r, &v))
 		return false;
 	if (v == 0 && r->at - from == 2) {
-		if (!take(r, WORD_NIBBLES, &v))
+		if (!take(r, 1, &unit) || unit == ROW_SAME || unit > ROW_PATCH)
 			return false;
-		*dod_ns = (int64_t)v;
-		return true;
+		if (unit != ROW_PATCH && !take_number(r, &v))
+			return false;
 	}
-	*dod_ns = (int64_t)(unfold(v >> 2) * (uint64_t)unit_ns[v & 3]);
+	*late = (struct row_late){ (int64_t)unfold(v), (enum row_unit)unit };
+	return true;
+}
+
+/* What follows the flags of a quiet row. */
+static bool
+take_quiet(struct reader *r, uint64_t flags, struct row_late *late)
+{
+	uint64_t n, q, folded;
+	unsigned bytes;
+
+	if (!take(r, 1, &n))
+		return false;
+	q = 16 * (flags / 4 - 1 + ((flags & FLAG_BIRTHS) != 0 ? 3 : 0)) + n;
+	folded = q + 1;
+	if (q >= QUIET_DIRECT) {
+		q -= QUIET_DIRECT;
+		bytes = (unsigned)(q >> QUIET_BITS) + 1;
+		if (!take(r, 2 * bytes, &folded))
+			return false;
+		folded |= (q & ((1U << QUIET_BITS) - 1)) << 8 * bytes;
+	}
+	*late = (struct row_late){ (int64_t)unfold(folded), ROW_SAME };
 	return true;
 }
 
@@ -312,19 +334,24 @@ row_open(struct row *row, const uint8_t *p, size_t bytes, uint32_t len_after)
 
 	assert(bytes <= SIZE_MAX / 4);
 	*row = (struct row){ .p = p, .end = r.end };
-	if (!take(&r, 1, &flags) || !take_time(&r, &row->dod_ns))
+	if (!take(&r, 1, &flags))
+		return -1;
+	if (flags > FLAG_BIRTHS && (flags & FLAG_CHANGES) == 0) {
+		row->len_before = len_after;
+		if (!take_quiet(&r, flags, &row->late))
+			return -1;
+		row->bytes = r.at / 2;
+		return 0;
+	}
+	if (!take_time(&r, &row->late))
 		return -1;
 	if ((flags & FLAG_BIRTHS) != 0 && (!take_number(&r, &births) || births > len_after))
 		return -1;
 	row->len_before = len_after - (uint32_t)births;
 	row->wide = (flags & FLAG_WIDE) != 0;
 	row->sparse = (flags & FLAG_SPARSE) != 0;
-	if ((flags & FLAG_CHANGES) != 0) {
-		if (!open_changes(row, &r))
-			return -1;
-	} else if (row->wide || row->sparse) {
+	if ((flags & FLAG_CHANGES) != 0 && !open_changes(row, &r))
 		return -1;
-	}
 	row->bytes = r.at / 2 + r.at % 2;
 	return 0;
 }

@@ -122,7 +122,6 @@ int memory_wait(struct store *, const struct memory_want *, struct err *);
 
 /* These do not: any lock may be held. NULL: what is wanted. Not zeroed. */
 void *memory_try(struct store *, size_t bytes, struct memory_want *);
-struct page *memory_try_page(struct store *, struct memory_want *);
 
 void memory_uncharge(struct store *, size_t bytes);
 void memory_free(struct store *, void *p, size_t bytes); /* bytes: as allocated; NULL is fine */

@@ -111,7 +111,8 @@ walk_start(struct walk *walk, struct series_set *set, uint32_t stream)
 	walk->next_row = walk->first_row = s->next_row;
 	walk->len = s->len;
 	walk->ts_ns = s->ts_ns;
-	walk->step_ns = s->step_ns;
+	walk->pace = s->pace;
+	walk->is_patch = false;
 	walk->page = NULL;
 	walk->failed = false;
 	if (s->newest != NULL)
@@ -146,14 +147,19 @@ walk_row(struct walk *walk, struct row *row)
 		if (!go_on(walk))
 			return false;
 	}
-	return row_open(row, walk->bytes + walk->at, walk->end - walk->at, walk->len) == 0;
+	if (row_open(row, walk->bytes + walk->at, walk->end - walk->at, walk->len) != 0)
+		return false;
+	walk->is_patch = row->late.unit == ROW_PATCH;
+	return true;
 }
 
 void
 walk_undo(struct walk *walk, const struct row *row)
 {
-	walk->ts_ns = (int64_t)((uint64_t)walk->ts_ns - (uint64_t)walk->step_ns);
-	walk->step_ns = (int64_t)((uint64_t)walk->step_ns - (uint64_t)row->dod_ns);
+	if (!walk->is_patch) {
+		pace_undo(&walk->pace, row->late);
+		walk->ts_ns = pace_ts(&walk->pace);
+	}
 	walk->len = row->len_before;
 	walk->at += row->bytes;
 	walk->next_row--;

@@ -38,6 +38,7 @@ struct options {
 	unsigned seconds;
 	bool no_layout;
 	uint64_t memory_bytes;
+	const char *only; /* section; NULL: all */
 };
 
 /* What must be reached and what is aimed at; more is better where the aim is the larger. */
@@ -673,7 +674,7 @@ in_child(void (*section)(const struct options *), const struct options *options)
 __attribute__((noreturn)) static void
 usage(void)
 {
-	die("usage: store_bench [-nolayout] [-memory MIB]\n"
+	die("usage: store_bench [-nolayout] [-memory MIB] [-only SECTION]\n"
 	    "       store_bench -series N -polls N\n"
 	    "       store_bench -record FILE [-seconds N]\n"
 	    "       store_bench -replay FILE [-endpoints N]");
@@ -714,6 +715,8 @@ parse_options(char **argv)
 			options.series = number(*argv);
 		else if (strcmp(flag, "-polls") == 0)
 			options.polls = number(*argv);
+		else if (strcmp(flag, "-only") == 0)
+			options.only = *argv;
 		else if (strcmp(flag, "-seconds") == 0)
 			options.seconds = (unsigned)number(*argv);
 		else if (strcmp(flag, "-endpoints") == 0)
@@ -731,9 +734,21 @@ parse_options(char **argv)
 int
 main(int argc, char **argv)
 {
-	static void (*const sections[])(const struct options *) = { run_hour, run_hour_of_counters,
-		run_hour_in_ns, run_counters, run_floats, run_stamps, run_idle, run_append,
-		run_readers, run_path };
+	static const struct {
+		const char *name;
+		void (*run)(const struct options *);
+	} sections[] = {
+		{ "hour", run_hour },
+		{ "hourcounters", run_hour_of_counters },
+		{ "hourns", run_hour_in_ns },
+		{ "counters", run_counters },
+		{ "floats", run_floats },
+		{ "stamps", run_stamps },
+		{ "idle", run_idle },
+		{ "append", run_append },
+		{ "readers", run_readers },
+		{ "path", run_path },
+	};
 	struct options options = parse_options(argv);
 	struct err err;
 
@@ -746,8 +761,10 @@ main(int argc, char **argv)
 	} else if (options.polls > 0) {
 		in_child(run_big, &options);
 	} else {
-		for (size_t i = 0; i < ARRAY_LEN(sections); i++)
-			in_child(sections[i], &options);
+		for (size_t i = 0; i < ARRAY_LEN(sections); i++) {
+			if (options.only == NULL || strcmp(options.only, sections[i].name) == 0)
+				in_child(sections[i].run, &options);
+		}
 	}
 	return 0;
 }
