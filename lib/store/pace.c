@@ -13,6 +13,9 @@
 #define GRID_SHIFT 2
 #define STEP_SHIFT 5
 
+/* As late as takes no more than the shortest row. */
+#define SMALL_UNITS 32
+
 static const int64_t unit_ns[] = { 1, 1000, 1000000, 1000000000 };
 
 static int64_t
@@ -63,24 +66,35 @@ pace_ts(const struct pace *pace)
 	return add(rounded(pace->expected_ns, pace->unit), pace->late_ns);
 }
 
-struct row_late
-pace_advance(struct pace *pace, int64_t ts_ns)
+/* How late a time is, which is a multiple of the unit. */
+static void
+set_late(struct pace *pace, int64_t ts_ns, enum row_unit unit)
 {
-	struct pace before = *pace;
-	enum row_unit unit = coarsest_unit(pace_ts(pace), coarsest_unit(ts_ns, ROW_S));
-
-	pace->expected_ns =
-	    add(before.expected_ns, add(correction(before.late_ns, GRID_SHIFT), before.step_ns));
 	/* What wraps round is no multiple of a coarser unit. */
 	if (__builtin_sub_overflow(ts_ns, rounded(pace->expected_ns, unit), &pace->late_ns)) {
 		unit = ROW_NS;
 		pace->late_ns = sub(ts_ns, pace->expected_ns);
 	}
 	pace->unit = unit;
+}
+
+struct row_late
+pace_advance(struct pace *pace, int64_t ts_ns)
+{
+	struct pace before = *pace;
+	int64_t small_ns;
+
+	pace->expected_ns =
+	    add(before.expected_ns, add(correction(before.late_ns, GRID_SHIFT), before.step_ns));
+	set_late(pace, ts_ns, coarsest_unit(ts_ns, before.unit));
+	small_ns = SMALL_UNITS * unit_ns[pace->unit];
+	/* A coarser unit, if that makes it less; not when only one time is a multiple by chance. */
+	if (pace->late_ns > small_ns || pace->late_ns < -small_ns)
+		set_late(pace, ts_ns, coarsest_unit(pace_ts(&before), coarsest_unit(ts_ns, ROW_S)));
 	pace->step_ns = add(before.step_ns, correction(pace->late_ns, STEP_SHIFT));
 	return (struct row_late){
 		.units = before.late_ns / unit_ns[before.unit],
-		.unit = before.unit == unit ? ROW_SAME : before.unit,
+		.unit = before.unit == pace->unit ? ROW_SAME : before.unit,
 	};
 }
 

@@ -7,9 +7,9 @@
  * that one, so a row need only say that lateness. (The difference of differences, instead, has six
  * times the variance of times that scatter round a grid.)
  *
- * Lateness is a multiple of a unit, the coarsest that divides the times of the row and of the row
- * before; so whole milliseconds cost no digits of nanoseconds, and one time that is odd by chance
- * costs little. The grid itself is in nanoseconds.
+ * Lateness is a multiple of a unit that divides the row's time, so whole milliseconds cost no
+ * digits of nanoseconds. A finer unit is taken when it must be, a coarser one when two times in a
+ * row allow it and it is of use. The grid itself is in nanoseconds.
  *
  * Threads: pure functions. All arithmetic wraps, so that corrupt rows lead to other times only.
  */
