@@ -137,4 +137,20 @@ decimal_bits(int64_t m, unsigned s, enum row_class class)
 	return f64_bits((double)rounded);
 }
 
+/* See row_float_before. */
+static inline uint64_t
+float_before(uint64_t difference, enum row_class class, uint64_t after)
+{
+	unsigned scheme = difference & SCHEME_XOR;
+	uint64_t rest = difference >> SCHEME_BITS;
+	double far;
+	int64_t m;
+
+	if (scheme == SCHEME_XOR)
+		return after ^ __builtin_bswap64(rest);
+	if (!decimal_near(f64_of(after), scheme, class, &m, &far))
+		return after; /* only in a corrupt row */
+	return decimal_bits((int64_t)((uint64_t)m - unfold(rest)), scheme, class);
+}
+
 #endif

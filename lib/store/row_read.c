@@ -505,19 +505,85 @@ row_find(const struct row *row, uint32_t at, struct row_undo *undo)
 	return true;
 }
 
+/* Where the next n <= 16 payloads are, or what they are; true: some have codes 14 or 15. */
+static inline bool
+take_payloads(struct row *row, uint64_t codes, struct row_block *block, unsigned n)
+{
+	size_t at = row->payload;
+
+	if ((codes & codes << 1 & codes << 2 & NIBBLES_8) != 0)
+		return true;
+	for (unsigned i = 0; i < n; i++, codes >>= 4) {
+		unsigned code = codes & 15;
+		uint64_t word;
+
+		memcpy(&word, row->p + at / 2, sizeof(word));
+		block->code[i] = (uint8_t)code;
+		block->payload[i] = word >> at % 2 * 4 & ((UINT64_C(1) << 4 * code) - 1);
+		at += code;
+	}
+	row->payload = at;
+	return false;
+}
+
+static void
+take_wide_payloads(struct row *row, uint64_t codes, struct row_block *block, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++, codes >>= 4) {
+		unsigned code = codes & 15, len = payload_len(code);
+
+		block->code[i] = (uint8_t)code;
+		block->payload[i] = code < CODE_VERBATIM
+		                        ? low_nibbles(row_nibbles(row->p, row->payload), len)
+		                        : row->payload;
+		row->payload += code == CODE_SPECIAL ? special_len(row->p, row->payload) : len;
+	}
+}
+
+unsigned
+row_next_block(struct row *row, struct row_block *block)
+{
+	uint32_t left = row->change_count - row->index;
+	unsigned n = left < ROW_BLOCK ? left : ROW_BLOCK;
+	uint64_t codes, bits = row->bits;
+
+	if (n == 0)
+		return 0;
+	codes = low_nibbles(row_nibbles(row->p, row->codes + row->index), n);
+	if (take_payloads(row, codes, block, n))
+		take_wide_payloads(row, codes, block, n);
+	for (unsigned i = 0; i < n; i++, row->index++) {
+		if (bits == 0) {
+			row->bits = 0;
+			row_load_bits(row);
+			bits = row->bits;
+		}
+		block->at[i] = row->from + (uint32_t)__builtin_ctzll(bits);
+		bits &= bits - 1;
+	}
+	row->bits = bits;
+	return n;
+}
+
+struct row_undo
+row_block_undo(const struct row *row, const struct row_block *block, unsigned i)
+{
+	struct row_undo undo = { .at = block->at[i] };
+
+	if (block->code[i] < CODE_VERBATIM) {
+		undo.how = block->code[i] == CODE_FLIP ? ROW_FLIP : ROW_SET;
+		undo.form = block->code[i] == CODE_FLIP ? ROW_NOTHING : ROW_DIFFERENCE;
+		undo.payload = block->payload[i];
+	} else {
+		read_payload(row->p, block->code[i], block->payload[i], &undo);
+	}
+	return undo;
+}
+
 uint64_t
 row_float_before(uint64_t difference, enum row_class class, uint64_t after)
 {
-	unsigned scheme = difference & SCHEME_XOR;
-	uint64_t rest = difference >> SCHEME_BITS;
-	double far;
-	int64_t m;
-
-	if (scheme == SCHEME_XOR)
-		return after ^ __builtin_bswap64(rest);
-	if (!decimal_near(f64_of(after), scheme, class, &m, &far))
-		return after; /* only in a corrupt row */
-	return decimal_bits((int64_t)((uint64_t)m - unfold(rest)), scheme, class);
+	return float_before(difference, class, after);
 }
 
 /* How many nibbles the counts take of which n codes are at a place. */
@@ -538,35 +604,60 @@ counts_nibbles(const uint8_t *p, size_t at, size_t n)
 	return sum;
 }
 
-static void
-undo_counts(const uint8_t *p, size_t codes_at, uint64_t *counts, size_t n)
+/* The same where no count takes more than 13 nibbles, n up to 16. Returns the place behind. */
+static inline size_t
+undo_small_counts(
+    const uint8_t *p, uint64_t codes, size_t at, const uint64_t *after, uint64_t *before, size_t n)
 {
-	size_t at = codes_at + n;
+	for (size_t i = 0; i < n; i++, codes >>= 4) {
+		unsigned code = codes & 15;
+		uint64_t word;
 
-	for (size_t i = 0; i < n; i += WORD_NIBBLES) {
-		uint64_t codes = row_nibbles(p, codes_at + i);
+		memcpy(&word, p + at / 2, sizeof(word));
+		word = word >> at % 2 * 4 & ((UINT64_C(1) << 4 * code) - 1);
+		before[i] = after[i] - unfold(word);
+		at += code;
+	}
+	return at;
+}
 
-		if (n - i < WORD_NIBBLES)
-			codes = low_nibbles(codes, (unsigned)(n - i));
-		while (codes != 0) {
-			unsigned shift = (unsigned)__builtin_ctzll(codes) & ~3U;
-			unsigned len = number_len(codes >> shift & 15);
+static size_t
+undo_any_counts(
+    const uint8_t *p, uint64_t codes, size_t at, const uint64_t *after, uint64_t *before, size_t n)
+{
+	for (size_t i = 0; i < n; i++, codes >>= 4) {
+		unsigned len = number_len(codes & 15);
 
-			counts[i + shift / 4] -= unfold(low_nibbles(row_nibbles(p, at), len));
-			codes &= ~(UINT64_C(15) << shift);
-			at += len;
-		}
+		before[i] = after[i] - unfold(low_nibbles(row_nibbles(p, at), len));
+		at += len;
+	}
+	return at;
+}
+
+static void
+undo_counts(const uint8_t *p, size_t codes_at, const uint64_t *after, uint64_t *before, size_t len)
+{
+	size_t at = codes_at + len;
+
+	for (size_t i = 0; i < len; i += WORD_NIBBLES) {
+		size_t n = len - i < WORD_NIBBLES ? len - i : WORD_NIBBLES;
+		uint64_t codes = low_nibbles(row_nibbles(p, codes_at + i), (unsigned)n);
+
+		if ((codes & codes << 1 & codes << 2 & NIBBLES_8) == 0)
+			at = undo_small_counts(p, codes, at, after + i, before + i, n);
+		else
+			at = undo_any_counts(p, codes, at, after + i, before + i, n);
 	}
 }
 
 bool
-row_dist_before(const struct row_undo *undo, struct row_dist *dist)
+row_dist_before(const struct row_undo *undo, const struct row_dist *after, struct row_dist *before)
 {
 	struct reader r = { undo->p, undo->payload, undo->payload + undo->nibbles };
 	struct row_undo sum;
 	uint64_t len, rollovers, sum_code, sum_payload;
 
-	if (undo->form != ROW_BUCKETS || !take_number(&r, &len) || len != dist->len ||
+	if (undo->form != ROW_BUCKETS || !take_number(&r, &len) || len != after->len ||
 	    !take_number(&r, &rollovers) || !take(&r, 1, &sum_code) || sum_code == CODE_FLIP ||
 	    sum_code == CODE_SPECIAL)
 		return false;
@@ -577,8 +668,9 @@ row_dist_before(const struct row_undo *undo, struct row_dist *dist)
 	sum.payload = sum_payload;
 	if (len > r.end - r.at || counts_nibbles(r.p, r.at, len) != r.end - r.at)
 		return false;
-	undo_counts(r.p, r.at, dist->counts, len);
-	dist->rollovers -= unfold(rollovers);
-	dist->sum = f64_of(row_before(&sum, ROW_F64, f64_bits(dist->sum)));
+	undo_counts(r.p, r.at, after->counts, before->counts, len);
+	before->len = len;
+	before->rollovers = after->rollovers - unfold(rollovers);
+	before->sum = f64_of(row_before(&sum, ROW_F64, f64_bits(after->sum)));
 	return true;
 }

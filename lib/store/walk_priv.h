@@ -36,6 +36,8 @@ struct walk {
 
 void walk_init(struct walk *);
 void walk_fini(struct walk *);
+/* Lets go of what it refers to; its memory stays. */
+void walk_release(struct walk *);
 
 /* Begins at the newest row. REQUIRES the set's lock, and that walk_prepare was called without. */
 void walk_start(struct walk *, struct series_set *, uint32_t stream);
