@@ -323,19 +323,13 @@ iter_read(struct iter *it, struct record *out, size_t max)
 		it->range = begin(it) ? RANGE_MORE : RANGE_NONE;
 	if (it->range == RANGE_NONE || max == 0)
 		return 0;
-	while (n < max) {
-		const struct event *event;
-
-		/* To go on may end what was given out in this call. */
-		if (it->event == NO_EVENT && (n > 0 || !find_event(it)))
-			break;
-		event = &it->source->events[it->event];
-		window_record(it->slot, event, &out[n++]);
-		it->oldest_ns = event->ts_ns;
-		it->event = event->next;
-	}
+	/* To go on may end what was given out, so it is only done in the next call. */
+	if (it->event != NO_EVENT || find_event(it))
+		n = window_records(it->source, it->slot, &it->event, out, max);
 	if (n == 0)
 		it->range = RANGE_NONE;
+	else
+		it->oldest_ns = out[n - 1].ts_ns;
 	return n;
 }
 

@@ -31,8 +31,8 @@ forget_events(struct window *w)
 		blob_unref(w->walk.store, w->blobs[--w->blob_len]);
 	w->event_len = w->dist_count = 0;
 	for (size_t i = 0; i < w->slot_len; i++) {
-		w->slots[i].first = w->slots[i].last = NO_EVENT;
-		w->slots[i].next = 0;
+		w->slots[i].first = NO_EVENT;
+		w->slots[i].end = 0;
 	}
 }
 
@@ -107,7 +107,6 @@ window_add(struct window *w, uint32_t at, const struct meta *meta)
 	w->slots[w->slot_len++] = (struct slot){ .meta = meta,
 		.at = at,
 		.first = NO_EVENT,
-		.last = NO_EVENT,
 		.class = (uint8_t)row_class_of(meta->desc.kind) };
 	return 0;
 }
@@ -117,6 +116,7 @@ close_slot(struct window *w, struct slot *slot)
 {
 	w->open_len -= !slot->done;
 	slot->done = true;
+	slot->plain = 0;
 }
 
 /* Keeps a reference until the events are forgotten. There is room. */
@@ -138,6 +138,7 @@ copy_slot(struct window *w, struct slot *slot, struct series_set *set, uint32_t 
 	if (slot->done)
 		return;
 	w->open_len++;
+	slot->plain = slot->class <= ROW_F64 ? slot->class + 1 : 0;
 	slot->bits = s->bits[slot->at];
 	slot->active = bit_get(s->active, slot->at);
 	if (class_has_blob(slot->class))
@@ -267,44 +268,52 @@ window_start(struct window *w, struct series_set *set, uint32_t stream)
 	return map_slots(w);
 }
 
-/* Where an event newer than all others of the slot goes; or, newest first, older. */
-static inline uint32_t
-place_event(struct window *w, struct slot *slot)
+/* The place of the slot's next event, where it has to be in a new piece. */
+static uint32_t
+new_piece(struct window *w, struct slot *slot)
 {
-	uint32_t number = slot->next;
+	uint32_t number = (uint32_t)w->event_len;
 
-	if (number % EVENT_PIECE == 0) {
-		number = (uint32_t)w->event_len;
-		w->event_len += EVENT_PIECE;
-		if (slot->first == NO_EVENT)
-			slot->first = number;
-		else
-			w->events[slot->last].next = number & NO_EVENT;
-	}
-	slot->last = number;
-	slot->next = number + 1;
+	w->event_len += EVENT_PIECE;
+	if (slot->first == NO_EVENT)
+		slot->first = number;
+	else
+		w->events[slot->end - 1].next = number & NO_EVENT;
 	return number;
 }
 
-static inline void
+/* The place of the slot's next event. */
+ALWAYS_INLINE uint32_t
+place_event(struct window *w, struct slot *slot)
+{
+	uint32_t number = slot->end;
+
+	if (number % EVENT_PIECE == 0)
+		number = new_piece(w, slot);
+	slot->end = number + 1;
+	return number;
+}
+
+/* Puts an event behind those of the slot; if oldest first, before. */
+ALWAYS_INLINE void
 put_event(struct window *w, struct slot *slot, int64_t ts_ns, uint64_t bits, bool active)
 {
-	uint32_t number;
+	uint32_t number, next;
+	struct event *event;
 
 	if (w->oldest_first) {
 		number = (uint32_t)w->event_len++;
-		w->events[number].next = slot->first & NO_EVENT;
+		next = slot->first;
 		slot->first = number;
 	} else {
 		number = place_event(w, slot);
-		w->events[number].next = (number + 1) & NO_EVENT;
+		next = number + 1;
 	}
-	w->events[number].ts_ns = ts_ns;
-	w->events[number].bits = bits;
-	w->events[number].row = w->walk.next_row - 1;
-	w->events[number].active = active;
-	w->events[number].is_base = false;
-	w->events[number].is_leave = false;
+	event = &w->events[number];
+	event->ts_ns = ts_ns;
+	event->bits = bits;
+	event->row = w->walk.next_row - 1;
+	event->tail = event_tail(next, active);
 	w->last_event = number;
 }
 
@@ -409,53 +418,87 @@ undo_few(struct window *w, const struct row *row)
 	}
 }
 
-/* A number that became another one, in a row whose changes all are wanted. */
-static inline void
-undo_number(struct window *w, struct slot *slot, uint64_t difference)
+__attribute__((noinline)) static void
+undo_any(struct window *w, const struct row *row, const struct row_block *block, unsigned i)
 {
-	uint64_t after = slot->bits;
+	uint32_t number = w->slot_of[block->at[i]];
+	struct row_undo undo;
 
-	put_event(w, slot, w->walk.ts_ns, after, slot->active);
-	if (slot->class == ROW_INT)
-		slot->bits = after - unfold(difference);
-	else
-		slot->bits = float_before(difference, ROW_F64, after);
+	if (number == NO_SLOT)
+		return;
+	undo = row_block_undo(row, block, i);
+	undo_change(w, &w->slots[number], &undo);
+}
+
+/* The same where a change is an event and no slot's last one; newest first. */
+ALWAYS_INLINE void
+undo_block(struct window *w, const struct row *row, const struct row_block *block, unsigned n)
+{
+	const uint32_t *slot_of = w->slot_of;
+	struct slot *slots = w->slots;
+	struct event *events = w->events;
+	uint32_t row_number = w->walk.next_row - 1;
+	int64_t ts_ns = w->walk.ts_ns;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t number = slot_of[block->at[i]];
+		struct slot *slot = &slots[number];
+		struct event *event;
+		uint64_t after;
+
+		if (number == NO_SLOT)
+			continue;
+		if (slot->plain == 0 || block->code[i] - (CODE_FLIP + 1U) >= DIFFERENCE_MAX) {
+			undo_any(w, row, block, i);
+			continue;
+		}
+		after = slot->bits;
+		slot->bits = slot->plain == ROW_INT + 1
+		                 ? after - unfold(block->payload[i])
+		                 : float_before(block->payload[i], ROW_F64, after);
+		number = place_event(w, slot);
+		event = &events[number];
+		event->ts_ns = ts_ns;
+		event->bits = after;
+		event->row = row_number;
+		event->tail = event_tail(number + 1, slot->active);
+	}
+}
+
+WITH_BMI2 static void
+undo_block_bmi2(struct window *w, const struct row *row, const struct row_block *block, unsigned n)
+{
+	undo_block(w, row, block, n);
+}
+
+static void
+undo_many(struct window *w, struct row *row)
+{
+	bool plain = w->walk.ts_ns < w->end_ns && w->walk.ts_ns > w->start_ns &&
+	             w->walk.next_row <= w->before_row && !w->failed && !w->oldest_first;
+	struct row_block block;
+	unsigned n;
+
+	while ((n = row_next_block(row, &block)) > 0) {
+		if (plain && has_bmi2())
+			undo_block_bmi2(w, row, &block, n);
+		else if (plain)
+			undo_block(w, row, &block, n);
+		for (unsigned i = 0; i < n && !plain; i++)
+			undo_any(w, row, &block, i);
+	}
 }
 
 static void
 undo_row(struct window *w, struct row *row)
 {
-	/* Then a change is an event, and no slot's last one. */
-	bool plain = w->walk.ts_ns < w->end_ns && w->walk.ts_ns > w->start_ns &&
-	             w->walk.next_row <= w->before_row && !w->failed;
-	struct row_block block;
-	struct row_undo undo;
-	unsigned n;
-
 	undo_births(w, row);
 	if (row->change_count == 0)
 		return;
-	if (w->slot_len <= FEW_SLOTS) {
+	if (w->slot_len <= FEW_SLOTS)
 		undo_few(w, row);
-		return;
-	}
-	while ((n = row_next_block(row, &block)) > 0) {
-		for (unsigned i = 0; i < n; i++) {
-			uint32_t number = w->slot_of[block.at[i]];
-			struct slot *slot;
-
-			if (number == NO_SLOT)
-				continue;
-			slot = &w->slots[number];
-			if (plain && !slot->done && slot->class <= ROW_F64 &&
-			    block.code[i] >= CODE_FLIP + 1 && block.code[i] < CODE_VERBATIM) {
-				undo_number(w, slot, block.payload[i]);
-			} else {
-				undo = row_block_undo(row, &block, i);
-				undo_change(w, slot, &undo);
-			}
-		}
-	}
+	else
+		undo_many(w, row);
 }
 
 static void
@@ -501,7 +544,7 @@ end_events(struct window *w)
 {
 	for (size_t i = 0; i < w->slot_len && !w->oldest_first; i++) {
 		if (w->slots[i].first != NO_EVENT)
-			w->events[w->slots[i].last].next = NO_EVENT;
+			w->events[w->slots[i].end - 1].next = NO_EVENT;
 	}
 }
 
@@ -563,6 +606,48 @@ window_odd_value(const struct event *event, enum kind kind)
 	if (kind == KIND_DIST && event->active)
 		return (struct value){ .dist = (const struct dist *)(uintptr_t)event->bits };
 	return bits_to_value(event->bits, kind, event->active);
+}
+
+/* The same for those that lie side by side. */
+static inline void
+put_records(const struct slot *slot, const struct event *event, struct record *out, size_t n)
+{
+	const struct metric_desc *desc = &slot->meta->desc;
+
+	if (slot->class > ROW_F32 || desc->kind == KIND_BOOL) {
+		for (size_t i = 0; i < n; i++)
+			window_record(slot, &event[i], &out[i]);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		bool active = event[i].active;
+
+		out[i].desc = desc;
+		out[i].ts_ns = event[i].ts_ns;
+		out[i].value.u = active ? event[i].bits : 0;
+		out[i].active = active;
+	}
+}
+
+size_t
+window_records(const struct window *w, const struct slot *slot, uint32_t *event, struct record *out,
+    size_t max)
+{
+	size_t n = 0;
+
+	while (n < max && *event != NO_EVENT) {
+		uint32_t first = *event, end = first - first % EVENT_PIECE + EVENT_PIECE;
+		size_t some;
+
+		/* The slot's last piece may not be full. */
+		if (slot->end > first && slot->end < end)
+			end = slot->end;
+		some = end - first < max - n ? end - first : max - n;
+		put_records(slot, &w->events[first], &out[n], some);
+		*event = w->events[first + some - 1].next;
+		n += some;
+	}
+	return n;
 }
 
 static size_t

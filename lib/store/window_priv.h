@@ -18,29 +18,42 @@
 #include "store/walk_priv.h"
 
 #define NO_EVENT    0x1fffffff
-#define EVENT_PIECE 8
+#define EVENT_PIECE 16
 
 /* A record: at this time the series got this value, or became inactive. */
 struct event {
 	int64_t ts_ns;
 	uint64_t bits; /* as of a position; of a distribution: a struct dist * in an arena */
 	uint32_t row;
-	uint32_t next : 29; /* of the slot's; NO_EVENT at the end */
-	uint32_t active : 1;
-	uint32_t is_base : 1;  /* no change: what there was before all rows */
-	uint32_t is_leave : 1; /* no record: the series goes on in another stream */
+	union {
+		struct {
+			uint32_t next : 29; /* of the slot's; NO_EVENT at the end */
+			uint32_t active : 1;
+			uint32_t is_base : 1;  /* no change: what there was before all rows */
+			uint32_t is_leave : 1; /* no record: it goes on in another stream */
+		};
+		uint32_t tail; /* all of them: bit by bit they are slow to write */
+	};
 };
+
+/* Of a record that is neither base nor leave. */
+static inline uint32_t
+event_tail(uint32_t next, bool active)
+{
+	return (next & NO_EVENT) | (uint32_t)active << 29;
+}
 
 struct slot {
 	const struct meta *meta; /* its owner sees to it that it stays */
 	uint32_t at;             /* position */
-	uint32_t first, last;    /* events; NO_EVENT */
-	uint32_t next;           /* newest first: place for the next one; at a piece's end: none */
+	uint32_t first;          /* event; NO_EVENT */
+	uint32_t end;            /* newest first: behind the last event */
 	uint64_t bits;           /* before the rows undone so far */
 	const struct dist *dist; /* the same of a distribution; never changed */
 	bool active;
 	bool done;     /* nothing more to be found */
 	uint8_t class; /* enum row_class */
+	uint8_t plain; /* class + 1 if it is ROW_INT or ROW_F64 and the slot is not done, else 0 */
 };
 
 /* Time of one row. */
@@ -123,6 +136,11 @@ window_record(const struct slot *slot, const struct event *event, struct record 
 	else
 		out->value = window_odd_value(event, kind);
 }
+
+/* Those of a slot of a window that is newest first, from event on, which moves. Returns how many.
+ */
+size_t window_records(
+    const struct window *, const struct slot *, uint32_t *event, struct record *out, size_t max);
 
 /* An initialised window, maybe one that was given back. NULL: out of memory. */
 struct window *window_take(struct store *);
