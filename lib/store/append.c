@@ -17,7 +17,25 @@
 #define WAITS   (UINT32_MAX - 1) /* seen, but its value is not taken */
 #define LEAVES  (UINT32_MAX - 2)
 
-struct before
+struct append {
+	struct series_set *set;
+	const struct batch *batch; /* NULL: nothing is there any more */
+	struct plan *plan;         /* NULL without batch */
+	bool plan_is_new;
+	int64_t wanted_ns; /* without batch: time of markers, if late enough */
+	struct moves moves;
+	struct scratch *scratch;
+	size_t added, stale; /* metrics */
+};
+
+/* What is known of a stream before the append; a stream to be made is empty. */
+struct before {
+	uint32_t len, active_count;
+	int64_t ts_ns;
+	struct pace pace; /* undefined if ts_ns is TS_NONE */
+};
+
+static struct before
 append_state_before(const struct append *a, uint32_t i)
 {
 	const struct stream *s;
@@ -25,7 +43,7 @@ append_state_before(const struct append *a, uint32_t i)
 	if (i >= a->set->stream_count)
 		return (struct before){ .ts_ns = TS_NONE };
 	s = a->set->streams[i];
-	return (struct before){ s->len, s->active_count, s->ts_ns, s->step_ns };
+	return (struct before){ s->len, s->active_count, s->ts_ns, s->pace };
 }
 
 static const struct metric_desc *
@@ -210,17 +228,19 @@ int
 append_end_work(struct append *a, struct work *work, struct before *before, struct err *err)
 {
 	struct scratch *s = a->scratch;
-	int64_t step_ns = 0, dod_ns;
+	struct row_late late = { .unit = ROW_PATCH };
+	struct pace pace = before->pace;
 
 	if (says_nothing(a, work)) {
 		s->work_len--;
 		return 0;
 	}
-	if (before->ts_ns != TS_NONE)
-		step_ns = (int64_t)((uint64_t)work->row.ts_ns - (uint64_t)before->ts_ns);
-	dod_ns = (int64_t)((uint64_t)step_ns - (uint64_t)before->step_ns);
+	if (before->ts_ns == TS_NONE)
+		pace_begin(&pace, work->row.ts_ns);
+	else if (!work->is_patch)
+		late = pace_advance(&pace, work->row.ts_ns);
 	work->off = s->rows.len;
-	if (row_encode(&s->rows, dod_ns, work->len_before, work->len_before + work->born_count,
+	if (row_encode(&s->rows, late, work->len_before, work->len_before + work->born_count,
 	        append_classes(a, work->stream), &s->changes[work->change],
 	        work->change_count) != 0) {
 		err_nomem(err);
@@ -232,7 +252,7 @@ append_end_work(struct append *a, struct work *work, struct before *before, stru
 		.active_count = before->active_count + work->born_count + work->reborn_count +
 		                work->woken_count - work->stopped_count,
 		.ts_ns = work->row.ts_ns,
-		.step_ns = step_ns,
+		.pace = pace,
 	};
 	count_records(work, before);
 	a->added += work->row.change_count;

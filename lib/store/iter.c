@@ -10,9 +10,11 @@
 
 /* Most series looked at while the lock is held. */
 #define CHUNK BLOB_HOLD
-/* Series taken apart at a time, and how many records of them: at most 1 MiB. */
+/* Series taken apart at a time, and how many records of them: at most 2 MiB. */
 #define MOST_SLOTS  1024
-#define MOST_EVENTS (1024 * 1024 / sizeof(struct event))
+#define MOST_EVENTS (2 * 1024 * 1024 / sizeof(struct event))
+/* Streams whose series may lie between each other in order of path, without loss of time. */
+#define MOST_WINDOWS 4
 
 enum range_state { RANGE_NONE, RANGE_FIRST, RANGE_MORE };
 
@@ -28,16 +30,20 @@ struct iter {
 	enum range_state range;
 	int64_t start_ns, end_ns;
 	/* Records of the current series and of some after it, in the same range. */
-	struct window window;
-	bool window_in_use;
-	uint32_t window_stream;
+	struct iter_window {
+		struct window *window; /* NULL: not needed yet */
+		bool in_use;
+		uint32_t stream;
+	} windows[MOST_WINDOWS];
+	unsigned next_window; /* the one that was filled longest ago */
 	size_t most_slots;
 	/* The current series' records: those not read yet, and where they are. */
 	struct window *source;
 	struct slot *slot;
 	uint32_t event;
-	int64_t oldest_ns;   /* of those read */
-	struct window older; /* of a series that moved: what it has at older_place */
+	int64_t oldest_ns;    /* of those read */
+	bool may_have_moved;  /* there may be more at another place */
+	struct window *older; /* what it has at older_place; NULL: not needed yet */
 	struct series_at older_place;
 
 	struct walk times;
@@ -58,8 +64,6 @@ iter_new(struct series_set *set, struct str prefix, enum iter_match how, struct 
 		return NULL;
 	}
 	*it = (struct iter){ .set = series_set_ref(set), .most_slots = MOST_SLOTS };
-	window_init(&it->window);
-	window_init(&it->older);
 	walk_init(&it->times);
 	if (prefix.len > 0)
 		memcpy(it->prefix_bytes, prefix.p, prefix.len);
@@ -78,8 +82,9 @@ iter_free(struct iter *it)
 	if (it == NULL)
 		return;
 	blob_hold_release(it->set->store, &it->hold);
-	window_fini(&it->window);
-	window_fini(&it->older);
+	for (size_t i = 0; i < MOST_WINDOWS; i++)
+		window_give_back(it->set->store, it->windows[i].window);
+	window_give_back(it->set->store, it->older);
 	walk_fini(&it->times);
 	schema_unref(it->schema);
 	series_set_unref(it->set);
@@ -145,7 +150,8 @@ iter_range(struct iter *it, int64_t start_ns, int64_t end_ns)
 {
 	assert(it->meta != NULL);
 	if (start_ns != it->start_ns || end_ns != it->end_ns) {
-		it->window_in_use = false;
+		for (size_t i = 0; i < MOST_WINDOWS; i++)
+			it->windows[i].in_use = false;
 		it->most_slots = MOST_SLOTS;
 	}
 	it->range = start_ns < end_ns ? RANGE_FIRST : RANGE_NONE;
@@ -154,53 +160,30 @@ iter_range(struct iter *it, int64_t start_ns, int64_t end_ns)
 	it->times_begun = it->times_ended = false;
 }
 
-struct wanted {
-	uint32_t at;
-	const struct meta *meta;
-};
-
-static int
-cmp_wanted(const void *a, const void *b)
-{
-	const struct wanted *x = a, *y = b;
-
-	return (x->at > y->at) - (x->at < y->at);
-}
-
 /* Slots for the current series and those after it in the same stream. False: out of memory. */
 static bool
-add_slots(struct iter *it)
+add_slots(struct iter *it, struct window *w)
 {
-	struct wanted wanted[MOST_SLOTS];
 	struct series_at place = it->place;
 	const struct meta *meta = it->meta;
 	uint32_t next = it->next;
-	size_t n = 0;
 
-	while (meta != NULL && n < it->most_slots) {
-		if (place.stream == it->place.stream)
-			wanted[n++] = (struct wanted){ place.at, meta };
-		meta = match_next(&it->match, it->schema, &next, &place);
-	}
-	qsort(wanted, n, sizeof(*wanted), cmp_wanted);
-	for (size_t i = 0; i < n; i++) {
-		if (window_add(&it->window, wanted[i].at, wanted[i].meta) != 0)
+	while (meta != NULL && w->slot_len < it->most_slots) {
+		if (place.stream == it->place.stream && window_add(w, place.at, meta) != 0)
 			return false;
+		meta = match_next(&it->match, it->schema, &next, &place);
 	}
 	return true;
 }
 
 static bool
-fill_window(struct iter *it)
+fill_window(struct iter *it, struct window *w)
 {
-	struct window *w = &it->window;
-
 	for (;;) {
 		window_reset(w);
 		w->start_ns = it->start_ns;
 		w->end_ns = it->end_ns;
-		it->window_stream = it->place.stream;
-		if (!add_slots(it) || !window_start(w, it->set, it->place.stream))
+		if (!add_slots(it, w) || !window_start(w, it->set, it->place.stream))
 			return false;
 		window_run(w, MOST_EVENTS);
 		if (!w->full || w->slot_len == 1)
@@ -209,25 +192,42 @@ fill_window(struct iter *it)
 	}
 }
 
-/* The slot of the current series, or NULL. */
-static struct slot *
-find_slot(struct iter *it)
+/* The window that has the current series, or NULL. */
+static struct iter_window *
+find_window(struct iter *it)
 {
-	size_t low = 0, high = it->window.slot_len;
+	for (size_t i = 0; i < MOST_WINDOWS; i++) {
+		struct iter_window *found = &it->windows[i];
 
-	if (!it->window_in_use || it->window_stream != it->place.stream)
-		return NULL;
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (it->window.slots[mid].at < it->place.at)
-			low = mid + 1;
-		else
-			high = mid;
+		if (found->in_use && found->stream == it->place.stream &&
+		    window_slot(found->window, it->place.at, it->meta) != NULL)
+			return found;
 	}
-	if (low == it->window.slot_len || it->window.slots[low].meta != it->meta)
-		return NULL;
-	return &it->window.slots[low];
+	return NULL;
+}
+
+/* The window to be filled next: that of the same stream, else one that was filled long ago. */
+static struct iter_window *
+next_window(struct iter *it)
+{
+	for (size_t i = 0; i < MOST_WINDOWS; i++) {
+		if (it->windows[i].in_use && it->windows[i].stream == it->place.stream)
+			return &it->windows[i];
+	}
+	return &it->windows[it->next_window++ % MOST_WINDOWS];
+}
+
+static struct iter_window *
+make_window(struct iter *it)
+{
+	struct iter_window *made = next_window(it);
+
+	if (made->window == NULL)
+		made->window = window_take(it->set->store);
+	made->in_use = made->window != NULL && fill_window(it, made->window);
+	made->stream = it->place.stream;
+	it->failed = it->failed || !made->in_use || made->window->failed;
+	return made->in_use ? made : NULL;
 }
 
 static void
@@ -242,18 +242,21 @@ read_from(struct iter *it, struct window *window, struct slot *slot)
 static bool
 begin(struct iter *it)
 {
-	struct slot *slot = find_slot(it);
+	struct iter_window *found = find_window(it);
+	struct slot *slot;
 
-	if (slot == NULL) {
-		it->window_in_use = fill_window(it);
-		it->failed = it->failed || !it->window_in_use || it->window.failed;
-		slot = find_slot(it);
-	}
-	if (slot == NULL)
+	if (found == NULL)
+		found = make_window(it);
+	if (found == NULL)
 		return false;
+	slot = window_slot(found->window, it->place.at, it->meta);
+	assert(slot != NULL);
 	it->oldest_ns = INT64_MAX;
 	it->older_place = it->place;
-	read_from(it, &it->window, slot);
+	it->may_have_moved = found->window->has_moves;
+	/* What goes on drops what it had. */
+	found->in_use = !found->window->full;
+	read_from(it, found->window, slot);
 	return true;
 }
 
@@ -261,8 +264,8 @@ begin(struct iter *it)
 static bool
 begin_older(struct iter *it)
 {
-	struct window *w = &it->older;
 	struct series_at place;
+	struct window *w;
 	bool found;
 
 	lock_take(&it->set->lock);
@@ -272,6 +275,13 @@ begin_older(struct iter *it)
 	if (!found)
 		return false;
 	it->older_place = place;
+	if (it->older == NULL)
+		it->older = window_take(it->set->store);
+	if (it->older == NULL) {
+		it->failed = true;
+		return false;
+	}
+	w = it->older;
 	window_reset(w);
 	w->start_ns = it->start_ns;
 	w->end_ns = it->oldest_ns < it->end_ns ? it->oldest_ns : it->end_ns;
@@ -293,9 +303,9 @@ find_event(struct iter *it)
 		if (it->source->full) {
 			window_run(it->source, MOST_EVENTS);
 			it->failed = it->failed || it->source->failed;
-			it->window_in_use = false;
 			read_from(it, it->source, it->slot);
-		} else if (it->oldest_ns <= it->start_ns || !begin_older(it)) {
+		} else if (!it->may_have_moved || it->oldest_ns <= it->start_ns ||
+		           !begin_older(it)) {
 			return false;
 		}
 	}
@@ -313,19 +323,13 @@ iter_read(struct iter *it, struct record *out, size_t max)
 		it->range = begin(it) ? RANGE_MORE : RANGE_NONE;
 	if (it->range == RANGE_NONE || max == 0)
 		return 0;
-	while (n < max) {
-		const struct event *event;
-
-		/* To go on may end what was given out in this call. */
-		if (it->event == NO_EVENT && (n > 0 || !find_event(it)))
-			break;
-		event = &it->source->events[it->event];
-		window_record(it->slot, event, &out[n++]);
-		it->oldest_ns = event->ts_ns;
-		it->event = event->next;
-	}
+	/* To go on may end what was given out, so it is only done in the next call. */
+	if (it->event != NO_EVENT || find_event(it))
+		n = window_records(it->source, it->slot, &it->event, out, max);
 	if (n == 0)
 		it->range = RANGE_NONE;
+	else
+		it->oldest_ns = out[n - 1].ts_ns;
 	return n;
 }
 

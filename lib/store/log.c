@@ -7,8 +7,12 @@
 #include "store/set_priv.h"
 #include "store/store_priv.h"
 
-/* The first page of a log is as small as will do, so that what rarely changes owns little. */
-#define LEAST_CAP ((size_t)128 - 8 - sizeof(struct page))
+/*
+ * The newest page of a log begins as small as will do for some rows, and grows, so that what rarely
+ * changes owns little. With malloc's own 8 bytes.
+ */
+static const size_t block_bytes[] = { 128, 192, 256, 384, 512, 768, PAGE_BYTES + 8 };
+#define ROWS_AHEAD 4
 
 /*
  * A page whose rows keep more than this outside pages counts as full: else blobs without end could
@@ -37,20 +41,55 @@ room_in_newest(const struct stream *s)
 	return s->newest == NULL || s->newest->held_bytes > HELD_MOST ? 0 : s->newest->start;
 }
 
-/* How big a page the newest is to grow into; 0: it need not. */
+/* What a page should have room for to hold a row of so many bytes, beyond what is used of it. */
+static size_t
+cap_for(size_t used, size_t bytes)
+{
+	size_t head = sizeof(struct page) + 8, i = 0;
+
+	while (i < ARRAY_LEN(block_bytes) - 1 && block_bytes[i] - head < used + ROWS_AHEAD * bytes)
+		i++;
+	return block_bytes[i] - head;
+}
+
+/* How big a page the newest is to grow into; 0: it need not or cannot. */
 static size_t
 grown_cap(const struct stream *s, size_t bytes)
 {
-	size_t cap = LEAST_CAP, used;
+	const struct page *page = s->newest;
 
-	if (s->next_page > 1 || (s->newest != NULL && s->newest->held_bytes > HELD_MOST))
+	if (page == NULL || page->held_bytes > HELD_MOST || page->cap == PAGE_CAP ||
+	    bytes <= page->start)
 		return 0;
-	used = s->newest == NULL ? 0 : (size_t)(s->newest->cap - s->newest->start);
-	if (s->newest != NULL && (s->newest->cap == PAGE_CAP || bytes <= s->newest->start))
-		return 0;
-	while (cap < used + bytes && cap < PAGE_CAP)
-		cap = 2 * (cap + sizeof(struct page) + 8) - sizeof(struct page) - 8;
-	return cap;
+	return cap_for((size_t)(page->cap - page->start), bytes);
+}
+
+/*
+ * A page that goes behind the newest, for what is left of a row. Spare pages, which are full ones,
+ * are taken first: as long as there are any the store is full, and small blocks would only cut the
+ * heap to pieces.
+ */
+static struct page *
+try_page(struct store *store, size_t bytes, struct memory_want *want)
+{
+	struct page *page = pages_take_spare(&store->pool);
+	size_t cap = page != NULL ? PAGE_CAP : cap_for(0, bytes);
+
+	if (page == NULL)
+		page = memory_try(store, sizeof(*page) + cap, want);
+	want->page = page == NULL;
+	return init_page(page, cap);
+}
+
+static void
+add_to_room(struct log_room *room, struct page *page)
+{
+	struct page **last = &room->pages;
+
+	while (*last != NULL)
+		last = &(*last)->newer;
+	*last = page;
+	room->bytes += page->cap;
 }
 
 bool
@@ -69,16 +108,13 @@ log_reserve(struct stream *s, size_t bytes, struct log_room *room, struct memory
 			return false;
 	}
 	if (cap > 0)
-		in_newest = room->grown->cap -
-		            (s->newest == NULL ? 0 : (size_t)(s->newest->cap - s->newest->start));
-	while (bytes > in_newest + room->count * PAGE_CAP) {
-		struct page *page = init_page(memory_try_page(store, want), PAGE_CAP);
+		in_newest += (size_t)(room->grown->cap - s->newest->cap);
+	while (bytes > in_newest + room->bytes) {
+		struct page *page = try_page(store, bytes - in_newest - room->bytes, want);
 
 		if (page == NULL)
 			return false;
-		page->newer = room->pages;
-		room->pages = page;
-		room->count++;
+		add_to_room(room, page);
 	}
 	return true;
 }
@@ -92,7 +128,10 @@ log_free_room(struct store *store, struct log_room *room)
 		struct page *page = room->pages;
 
 		room->pages = page->newer;
-		pages_add_spare(&store->pool, page);
+		if (page->cap == PAGE_CAP)
+			pages_add_spare(&store->pool, page);
+		else
+			memory_free(store, page, page_bytes(page));
 	}
 	*room = (struct log_room){ .grown = NULL };
 }
@@ -125,12 +164,16 @@ grow_newest(struct stream *s, struct page *grown)
 	struct page *old = s->newest;
 	size_t used = (size_t)(old->cap - old->start), cap = grown->cap;
 
-	assert(old == s->oldest && used <= cap);
+	assert(used <= cap);
 	*grown = *old;
 	grown->cap = (uint16_t)cap;
 	grown->start = (uint16_t)(cap - used);
 	memcpy(grown->data + grown->start, old->data + old->start, used);
-	s->newest = s->oldest = grown;
+	s->newest = grown;
+	if (grown->older != NULL)
+		grown->older->newer = grown;
+	else
+		s->oldest = grown;
 	memory_free(s->set->store, old, page_bytes(old));
 }
 
@@ -154,16 +197,19 @@ next_page(struct log_room *room)
 
 	assert(page != NULL);
 	room->pages = page->newer;
-	room->count--;
+	room->bytes -= page->cap;
 	return page;
 }
 
 static void
 advance(struct stream *s, const struct log_row *row)
 {
-	if (s->ts_ns == TS_NONE)
+	if (s->ts_ns == TS_NONE) {
 		s->begin_ns = row->ts_ns;
-	s->step_ns = s->ts_ns == TS_NONE ? 0 : (int64_t)((uint64_t)row->ts_ns - (uint64_t)s->ts_ns);
+		pace_begin(&s->pace, row->ts_ns);
+	} else if (row->ts_ns != s->ts_ns) {
+		pace_advance(&s->pace, row->ts_ns);
+	}
 	s->ts_ns = row->ts_ns;
 	s->next_row++;
 	assert(s->next_row != 0);
@@ -188,7 +234,7 @@ log_put(struct stream *s, const struct log_row *row, struct log_room *room)
 	struct page *owner = NULL; /* the oldest page it lies in */
 
 	places_note_row(s, row->ts_ns);
-	if (room->grown != NULL && s->newest != NULL && grown_cap(s, left) > 0) {
+	if (room->grown != NULL && grown_cap(s, left) > 0) {
 		grow_newest(s, room->grown);
 		room->grown = NULL;
 	}
@@ -197,12 +243,8 @@ log_put(struct stream *s, const struct log_row *row, struct log_room *room)
 		owner = s->newest;
 	}
 	while (left > 0) {
-		struct page *page = room->grown;
+		struct page *page = next_page(room);
 
-		if (s->newest == NULL && page != NULL)
-			room->grown = NULL;
-		else
-			page = next_page(room);
 		page->first_row = owner == NULL ? s->next_row : s->next_row + 1;
 		page->before_ns = owner == NULL ? s->ts_ns : row->ts_ns;
 		link_newest(s, page);

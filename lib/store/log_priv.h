@@ -25,6 +25,7 @@
 #ifndef SCOTTY_STORE_LOG_PRIV_H
 #define SCOTTY_STORE_LOG_PRIV_H
 
+#include "store/pace_priv.h"
 #include "store/pages_priv.h"
 #include "store/ring_priv.h"
 
@@ -43,7 +44,7 @@ struct stream {
 	bool settled;     /* active are those, and only those, the set's plan has */
 	int64_t ts_ns;    /* of the newest row; TS_NONE: none yet */
 	int64_t begin_ns; /* of the first row */
-	int64_t step_ns;  /* later than the row before by so much, modulo 2^64; 0 for the first */
+	struct pace pace; /* after it; undefined if there is none */
 	/* The log: rows first_row to next_row - 1. */
 	struct page *newest, *oldest;
 	uint32_t first_row, next_row;
@@ -93,8 +94,8 @@ void stream_begin_at(struct stream *, uint32_t next_row, int64_t ts_ns, int64_t 
 /* Pages for a row, got before it is put into the log. */
 struct log_room {
 	struct page *grown; /* takes the place of the newest page, which is smaller; or NULL */
-	struct page *pages; /* full ones, by newer */
-	uint32_t count;
+	struct page *pages; /* by newer, in the order in which they are filled */
+	size_t bytes;       /* there is in them */
 };
 
 /*

@@ -24,8 +24,8 @@ heap_bytes(size_t bytes)
 	return bytes < least ? least : bytes;
 }
 
-static bool
-charge(struct store *store, size_t bytes)
+bool
+memory_try_charge(struct store *store, size_t bytes)
 {
 	uint64_t used = atomic_load(&store->used_bytes);
 
@@ -107,7 +107,7 @@ reclaim(struct store *store)
 static int
 make_room(struct store *store, size_t bytes, struct err *err)
 {
-	while (!charge(store, heap_bytes(bytes))) {
+	while (!memory_try_charge(store, heap_bytes(bytes))) {
 		struct page *spare = pages_take_spare(&store->pool);
 
 		if (spare != NULL) {
@@ -124,7 +124,7 @@ make_room(struct store *store, size_t bytes, struct err *err)
 int
 memory_charge(struct store *store, size_t bytes, struct err *err)
 {
-	while (!charge(store, bytes)) {
+	while (!memory_try_charge(store, bytes)) {
 		if (make_room(store, bytes, err) != 0)
 			return -1;
 	}
@@ -150,7 +150,7 @@ memory_try(struct store *store, size_t bytes, struct memory_want *want)
 	void *p = NULL;
 
 	*want = (struct memory_want){ .bytes = bytes };
-	if (!charge(store, heap_bytes(bytes)))
+	if (!memory_try_charge(store, heap_bytes(bytes)))
 		return NULL;
 	p = malloc(bytes);
 	if (p == NULL) {
@@ -158,17 +158,6 @@ memory_try(struct store *store, size_t bytes, struct memory_want *want)
 		memory_uncharge(store, heap_bytes(bytes));
 	}
 	return p;
-}
-
-struct page *
-memory_try_page(struct store *store, struct memory_want *want)
-{
-	struct page *page = pages_take_spare(&store->pool);
-
-	if (page == NULL)
-		page = memory_try(store, PAGE_BYTES, want);
-	want->page = page == NULL;
-	return page;
 }
 
 int

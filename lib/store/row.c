@@ -164,20 +164,38 @@ number_nibbles(uint64_t v)
 }
 
 static void
-put_time(struct writer *w, int64_t dod_ns)
+put_time(struct writer *w, struct row_late late)
 {
-	unsigned unit = 0;
-	uint64_t folded;
-
-	while (dod_ns != 0 && unit < 3 && dod_ns % unit_ns[unit + 1] == 0)
-		unit++;
-	folded = fold((uint64_t)(dod_ns / unit_ns[unit]));
-	if (folded >> 62 == 0) {
-		put_number(w, folded == 0 ? 0 : folded << 2 | unit);
-		return;
+	if (late.unit != ROW_SAME) {
+		put(w, 1, 2);
+		put(w, late.unit, 1);
 	}
-	put(w, 1, 2);
-	put_word(w, (uint64_t)dod_ns);
+	if (late.unit != ROW_PATCH)
+		put_number(w, fold((uint64_t)late.units));
+}
+
+/* Writes a quiet row. False: it cannot be one. */
+static bool
+put_quiet(struct writer *w, struct row_late late)
+{
+	uint64_t folded = fold((uint64_t)late.units), q = folded - 1;
+	unsigned bytes = 0;
+
+	if (late.unit != ROW_SAME || folded == 0)
+		return false;
+	if (q >= QUIET_DIRECT) {
+		for (bytes = 1; folded >> (8 * bytes + QUIET_BITS) != 0; bytes++) {
+			if (bytes == QUIET_LENGTHS)
+				return false;
+		}
+		q = QUIET_DIRECT + ((bytes - 1) << QUIET_BITS) + (folded >> 8 * bytes);
+		folded &= (UINT64_C(1) << 8 * bytes) - 1;
+	}
+	put(w, q / 16 < 3 ? (q / 16 + 1) * 4 : (q / 16 - 2) * 4 + FLAG_BIRTHS, 1);
+	put(w, q % 16, 1);
+	if (bytes > 0)
+		put(w, folded, 2 * bytes);
+	return true;
 }
 
 static inline unsigned
@@ -408,7 +426,7 @@ row_room(uint32_t len_before, const uint8_t *classes, const struct row_change *c
 }
 
 int
-row_encode(struct buf *out, int64_t dod_ns, uint32_t len_before, uint32_t len_after,
+row_encode(struct buf *out, struct row_late late, uint32_t len_before, uint32_t len_after,
     const uint8_t *classes, const struct row_change *changes, size_t n)
 {
 	size_t gaps = gaps_nibbles(len_before, changes, n);
@@ -422,8 +440,12 @@ row_encode(struct buf *out, int64_t dod_ns, uint32_t len_before, uint32_t len_af
 		return -1;
 	start = (uint8_t *)out->p + out->len;
 	w = (struct writer){ .p = start };
+	if (flags == 0 && put_quiet(&w, late)) {
+		out->len += (size_t)(w.p - start);
+		return 0;
+	}
 	put(&w, flags, 1);
-	put_time(&w, dod_ns);
+	put_time(&w, late);
 	if (len_after > len_before)
 		put_number(&w, len_after - len_before);
 	if (gaps > 0)

@@ -7,10 +7,11 @@
  * that wrap, after less before.
  *
  * 1. Flags, one nibble: 1 there are changes, 2 there are births, 4 some code is 14 or 15, 8 the
- *    changed positions are a list of gaps. 4 and 8 only with 1.
- * 2. Time, a number: the folded difference of this row's step from the step of the row before, in
- *    the largest unit that divides it, times 4, plus the unit (0 ns, 1 us, 2 ms, 3 s). 0 is no
- *    difference. What is too big for that is the two nibbles 1, 0 and 16 more with its 64 bits.
+ *    changed positions are a list of gaps. 4 and 8 with 1; without, the row is a quiet one, see
+ *    below.
+ * 2. Time, a number: how late the row before was, folded (see pace_priv.h). If its unit is another
+ *    than this row's, the nibbles 1, 0, the unit and a number; if this row has the time of the row
+ *    before, the nibbles 1, 0, 5.
  * 3. With flag 2, a number: how many positions, the last ones, the row appended.
  * 4. With flag 1, which positions changed, of those there were before the row: a bit each, the
  *    first one lowest, up to a whole nibble. With flag 8 instead: a number, how many nibbles
@@ -29,6 +30,11 @@
  *            3  distribution, inactive before
  * 7. A nibble 0 if the row would end inside a byte.
  *
+ * A quiet row has no changes and no births, and is all time. Of flags and the next nibble n is made
+ * q = 16 * (flags / 4 - 1 + (flags has 2 ? 3 : 0)) + n, 0 to 95. Up to 63, q + 1 is the folded
+ * lateness. Then come, for r = q - 64, r / 8 + 1 bytes, the lowest first: the low bits of it, and
+ * r % 8 those above them.
+ *
  * A difference is, by class:
  *     ROW_INT   the folded difference
  *     ROW_F64   its lowest three bits say which, the rest is the difference:
@@ -44,8 +50,9 @@
  *     the first nibble of a number (see above) for each bucket: the folded difference of its count
  *     the other nibbles of these numbers
  *
- * Size: a row without changes on a steady grid is one byte. A change costs its bit of the bitmap,
- * its code and its difference: two bytes if the difference is from -2048 to 2047.
+ * Size: a row without changes is one byte if it is at most 32 units off its grid. A change costs
+ * its bit of the bitmap, its code and its difference: two bytes if the difference is from -2048 to
+ * 2047.
  *
  * Threads: pure functions on the caller's data. A corrupt row gives an error or other values, never
  * a read outside the bytes given.
@@ -97,17 +104,33 @@ struct row_change {
 /* Bytes that must be readable (and may hold anything) beyond the end of what is decoded. */
 #define ROW_SLACK 16
 
+/* Units of time. */
+enum row_unit {
+	ROW_NS,
+	ROW_US,
+	ROW_MS,
+	ROW_S,
+	ROW_SAME,  /* that of the row itself */
+	ROW_PATCH, /* none: the row has the time of the row before it */
+};
+
+/* What a row says of the time of the row before it: how late that was (see pace_priv.h). */
+struct row_late {
+	int64_t units; /* 0 with ROW_PATCH */
+	enum row_unit unit;
+};
+
 /*
  * Appends a row to out. changes are sorted by position, all below len_before; positions
  * [len_before, len_after) are born in this row. classes[] of all positions. 0, or -1: out of memory
  * or over the limit of out (out->failed; no byte was added).
  */
-int row_encode(struct buf *out, int64_t dod_ns, uint32_t len_before, uint32_t len_after,
+int row_encode(struct buf *out, struct row_late, uint32_t len_before, uint32_t len_after,
     const uint8_t *classes, const struct row_change *changes, size_t n);
 
 /* A row being read. It leads into the bytes given to row_open. */
 struct row {
-	int64_t dod_ns;
+	struct row_late late;
 	uint32_t len_before; /* positions before it */
 	uint32_t change_count;
 	size_t bytes; /* of the whole row: the older one follows */
@@ -210,6 +233,24 @@ row_next(struct row *row, struct row_undo *undo)
 	return true;
 }
 
+/* Most changes in a block. */
+#define ROW_BLOCK 16
+
+/* Changes as they are written, for those who take many. */
+struct row_block {
+	uint32_t at[ROW_BLOCK];      /* positions */
+	uint8_t code[ROW_BLOCK];     /* 0 to 15: see above */
+	uint64_t payload[ROW_BLOCK]; /* with codes up to 13: difference; else its place */
+};
+
+/*
+ * The next changes, in order of position, of a row of which row_next was not called. Returns how
+ * many; 0 after the last.
+ */
+unsigned row_next_block(struct row *, struct row_block *);
+/* The change i of the block, in full. */
+struct row_undo row_block_undo(const struct row *, const struct row_block *, unsigned i);
+
 /* The change of one position, whether or not row_next was called; false if it did not change. */
 bool row_find(const struct row *, uint32_t at, struct row_undo *);
 
@@ -230,9 +271,10 @@ row_before(const struct row_undo *undo, enum row_class class, uint64_t after)
 }
 
 /*
- * The same for a distribution, in place. False, and the distribution untouched: corrupt, or of
- * another length.
+ * The same for a distribution; before->counts has room for as many as after has, and may be
+ * after's. False, and before untouched: corrupt, or of another length.
  */
-bool row_dist_before(const struct row_undo *, struct row_dist *);
+bool row_dist_before(
+    const struct row_undo *, const struct row_dist *after, struct row_dist *before);
 
 #endif

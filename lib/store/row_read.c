@@ -37,7 +37,7 @@ struct reader {
 };
 
 /* The next n <= 16 nibbles; false if there are fewer. */
-static bool
+ALWAYS_INLINE bool
 take(struct reader *r, unsigned n, uint64_t *v)
 {
 	if (n > r->end - r->at)
@@ -47,7 +47,7 @@ take(struct reader *r, unsigned n, uint64_t *v)
 	return true;
 }
 
-static bool
+ALWAYS_INLINE bool
 take_number(struct reader *r, uint64_t *v)
 {
 	uint64_t code;
@@ -55,21 +55,43 @@ take_number(struct reader *r, uint64_t *v)
 	return take(r, 1, &code) && take(r, number_len((unsigned)code), v);
 }
 
-static bool
-take_time(struct reader *r, int64_t *dod_ns)
+ALWAYS_INLINE bool
+take_time(struct reader *r, struct row_late *late)
 {
 	size_t from = r->at;
-	uint64_t v;
+	uint64_t v, unit = ROW_SAME;
 
 	if (!take_number(r, &v))
 		return false;
 	if (v == 0 && r->at - from == 2) {
-		if (!take(r, WORD_NIBBLES, &v))
+		if (!take(r, 1, &unit) || unit == ROW_SAME || unit > ROW_PATCH)
 			return false;
-		*dod_ns = (int64_t)v;
-		return true;
+		if (unit != ROW_PATCH && !take_number(r, &v))
+			return false;
 	}
-	*dod_ns = (int64_t)(unfold(v >> 2) * (uint64_t)unit_ns[v & 3]);
+	*late = (struct row_late){ (int64_t)unfold(v), (enum row_unit)unit };
+	return true;
+}
+
+/* What follows the flags of a quiet row. */
+ALWAYS_INLINE bool
+take_quiet(struct reader *r, uint64_t flags, struct row_late *late)
+{
+	uint64_t n, q, folded;
+	unsigned bytes;
+
+	if (!take(r, 1, &n))
+		return false;
+	q = 16 * (flags / 4 - 1 + ((flags & FLAG_BIRTHS) != 0 ? 3 : 0)) + n;
+	folded = q + 1;
+	if (q >= QUIET_DIRECT) {
+		q -= QUIET_DIRECT;
+		bytes = (unsigned)(q >> QUIET_BITS) + 1;
+		if (!take(r, 2 * bytes, &folded))
+			return false;
+		folded |= (q & ((1U << QUIET_BITS) - 1)) << 8 * bytes;
+	}
+	*late = (struct row_late){ (int64_t)unfold(folded), ROW_SAME };
 	return true;
 }
 
@@ -126,7 +148,7 @@ nibble_at(const uint8_t *p, size_t at)
 }
 
 /* Nibbles of a special payload at a place not beyond the end; 0 if corrupt. */
-static size_t
+ALWAYS_INLINE size_t
 special_len(const uint8_t *p, size_t at)
 {
 	uint64_t word = row_nibbles(p, at);
@@ -149,7 +171,7 @@ special_len(const uint8_t *p, size_t at)
 }
 
 /* The place behind the payloads at a place of which codes has the codes; SIZE_MAX: corrupt. */
-static size_t
+ALWAYS_INLINE size_t
 skip_specials(const uint8_t *p, uint64_t codes, size_t at, size_t end)
 {
 	for (; codes != 0; codes >>= 4) {
@@ -169,7 +191,7 @@ skip_specials(const uint8_t *p, uint64_t codes, size_t at, size_t end)
 }
 
 /* The sum of n nibbles. some_wide: one is 14 or 15. */
-static inline size_t
+ALWAYS_INLINE size_t
 sum_codes(const uint8_t *p, size_t at, size_t n, bool *some_wide)
 {
 	uint64_t mask = UINT64_MAX << at % 2 * 4, word, wide = 0;
@@ -192,7 +214,7 @@ sum_codes(const uint8_t *p, size_t at, size_t n, bool *some_wide)
 }
 
 /* The place behind the first n payloads of a row with flag 4; SIZE_MAX: corrupt. */
-static size_t
+ALWAYS_INLINE size_t
 skip_wide(const struct row *row, size_t n)
 {
 	size_t at = row->payloads;
@@ -212,7 +234,7 @@ skip_wide(const struct row *row, size_t n)
 }
 
 /* The place behind the payloads of the first n changes; SIZE_MAX: corrupt. */
-static size_t
+ALWAYS_INLINE size_t
 skip_payloads(const struct row *row, size_t n)
 {
 	bool some_wide;
@@ -225,7 +247,7 @@ skip_payloads(const struct row *row, size_t n)
 }
 
 /* How many of the first n bits of the bitmap are set. */
-static inline unsigned
+ALWAYS_INLINE unsigned
 count_bits(const struct row *row, size_t n)
 {
 	const uint8_t *p = row->p + row->bitmap / 2;
@@ -243,7 +265,7 @@ count_bits(const struct row *row, size_t n)
 }
 
 /* Finds the number of changes and what follows the bitmap. */
-static bool
+ALWAYS_INLINE bool
 open_bitmap(struct row *row, struct reader *r)
 {
 	size_t nibbles = bitmap_nibbles(row->len_before);
@@ -267,7 +289,7 @@ load_gaps(const uint8_t *p, size_t at, size_t end)
 	return end - at < WORD_NIBBLES ? word | UINT64_MAX << 4 * (end - at) : word;
 }
 
-static bool
+ALWAYS_INLINE bool
 open_gaps(struct row *row, struct reader *r)
 {
 	uint64_t nibbles, from = 0;
@@ -288,7 +310,7 @@ open_gaps(struct row *row, struct reader *r)
 	return from <= row->len_before;
 }
 
-static bool
+ALWAYS_INLINE bool
 open_changes(struct row *row, struct reader *r)
 {
 	row->bitmap = r->at;
@@ -304,29 +326,47 @@ open_changes(struct row *row, struct reader *r)
 	return r->at <= r->end;
 }
 
-int
-row_open(struct row *row, const uint8_t *p, size_t bytes, uint32_t len_after)
+ALWAYS_INLINE int
+open_row(struct row *row, const uint8_t *p, size_t bytes, uint32_t len_after)
 {
 	struct reader r = { .p = p, .end = bytes * 2 };
 	uint64_t flags, births = 0;
 
 	assert(bytes <= SIZE_MAX / 4);
 	*row = (struct row){ .p = p, .end = r.end };
-	if (!take(&r, 1, &flags) || !take_time(&r, &row->dod_ns))
+	if (!take(&r, 1, &flags))
+		return -1;
+	if (flags > FLAG_BIRTHS && (flags & FLAG_CHANGES) == 0) {
+		row->len_before = len_after;
+		if (!take_quiet(&r, flags, &row->late))
+			return -1;
+		row->bytes = r.at / 2;
+		return 0;
+	}
+	if (!take_time(&r, &row->late))
 		return -1;
 	if ((flags & FLAG_BIRTHS) != 0 && (!take_number(&r, &births) || births > len_after))
 		return -1;
 	row->len_before = len_after - (uint32_t)births;
 	row->wide = (flags & FLAG_WIDE) != 0;
 	row->sparse = (flags & FLAG_SPARSE) != 0;
-	if ((flags & FLAG_CHANGES) != 0) {
-		if (!open_changes(row, &r))
-			return -1;
-	} else if (row->wide || row->sparse) {
+	if ((flags & FLAG_CHANGES) != 0 && !open_changes(row, &r))
 		return -1;
-	}
 	row->bytes = r.at / 2 + r.at % 2;
 	return 0;
+}
+
+WITH_BMI2 static int
+open_row_bmi2(struct row *row, const uint8_t *p, size_t bytes, uint32_t len_after)
+{
+	return open_row(row, p, bytes, len_after);
+}
+
+int
+row_open(struct row *row, const uint8_t *p, size_t bytes, uint32_t len_after)
+{
+	return has_bmi2() ? open_row_bmi2(row, p, bytes, len_after)
+	                  : open_row(row, p, bytes, len_after);
 }
 
 /* Fills undo, but for the position, from the special payload at a place. */
@@ -478,23 +518,85 @@ row_find(const struct row *row, uint32_t at, struct row_undo *undo)
 	return true;
 }
 
+ALWAYS_INLINE void
+take_payloads(struct row *row, uint64_t codes, struct row_block *block, unsigned n)
+{
+	const uint8_t *p = row->p;
+	size_t at = row->payload;
+
+	for (unsigned i = 0; i < n; i++, codes >>= 4) {
+		unsigned code = codes & 15;
+
+		block->code[i] = (uint8_t)code;
+		if (code < CODE_VERBATIM) {
+			block->payload[i] = difference_at(p, at, code);
+			at += code;
+		} else {
+			block->payload[i] = at;
+			at += code == CODE_VERBATIM ? WORD_NIBBLES : special_len(p, at);
+		}
+	}
+	row->payload = at;
+}
+
+ALWAYS_INLINE unsigned
+next_block(struct row *row, struct row_block *block)
+{
+	uint32_t left = row->change_count - row->index;
+	unsigned n = left < ROW_BLOCK ? left : ROW_BLOCK;
+	uint64_t bits = row->bits;
+
+	if (n == 0)
+		return 0;
+	take_payloads(row, low_nibbles(row_nibbles(row->p, row->codes + row->index), n), block, n);
+	for (unsigned i = 0; i < n; i++, row->index++) {
+		if (bits == 0) {
+			row->bits = 0;
+			row_load_bits(row);
+			bits = row->bits;
+		}
+		block->at[i] = row->from + (uint32_t)__builtin_ctzll(bits);
+		bits &= bits - 1;
+	}
+	row->bits = bits;
+	return n;
+}
+
+WITH_BMI2 static unsigned
+next_block_bmi2(struct row *row, struct row_block *block)
+{
+	return next_block(row, block);
+}
+
+unsigned
+row_next_block(struct row *row, struct row_block *block)
+{
+	return has_bmi2() ? next_block_bmi2(row, block) : next_block(row, block);
+}
+
+struct row_undo
+row_block_undo(const struct row *row, const struct row_block *block, unsigned i)
+{
+	struct row_undo undo = { .at = block->at[i] };
+
+	if (block->code[i] < CODE_VERBATIM) {
+		undo.how = block->code[i] == CODE_FLIP ? ROW_FLIP : ROW_SET;
+		undo.form = block->code[i] == CODE_FLIP ? ROW_NOTHING : ROW_DIFFERENCE;
+		undo.payload = block->payload[i];
+	} else {
+		read_payload(row->p, block->code[i], block->payload[i], &undo);
+	}
+	return undo;
+}
+
 uint64_t
 row_float_before(uint64_t difference, enum row_class class, uint64_t after)
 {
-	unsigned scheme = difference & SCHEME_XOR;
-	uint64_t rest = difference >> SCHEME_BITS;
-	double far;
-	int64_t m;
-
-	if (scheme == SCHEME_XOR)
-		return after ^ __builtin_bswap64(rest);
-	if (!decimal_near(f64_of(after), scheme, class, &m, &far))
-		return after; /* only in a corrupt row */
-	return decimal_bits((int64_t)((uint64_t)m - unfold(rest)), scheme, class);
+	return float_before(difference, class, after);
 }
 
 /* How many nibbles the counts take of which n codes are at a place. */
-static size_t
+ALWAYS_INLINE size_t
 counts_nibbles(const uint8_t *p, size_t at, size_t n)
 {
 	size_t sum = n;
@@ -511,47 +613,122 @@ counts_nibbles(const uint8_t *p, size_t at, size_t n)
 	return sum;
 }
 
-static void
-undo_counts(const uint8_t *p, size_t codes_at, uint64_t *counts, size_t n)
+/* Counts whose differences have these codes, n up to 16. Returns the place behind. */
+ALWAYS_INLINE size_t
+undo_16_counts(
+    const uint8_t *p, uint64_t codes, size_t at, const uint64_t *after, uint64_t *before, size_t n)
 {
-	size_t at = codes_at + n;
+	for (size_t i = 0; i < n; i++, codes >>= 4) {
+		unsigned code = codes & 15, len = number_len(code);
 
-	for (size_t i = 0; i < n; i += WORD_NIBBLES) {
-		uint64_t codes = row_nibbles(p, codes_at + i);
+		if (code <= DIFFERENCE_MAX)
+			before[i] = after[i] - unfold(difference_at(p, at, code));
+		else
+			before[i] = after[i] - unfold(low_nibbles(row_nibbles(p, at), len));
+		at += len;
+	}
+	return at;
+}
 
-		if (n - i < WORD_NIBBLES)
-			codes = low_nibbles(codes, (unsigned)(n - i));
-		while (codes != 0) {
-			unsigned shift = (unsigned)__builtin_ctzll(codes) & ~3U;
-			unsigned len = number_len(codes >> shift & 15);
+static void
+undo_counts(const uint8_t *p, size_t codes_at, const uint64_t *after, uint64_t *before, size_t len)
+{
+	size_t at = codes_at + len;
 
-			counts[i + shift / 4] -= unfold(low_nibbles(row_nibbles(p, at), len));
-			codes &= ~(UINT64_C(15) << shift);
-			at += len;
-		}
+	for (size_t i = 0; i < len; i += WORD_NIBBLES) {
+		size_t n = len - i < WORD_NIBBLES ? len - i : WORD_NIBBLES;
+
+		at = undo_16_counts(p, row_nibbles(p, codes_at + i), at, after + i, before + i, n);
 	}
 }
 
-bool
-row_dist_before(const struct row_undo *undo, struct row_dist *dist)
+#if defined(__x86_64__)
+#define BYTES_1 UINT64_C(0x0101010101010101)
+
+/* Most differences take two nibbles at most: up to 8 of those at a time, as bytes. */
+WITH_BMI2 static inline size_t
+undo_8_counts(
+    const uint8_t *p, uint32_t codes, size_t at, const uint64_t *after, uint64_t *before, size_t n)
+{
+	uint64_t lens = _pdep_u64(codes, BYTES_1 * 15), twos = lens >> 1 & BYTES_1;
+	uint64_t mask = ((lens & BYTES_1) | twos) * 15 | twos * 0xf0;
+	uint64_t folded = _pdep_u64(row_nibbles(p, at), mask);
+	uint64_t bytes = (folded >> 1 & BYTES_1 * 0x7f) ^ (folded & BYTES_1) * 0xff;
+	size_t i = 0;
+
+	for (; i + 2 <= n; i += 2, bytes >>= 16) {
+		__m128i from = _mm_loadu_si128((const __m128i *)(const void *)&after[i]);
+		__m128i by = _mm_cvtepi8_epi64(_mm_cvtsi64_si128((int64_t)bytes));
+
+		_mm_storeu_si128((__m128i *)(void *)&before[i], _mm_sub_epi64(from, by));
+	}
+	if (i < n)
+		before[i] = after[i] - (uint64_t)(int64_t)(int8_t)bytes;
+	return at + (size_t)__builtin_popcountll(mask) / 4;
+}
+
+WITH_BMI2 static void
+undo_counts_bmi2(
+    const uint8_t *p, size_t codes_at, const uint64_t *after, uint64_t *before, size_t len)
+{
+	size_t at = codes_at + len;
+
+	for (size_t i = 0; i < len; i += 8) {
+		size_t n = len - i < 8 ? len - i : 8;
+		uint32_t codes = (uint32_t)low_nibbles(row_nibbles(p, codes_at + i), (unsigned)n);
+
+		if ((codes & 0xcccccccc) == 0 && (codes & codes >> 1 & 0x11111111) == 0)
+			at = undo_8_counts(p, codes, at, after + i, before + i, n);
+		else
+			at = undo_16_counts(p, codes, at, after + i, before + i, n);
+	}
+}
+#else
+#define undo_counts_bmi2 undo_counts
+#endif
+
+ALWAYS_INLINE double
+sum_before(uint64_t code, uint64_t payload, double after)
+{
+	if (code == CODE_VERBATIM)
+		return f64_of(payload);
+	return f64_of(float_before(payload, ROW_F64, f64_bits(after)));
+}
+
+ALWAYS_INLINE bool
+dist_before(
+    const struct row_undo *undo, const struct row_dist *after, struct row_dist *before, bool bmi2)
 {
 	struct reader r = { undo->p, undo->payload, undo->payload + undo->nibbles };
-	struct row_undo sum;
 	uint64_t len, rollovers, sum_code, sum_payload;
 
-	if (undo->form != ROW_BUCKETS || !take_number(&r, &len) || len != dist->len ||
+	if (undo->form != ROW_BUCKETS || !take_number(&r, &len) || len != after->len ||
 	    !take_number(&r, &rollovers) || !take(&r, 1, &sum_code) || sum_code == CODE_FLIP ||
 	    sum_code == CODE_SPECIAL)
 		return false;
-	sum =
-	    (struct row_undo){ .form = sum_code == CODE_VERBATIM ? ROW_VERBATIM : ROW_DIFFERENCE };
 	if (!take(&r, payload_len((unsigned)sum_code), &sum_payload))
 		return false;
-	sum.payload = sum_payload;
 	if (len > r.end - r.at || counts_nibbles(r.p, r.at, len) != r.end - r.at)
 		return false;
-	undo_counts(r.p, r.at, dist->counts, len);
-	dist->rollovers -= unfold(rollovers);
-	dist->sum = f64_of(row_before(&sum, ROW_F64, f64_bits(dist->sum)));
+	if (bmi2)
+		undo_counts_bmi2(r.p, r.at, after->counts, before->counts, len);
+	else
+		undo_counts(r.p, r.at, after->counts, before->counts, len);
+	before->len = len;
+	before->rollovers = after->rollovers - unfold(rollovers);
+	before->sum = sum_before(sum_code, sum_payload, after->sum);
 	return true;
+}
+
+WITH_BMI2 static bool
+dist_before_bmi2(const struct row_undo *undo, const struct row_dist *after, struct row_dist *before)
+{
+	return dist_before(undo, after, before, true);
+}
+
+bool
+row_dist_before(const struct row_undo *undo, const struct row_dist *after, struct row_dist *before)
+{
+	return has_bmi2() ? dist_before_bmi2(undo, after, before)
+	                  : dist_before(undo, after, before, false);
 }

@@ -63,6 +63,7 @@
 
 struct cursor;
 struct scratch;
+struct window;
 struct sorted_sets;
 struct store_tap;
 
@@ -72,6 +73,8 @@ struct store {
 	_Atomic uint64_t freed_bytes; /* since malloc was last trimmed */
 	struct page_pool pool;
 	struct scratch *scratches; /* the pool's lock; see scratch_priv.h */
+	struct window *windows;    /* the same; see window_priv.h */
+	unsigned window_count;
 	struct meta_table metas;
 	struct blob_table blobs;
 	struct schema_table schemas;
@@ -126,13 +129,16 @@ int memory_wait(struct store *, const struct memory_want *, struct err *);
 
 /* These do not: any lock may be held. NULL: what is wanted. Not zeroed. */
 void *memory_try(struct store *, size_t bytes, struct memory_want *);
-struct page *memory_try_page(struct store *, struct memory_want *);
 
+/* Counts bytes as used, if they are free. */
+bool memory_try_charge(struct store *, size_t bytes);
 void memory_uncharge(struct store *, size_t bytes);
 void memory_free(struct store *, void *p, size_t bytes); /* bytes: as allocated; NULL is fine */
 
 /* scratch.c: frees what appends kept for the next. */
 void scratches_free(struct store *);
+/* window.c: the same of readers. */
+void windows_free(struct store *);
 
 /* self.c: the own metrics below /store. */
 int store_self_add(struct store *, struct own *, struct err *err);

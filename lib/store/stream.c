@@ -140,5 +140,4 @@ stream_reset(struct stream *s)
 	s->len = s->cap = 0;
 	s->settled = false;
 	s->ts_ns = TS_NONE;
-	s->step_ns = 0;
 }

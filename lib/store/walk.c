@@ -10,8 +10,8 @@ walk_init(struct walk *walk)
 	*walk = (struct walk){ .bytes = NULL };
 }
 
-static void
-release_refs(struct walk *walk)
+void
+walk_release(struct walk *walk)
 {
 	while (walk->ref_len > 0)
 		blob_unref(walk->store, walk->refs[--walk->ref_len].blob);
@@ -20,7 +20,7 @@ release_refs(struct walk *walk)
 void
 walk_fini(struct walk *walk)
 {
-	release_refs(walk);
+	walk_release(walk);
 	free(walk->refs);
 	free(walk->bytes);
 	walk_init(walk);
@@ -56,7 +56,7 @@ copy_refs(struct walk *walk, uint32_t first_row, uint32_t before_row)
 	const struct ring *ring = &walk->stream->blobs;
 	uint32_t first = ring_find(ring, first_row), end = ring_find(ring, before_row);
 
-	release_refs(walk);
+	walk_release(walk);
 	if (end - first > walk->ref_cap) {
 		size_t cap = (size_t)(end - first) * 2;
 		struct ring_item *refs = realloc(walk->refs, cap * sizeof(*refs));
@@ -94,8 +94,7 @@ copy_page(struct walk *walk, const struct page *page)
 int
 walk_prepare(struct walk *walk)
 {
-	if (walk->store != NULL)
-		release_refs(walk);
+	walk_release(walk);
 	walk->at = walk->end = 0;
 	return make_room(walk) ? 0 : -1;
 }
@@ -111,7 +110,8 @@ walk_start(struct walk *walk, struct series_set *set, uint32_t stream)
 	walk->next_row = walk->first_row = s->next_row;
 	walk->len = s->len;
 	walk->ts_ns = s->ts_ns;
-	walk->step_ns = s->step_ns;
+	walk->pace = s->pace;
+	walk->is_patch = false;
 	walk->page = NULL;
 	walk->failed = false;
 	if (s->newest != NULL)
@@ -146,14 +146,19 @@ walk_row(struct walk *walk, struct row *row)
 		if (!go_on(walk))
 			return false;
 	}
-	return row_open(row, walk->bytes + walk->at, walk->end - walk->at, walk->len) == 0;
+	if (row_open(row, walk->bytes + walk->at, walk->end - walk->at, walk->len) != 0)
+		return false;
+	walk->is_patch = row->late.unit == ROW_PATCH;
+	return true;
 }
 
 void
 walk_undo(struct walk *walk, const struct row *row)
 {
-	walk->ts_ns = (int64_t)((uint64_t)walk->ts_ns - (uint64_t)walk->step_ns);
-	walk->step_ns = (int64_t)((uint64_t)walk->step_ns - (uint64_t)row->dod_ns);
+	if (!walk->is_patch) {
+		pace_undo(&walk->pace, row->late);
+		walk->ts_ns = pace_ts(&walk->pace);
+	}
 	walk->len = row->len_before;
 	walk->at += row->bytes;
 	walk->next_row--;

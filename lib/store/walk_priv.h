@@ -19,7 +19,9 @@ struct walk {
 	/* The stream as it was after row next_row - 1. */
 	uint32_t next_row;
 	uint32_t len;
-	int64_t ts_ns, step_ns;
+	int64_t ts_ns;
+	struct pace pace;
+	bool is_patch; /* the row that walk_row gave */
 	/* Bytes of that row and older ones; all rows from first_row on are whole. */
 	uint8_t *bytes;
 	size_t at, end, cap;
@@ -34,6 +36,8 @@ struct walk {
 
 void walk_init(struct walk *);
 void walk_fini(struct walk *);
+/* Lets go of what it refers to; its memory stays. */
+void walk_release(struct walk *);
 
 /* Begins at the newest row. REQUIRES the set's lock, and that walk_prepare was called without. */
 void walk_start(struct walk *, struct series_set *, uint32_t stream);
@@ -44,11 +48,14 @@ int walk_prepare(struct walk *);
 bool walk_row(struct walk *, struct row *);
 /* Goes to the state before that row. */
 void walk_undo(struct walk *, const struct row *);
-/* True if that row has the time of the row before it: see log_priv.h. */
+/*
+ * True if the row that walk_row gave has the time of the row before it (see log_priv.h), or is the
+ * first of all.
+ */
 static inline bool
 walk_is_patch(const struct walk *walk)
 {
-	return walk->step_ns == 0;
+	return walk->is_patch;
 }
 /* What a position had before row next_row - 1 replaced it; may be NULL. Lent. */
 struct blob *walk_ref(const struct walk *, uint32_t at);

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "store/iter.h"
+#include "store/row_bits_priv.h"
 #include "store/store_priv.h"
 
 #define NO_SLOT UINT32_MAX
@@ -11,6 +11,9 @@
 #define FEW_SLOTS 4
 /* Distributions taken apart at a time. */
 #define MOST_ARENA_BYTES ((size_t)16 * 1024 * 1024)
+/* Windows kept for the next readers: so many, of that part of the store's limit at most each. */
+#define MOST_SPARES 4
+#define SPARE_PART  256
 
 void
 window_init(struct window *w)
@@ -18,7 +21,7 @@ window_init(struct window *w)
 	*w = (struct window){ .event_len = 0 };
 	walk_init(&w->walk);
 	arena_init(&w->arena, 2 * MOST_ARENA_BYTES);
-	arena_init(&w->states, MOST_ARENA_BYTES);
+	arena_init(&w->other, 2 * MOST_ARENA_BYTES);
 }
 
 static void
@@ -27,8 +30,10 @@ forget_events(struct window *w)
 	while (w->blob_len > w->kept_len)
 		blob_unref(w->walk.store, w->blobs[--w->blob_len]);
 	w->event_len = w->dist_count = 0;
-	for (size_t i = 0; i < w->slot_len; i++)
-		w->slots[i].first = w->slots[i].last = NO_EVENT;
+	for (size_t i = 0; i < w->slot_len; i++) {
+		w->slots[i].first = NO_EVENT;
+		w->slots[i].end = 0;
+	}
 }
 
 void
@@ -38,7 +43,7 @@ window_fini(struct window *w)
 	forget_events(w);
 	walk_fini(&w->walk);
 	arena_fini(&w->arena);
-	arena_fini(&w->states);
+	arena_fini(&w->other);
 	free(w->slots);
 	free(w->slot_of);
 	free(w->events);
@@ -68,7 +73,7 @@ window_reset(struct window *w)
 {
 	forget_events(w);
 	arena_reset(&w->arena);
-	arena_reset(&w->states);
+	arena_reset(&w->other);
 	w->slot_len = w->open_len = w->time_len = 0;
 	w->start_ns = TS_NONE;
 	w->end_ns = INT64_MAX;
@@ -97,13 +102,11 @@ grow(void *array, size_t *cap, size_t min, size_t size)
 int
 window_add(struct window *w, uint32_t at, const struct meta *meta)
 {
-	assert(w->slot_len == 0 || w->slots[w->slot_len - 1].at < at);
 	if (!grow(&w->slots, &w->slot_cap, w->slot_len + 1, sizeof(*w->slots)))
 		return -1;
 	w->slots[w->slot_len++] = (struct slot){ .meta = meta,
 		.at = at,
 		.first = NO_EVENT,
-		.last = NO_EVENT,
 		.class = (uint8_t)row_class_of(meta->desc.kind) };
 	return 0;
 }
@@ -113,6 +116,7 @@ close_slot(struct window *w, struct slot *slot)
 {
 	w->open_len -= !slot->done;
 	slot->done = true;
+	slot->plain = 0;
 }
 
 /* Keeps a reference until the events are forgotten. There is room. */
@@ -134,45 +138,110 @@ copy_slot(struct window *w, struct slot *slot, struct series_set *set, uint32_t 
 	if (slot->done)
 		return;
 	w->open_len++;
+	slot->plain = slot->class <= ROW_F64 ? slot->class + 1 : 0;
 	slot->bits = s->bits[slot->at];
 	slot->active = bit_get(s->active, slot->at);
 	if (class_has_blob(slot->class))
 		keep(w, blob_of_bits(slot->bits));
 }
 
-/* A distribution of the slot's own, to be changed back row by row. */
-static bool
-copy_dist(struct window *w, struct slot *slot)
+/* A distribution with room for its counts. NULL: out of memory. */
+static struct dist *
+new_dist(struct arena *arena, size_t len, uint64_t **counts)
 {
-	const struct dist *dist = &blob_dist(blob_of_bits(slot->bits))->dist;
+	struct dist *dist = arena_alloc(arena, sizeof(*dist) + len * sizeof(**counts));
 
-	slot->dist = arena_alloc(&w->states, sizeof(*slot->dist));
-	if (slot->dist == NULL)
-		return false;
-	*slot->dist = (struct row_dist){ dist->rollovers, dist->sum, dist->len,
-		arena_array(&w->states, dist->len, sizeof(*dist->counts)) };
-	if (slot->dist->counts == NULL)
-		return false;
-	for (size_t i = 0; i < dist->len; i++)
-		slot->dist->counts[i] = dist->counts[i];
-	return true;
+	if (dist == NULL)
+		return NULL;
+	*counts = (uint64_t *)(void *)(dist + 1);
+	*dist = (struct dist){ .counts = *counts, .len = len };
+	return dist;
+}
+
+static const struct dist *
+copy_dist(struct arena *arena, const struct dist *from)
+{
+	uint64_t *counts;
+	struct dist *dist = new_dist(arena, from->len, &counts);
+
+	if (dist == NULL)
+		return NULL;
+	*dist = *from;
+	dist->counts = counts;
+	if (from->len > 0)
+		memcpy(counts, from->counts, from->len * sizeof(*counts));
+	return dist;
+}
+
+static uint64_t
+sum_of(const uint64_t *counts, size_t len)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < len; i++)
+		sum += counts[i];
+	return sum;
+}
+
+/* What a distribution was before. NULL: out of memory, or the row is corrupt. */
+static const struct dist *
+dist_before(struct window *w, const struct row_undo *undo, const struct dist *dist)
+{
+	struct row_dist after = { dist->rollovers, dist->sum, dist->len,
+		(uint64_t *)(uintptr_t)dist->counts };
+	struct row_dist row_dist;
+	struct dist *before = new_dist(&w->arena, dist->len, &row_dist.counts);
+
+	if (before == NULL || !row_dist_before(undo, &after, &row_dist))
+		return NULL;
+	before->sum = row_dist.sum;
+	before->rollovers = row_dist.rollovers;
+	before->count = sum_of(row_dist.counts, dist->len);
+	w->dist_count++;
+	return before;
 }
 
 static bool
 map_slots(struct window *w)
 {
-	uint32_t most = w->slot_len == 0 ? 0 : w->slots[w->slot_len - 1].at + 1;
+	uint32_t most = w->walk.len;
 
-	if (w->walk.len > most)
-		most = w->walk.len;
+	w->slot_of_len = 0;
 	if (w->slot_len <= FEW_SLOTS)
 		return true;
+	for (size_t i = 0; i < w->slot_len; i++) {
+		if (w->slots[i].at >= most)
+			most = w->slots[i].at + 1;
+	}
 	if (!grow(&w->slot_of, &w->slot_of_cap, most, sizeof(*w->slot_of)))
 		return false;
+	w->slot_of_len = most;
 	memset(w->slot_of, 0xff, most * sizeof(*w->slot_of));
 	for (size_t i = 0; i < w->slot_len; i++)
 		w->slot_of[w->slots[i].at] = (uint32_t)i;
 	return true;
+}
+
+static struct slot *
+slot_at(struct window *w, uint32_t at)
+{
+	if (w->slot_len > FEW_SLOTS)
+		return at >= w->slot_of_len || w->slot_of[at] == NO_SLOT
+		           ? NULL
+		           : &w->slots[w->slot_of[at]];
+	for (size_t i = 0; i < w->slot_len; i++) {
+		if (w->slots[i].at == at)
+			return &w->slots[i];
+	}
+	return NULL;
+}
+
+struct slot *
+window_slot(struct window *w, uint32_t at, const struct meta *meta)
+{
+	struct slot *slot = slot_at(w, at);
+
+	return slot != NULL && slot->meta == meta ? slot : NULL;
 }
 
 bool
@@ -185,86 +254,94 @@ window_start(struct window *w, struct series_set *set, uint32_t stream)
 	walk_start(&w->walk, set, stream);
 	for (size_t i = 0; i < w->slot_len; i++)
 		copy_slot(w, &w->slots[i], set, stream);
+	w->has_moves = set->move_len > 0;
 	lock_drop(&set->lock);
-	w->born_len = w->slot_len;
 	for (size_t i = 0; i < w->slot_len; i++) {
 		struct slot *slot = &w->slots[i];
 
-		if (!slot->done && slot->meta->desc.kind == KIND_DIST && !copy_dist(w, slot))
-			return false;
+		/* The blob stays as it is and is held: see keep. */
+		if (!slot->done && slot->class == ROW_DIST) {
+			slot->dist = &blob_dist(blob_of_bits(slot->bits))->dist;
+			w->dist_count++;
+		}
 	}
 	return map_slots(w);
 }
 
-/* A distribution as it is at the walk's place, for an event. NULL: out of memory. */
-static struct dist *
-dist_of(struct window *w, const struct row_dist *from)
+/* The place of the slot's next event, where it has to be in a new piece. */
+static uint32_t
+new_piece(struct window *w, struct slot *slot)
 {
-	struct dist *dist = arena_alloc(&w->arena, sizeof(*dist));
-	uint64_t *counts = arena_array(&w->arena, from->len, sizeof(*counts));
+	uint32_t number = (uint32_t)w->event_len;
 
-	if (dist == NULL || counts == NULL)
-		return NULL;
-	w->dist_count++;
-	*dist = (struct dist){
-		.counts = counts, .len = from->len, .sum = from->sum, .rollovers = from->rollovers
-	};
-	for (size_t i = 0; i < from->len; i++) {
-		counts[i] = from->counts[i];
-		dist->count += counts[i];
-	}
-	return dist;
+	w->event_len += EVENT_PIECE;
+	if (slot->first == NO_EVENT)
+		slot->first = number;
+	else
+		w->events[slot->end - 1].next = number & NO_EVENT;
+	return number;
 }
 
-static inline void
-link_event(struct window *w, struct slot *slot, uint32_t number)
+/* The place of the slot's next event. */
+ALWAYS_INLINE uint32_t
+place_event(struct window *w, struct slot *slot)
 {
-	if (slot->first == NO_EVENT) {
-		slot->first = slot->last = number;
-	} else if (w->oldest_first) {
-		w->events[number].next = slot->first & NO_EVENT;
+	uint32_t number = slot->end;
+
+	if (number % EVENT_PIECE == 0)
+		number = new_piece(w, slot);
+	slot->end = number + 1;
+	return number;
+}
+
+/* Puts an event behind those of the slot; if oldest first, before. */
+ALWAYS_INLINE void
+put_event(struct window *w, struct slot *slot, int64_t ts_ns, uint64_t bits, bool active)
+{
+	uint32_t number, next;
+	struct event *event;
+
+	if (w->oldest_first) {
+		number = (uint32_t)w->event_len++;
+		next = slot->first;
 		slot->first = number;
 	} else {
-		w->events[slot->last].next = number & NO_EVENT;
-		slot->last = number;
+		number = place_event(w, slot);
+		next = number + 1;
 	}
+	event = &w->events[number];
+	event->ts_ns = ts_ns;
+	event->bits = bits;
+	event->row = w->walk.next_row - 1;
+	event->tail = event_tail(next, active);
+	w->last_event = number;
 }
 
 /*
  * The slot got its value, or became inactive, at this time. False: that is not asked for. There is
  * room: see window_run.
  */
-__attribute__((always_inline)) static inline bool
+static bool
 emit(struct window *w, struct slot *slot, int64_t ts_ns, bool active)
 {
-	uint64_t bits = slot->bits;
+	bool is_dist = active && slot->dist != NULL;
 
 	if (ts_ns >= w->end_ns || w->walk.next_row > w->before_row || w->failed)
 		return false;
-	if (active && slot->dist != NULL) {
-		bits = (uintptr_t)dist_of(w, slot->dist);
-		w->failed = w->failed || bits == 0;
-	}
-	if (w->failed)
-		return false;
-	w->events[w->event_len] = (struct event){ .ts_ns = ts_ns,
-		.bits = bits,
-		.row = w->walk.next_row - 1,
-		.next = NO_EVENT,
-		.active = active };
-	link_event(w, slot, (uint32_t)w->event_len++);
+	put_event(w, slot, ts_ns, is_dist ? (uintptr_t)slot->dist : slot->bits, active);
 	if (ts_ns <= w->start_ns)
 		close_slot(w, slot);
 	return true;
 }
 
-static inline void
+static void
 undo_value(struct window *w, struct slot *slot, const struct row_undo *undo)
 {
 	enum row_class class = (enum row_class)slot->class;
 
 	if (class == ROW_DIST) {
-		w->failed = w->failed || !row_dist_before(undo, slot->dist);
+		slot->dist = dist_before(w, undo, slot->dist);
+		w->failed = w->failed || slot->dist == NULL;
 	} else if (class != ROW_REF) {
 		slot->bits = row_before(undo, class, slot->bits);
 	} else if (grow(&w->blobs, &w->blob_cap, w->blob_len + 1, sizeof(struct blob *))) {
@@ -280,7 +357,7 @@ undo_special(struct window *w, struct slot *slot, const struct row_undo *undo)
 {
 	bool leaves = undo->how == ROW_FLIP && !slot->active && walk_is_patch(&w->walk);
 	if ((!leaves || w->oldest_first) && emit(w, slot, w->walk.ts_ns, slot->active))
-		w->events[w->event_len - 1].is_leave = leaves;
+		w->events[w->last_event].is_leave = leaves;
 	if (undo->how == ROW_FLIP)
 		slot->active = !slot->active;
 	else if (undo->how != ROW_BORN)
@@ -291,7 +368,7 @@ undo_special(struct window *w, struct slot *slot, const struct row_undo *undo)
 		close_slot(w, slot);
 }
 
-static inline void
+static void
 undo_change(struct window *w, struct slot *slot, const struct row_undo *undo)
 {
 	if (slot->done)
@@ -305,40 +382,123 @@ undo_change(struct window *w, struct slot *slot, const struct row_undo *undo)
 }
 
 static void
+undo_birth(struct window *w, struct slot *slot)
+{
+	if (slot == NULL || slot->done)
+		return;
+	emit(w, slot, w->walk.ts_ns, true);
+	slot->active = false;
+	close_slot(w, slot);
+}
+
+static void
 undo_births(struct window *w, const struct row *row)
 {
-	while (w->born_len > 0 && w->slots[w->born_len - 1].at >= row->len_before) {
-		struct slot *slot = &w->slots[--w->born_len];
+	if (row->len_before == w->walk.len)
+		return;
+	if (w->slot_len > FEW_SLOTS) {
+		for (uint32_t at = row->len_before; at < w->walk.len; at++)
+			undo_birth(w, slot_at(w, at));
+		return;
+	}
+	for (size_t i = 0; i < w->slot_len; i++) {
+		if (w->slots[i].at >= row->len_before)
+			undo_birth(w, &w->slots[i]);
+	}
+}
 
-		if (slot->done)
+static void
+undo_few(struct window *w, const struct row *row)
+{
+	struct row_undo undo;
+
+	for (size_t i = 0; i < w->slot_len; i++) {
+		if (!w->slots[i].done && row_find(row, w->slots[i].at, &undo))
+			undo_change(w, &w->slots[i], &undo);
+	}
+}
+
+__attribute__((noinline)) static void
+undo_any(struct window *w, const struct row *row, const struct row_block *block, unsigned i)
+{
+	uint32_t number = w->slot_of[block->at[i]];
+	struct row_undo undo;
+
+	if (number == NO_SLOT)
+		return;
+	undo = row_block_undo(row, block, i);
+	undo_change(w, &w->slots[number], &undo);
+}
+
+/* The same where a change is an event and no slot's last one; newest first. */
+ALWAYS_INLINE void
+undo_block(struct window *w, const struct row *row, const struct row_block *block, unsigned n)
+{
+	const uint32_t *slot_of = w->slot_of;
+	struct slot *slots = w->slots;
+	struct event *events = w->events;
+	uint32_t row_number = w->walk.next_row - 1;
+	int64_t ts_ns = w->walk.ts_ns;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t number = slot_of[block->at[i]];
+		struct slot *slot = &slots[number];
+		struct event *event;
+		uint64_t after;
+
+		if (number == NO_SLOT)
 			continue;
-		emit(w, slot, w->walk.ts_ns, true);
-		slot->active = false;
-		close_slot(w, slot);
+		if (slot->plain == 0 || block->code[i] - (CODE_FLIP + 1U) >= DIFFERENCE_MAX) {
+			undo_any(w, row, block, i);
+			continue;
+		}
+		after = slot->bits;
+		slot->bits = slot->plain == ROW_INT + 1
+		                 ? after - unfold(block->payload[i])
+		                 : float_before(block->payload[i], ROW_F64, after);
+		number = place_event(w, slot);
+		event = &events[number];
+		event->ts_ns = ts_ns;
+		event->bits = after;
+		event->row = row_number;
+		event->tail = event_tail(number + 1, slot->active);
+	}
+}
+
+WITH_BMI2 static void
+undo_block_bmi2(struct window *w, const struct row *row, const struct row_block *block, unsigned n)
+{
+	undo_block(w, row, block, n);
+}
+
+static void
+undo_many(struct window *w, struct row *row)
+{
+	bool plain = w->walk.ts_ns < w->end_ns && w->walk.ts_ns > w->start_ns &&
+	             w->walk.next_row <= w->before_row && !w->failed && !w->oldest_first;
+	struct row_block block;
+	unsigned n;
+
+	while ((n = row_next_block(row, &block)) > 0) {
+		if (plain && has_bmi2())
+			undo_block_bmi2(w, row, &block, n);
+		else if (plain)
+			undo_block(w, row, &block, n);
+		for (unsigned i = 0; i < n && !plain; i++)
+			undo_any(w, row, &block, i);
 	}
 }
 
 static void
 undo_row(struct window *w, struct row *row)
 {
-	struct row_undo undo;
-
 	undo_births(w, row);
 	if (row->change_count == 0)
 		return;
-	if (w->slot_len <= FEW_SLOTS) {
-		for (size_t i = 0; i < w->born_len; i++) {
-			if (!w->slots[i].done && row_find(row, w->slots[i].at, &undo))
-				undo_change(w, &w->slots[i], &undo);
-		}
-		return;
-	}
-	while (row_next(row, &undo)) {
-		uint32_t i = w->slot_of[undo.at];
-
-		if (i != NO_SLOT)
-			undo_change(w, &w->slots[i], &undo);
-	}
+	if (w->slot_len <= FEW_SLOTS)
+		undo_few(w, row);
+	else
+		undo_many(w, row);
 }
 
 static void
@@ -354,20 +514,38 @@ note_time(struct window *w)
 	    (struct row_time){ w->walk.ts_ns, w->walk.next_row - 1, walk_is_patch(&w->walk) };
 }
 
-/* Before it goes on: what the slots have now is kept. */
+/* Before it goes on: what the slot has now is kept. */
 static void
 drop_events(struct window *w)
 {
+	struct slot *slot = &w->slots[0];
+	struct arena arena = w->other;
 	struct blob *now = NULL;
 
 	assert(w->slot_len == 1); /* then it is the only one to have filled the window */
-	if (w->slots[0].dist == NULL && class_has_blob(w->slots[0].class))
-		now = blob_ref(blob_of_bits(w->slots[0].bits));
+	if (class_has_blob(slot->class) && !slot->done)
+		now = blob_ref(slot->class == ROW_DIST ? NULL : blob_of_bits(slot->bits));
+	arena_reset(&arena);
+	if (slot->dist != NULL) {
+		slot->dist = copy_dist(&arena, slot->dist);
+		w->failed = w->failed || slot->dist == NULL;
+	}
 	forget_events(w);
-	arena_reset(&w->arena);
+	w->other = w->arena;
+	w->arena = arena;
 	if (now != NULL)
 		w->blobs[w->blob_len++] = now;
 	w->full = false;
+}
+
+/* Newest first, the last event of each slot says that another follows. */
+static void
+end_events(struct window *w)
+{
+	for (size_t i = 0; i < w->slot_len && !w->oldest_first; i++) {
+		if (w->slots[i].first != NO_EVENT)
+			w->events[w->slots[i].end - 1].next = NO_EVENT;
+	}
 }
 
 /* All rows were gone through. */
@@ -378,26 +556,26 @@ end_run(struct window *w)
 		struct slot *slot = &w->slots[i];
 
 		if (!slot->done && slot->active && emit(w, slot, w->walk.ts_ns, true))
-			w->events[w->event_len - 1].is_base = true;
+			w->events[w->last_event].is_base = true;
 		close_slot(w, slot);
 	}
 }
 
-void
-window_run(struct window *w, size_t most_events)
+/* The rows, until all is found, there are too many events, or memory is short. */
+static void
+run(struct window *w, size_t most_events)
 {
+	size_t most_of_row = w->slot_len * (w->oldest_first ? 1 : EVENT_PIECE);
 	struct row row;
 
-	if (w->full)
-		drop_events(w);
 	while (w->open_len > 0 && !w->failed) {
-		if (w->event_len + w->slot_len > most_events ||
+		if (w->event_len + most_of_row > most_events ||
 		    w->arena.used_bytes > MOST_ARENA_BYTES) {
 			w->full = true;
 			return;
 		}
 		/* A row has at most one event of each slot. */
-		if (!grow(&w->events, &w->event_cap, w->event_len + w->slot_len,
+		if (!grow(&w->events, &w->event_cap, w->event_len + most_of_row,
 		        sizeof(*w->events))) {
 			w->failed = true;
 			return;
@@ -414,17 +592,139 @@ window_run(struct window *w, size_t most_events)
 }
 
 void
-window_record(const struct slot *slot, const struct event *event, struct record *out)
+window_run(struct window *w, size_t most_events)
 {
-	enum kind kind = slot->meta->desc.kind;
+	if (w->full)
+		drop_events(w);
+	run(w, most_events);
+	end_events(w);
+}
 
-	*out = (struct record){
-		.desc = &slot->meta->desc, .ts_ns = event->ts_ns, .active = event->active
-	};
-	if (event->active && slot->class <= ROW_F32 && kind != KIND_BOOL)
-		out->value.u = event->bits; /* as bits_to_value does, without the call */
-	else if (kind == KIND_DIST && event->active)
-		out->value.dist = (const struct dist *)(uintptr_t)event->bits;
-	else
-		out->value = bits_to_value(event->bits, kind, event->active);
+struct value
+window_odd_value(const struct event *event, enum kind kind)
+{
+	if (kind == KIND_DIST && event->active)
+		return (struct value){ .dist = (const struct dist *)(uintptr_t)event->bits };
+	return bits_to_value(event->bits, kind, event->active);
+}
+
+/* The same for those that lie side by side. */
+static inline void
+put_records(const struct slot *slot, const struct event *event, struct record *out, size_t n)
+{
+	const struct metric_desc *desc = &slot->meta->desc;
+
+	if (slot->class > ROW_F32 || desc->kind == KIND_BOOL) {
+		for (size_t i = 0; i < n; i++)
+			window_record(slot, &event[i], &out[i]);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		bool active = event[i].active;
+
+		out[i].desc = desc;
+		out[i].ts_ns = event[i].ts_ns;
+		out[i].value.u = active ? event[i].bits : 0;
+		out[i].active = active;
+	}
+}
+
+size_t
+window_records(const struct window *w, const struct slot *slot, uint32_t *event, struct record *out,
+    size_t max)
+{
+	size_t n = 0;
+
+	while (n < max && *event != NO_EVENT) {
+		uint32_t first = *event, end = first - first % EVENT_PIECE + EVENT_PIECE;
+		size_t some;
+
+		/* The slot's last piece may not be full. */
+		if (slot->end > first && slot->end < end)
+			end = slot->end;
+		some = end - first < max - n ? end - first : max - n;
+		put_records(slot, &w->events[first], &out[n], some);
+		*event = w->events[first + some - 1].next;
+		n += some;
+	}
+	return n;
+}
+
+static size_t
+held_bytes(const struct window *w)
+{
+	return sizeof(*w) + w->walk.cap + w->walk.ref_cap * sizeof(*w->walk.refs) +
+	       w->slot_cap * sizeof(*w->slots) + w->slot_of_cap * sizeof(*w->slot_of) +
+	       w->event_cap * sizeof(*w->events) + w->time_cap * sizeof(*w->times) +
+	       w->blob_cap * sizeof(struct blob *) + w->arena.used_bytes + w->other.used_bytes;
+}
+
+struct window *
+window_take(struct store *store)
+{
+	struct window *w;
+
+	lock_take(&store->pool.lock);
+	w = store->windows;
+	if (w != NULL) {
+		store->windows = w->next_spare;
+		store->window_count--;
+	}
+	lock_drop(&store->pool.lock);
+	if (w != NULL) {
+		memory_uncharge(store, w->charged_bytes);
+		window_reset(w);
+		return w;
+	}
+	w = malloc(sizeof(*w));
+	if (w != NULL)
+		window_init(w);
+	return w;
+}
+
+static void
+window_free(struct window *w)
+{
+	window_fini(w);
+	free(w);
+}
+
+void
+window_give_back(struct store *store, struct window *w)
+{
+	bool kept = false;
+
+	if (w == NULL)
+		return;
+	window_release(w);
+	window_reset(w);
+	walk_release(&w->walk);
+	w->charged_bytes = held_bytes(w);
+	if (w->charged_bytes <= store->limit_bytes / SPARE_PART &&
+	    memory_try_charge(store, w->charged_bytes)) {
+		lock_take(&store->pool.lock);
+		kept = store->window_count < MOST_SPARES;
+		if (kept) {
+			w->next_spare = store->windows;
+			store->windows = w;
+			store->window_count++;
+		}
+		lock_drop(&store->pool.lock);
+		if (!kept)
+			memory_uncharge(store, w->charged_bytes);
+	}
+	if (!kept)
+		window_free(w);
+}
+
+void
+windows_free(struct store *store)
+{
+	while (store->windows != NULL) {
+		struct window *w = store->windows;
+
+		store->windows = w->next_spare;
+		memory_uncharge(store, w->charged_bytes);
+		window_free(w);
+	}
 }

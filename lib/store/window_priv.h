@@ -2,40 +2,58 @@
  * store/window_priv.h - the records of some series of one stream, taken apart from its rows.
  *
  * A row has the changes of all series at one time; readers want series by series. A window is a
- * bounded room in which the rows are sorted out for as many series as it has slots.
+ * bounded room in which the rows are sorted out for as many series as it has slots. Newest first,
+ * the events of a slot lie side by side, in pieces of EVENT_PIECE, so that they are written and
+ * read in order.
  *
- * Threads: a window belongs to its reader. Locks taken: series.
+ * A window that is given back is kept for the next reader, so that few queries need the heap.
+ *
+ * Threads: a window belongs to its reader. Locks taken: series; to take one or give it back, pages.
  */
 #ifndef SCOTTY_STORE_WINDOW_PRIV_H
 #define SCOTTY_STORE_WINDOW_PRIV_H
 
 #include "base/arena.h"
+#include "store/iter.h"
 #include "store/walk_priv.h"
 
-struct record;
-
-#define NO_EVENT 0x1fffffff
+#define NO_EVENT    0x1fffffff
+#define EVENT_PIECE 16
 
 /* A record: at this time the series got this value, or became inactive. */
 struct event {
 	int64_t ts_ns;
-	uint64_t bits; /* as of a position; of a distribution: a struct dist * in the arena */
+	uint64_t bits; /* as of a position; of a distribution: a struct dist * in an arena */
 	uint32_t row;
-	uint32_t next : 29; /* of the slot's; NO_EVENT at the end */
-	uint32_t active : 1;
-	uint32_t is_base : 1;  /* no change: what there was before all rows */
-	uint32_t is_leave : 1; /* no record: the series goes on in another stream */
+	union {
+		struct {
+			uint32_t next : 29; /* of the slot's; NO_EVENT at the end */
+			uint32_t active : 1;
+			uint32_t is_base : 1;  /* no change: what there was before all rows */
+			uint32_t is_leave : 1; /* no record: it goes on in another stream */
+		};
+		uint32_t tail; /* all of them: bit by bit they are slow to write */
+	};
 };
+
+/* Of a record that is neither base nor leave. */
+static inline uint32_t
+event_tail(uint32_t next, bool active)
+{
+	return (next & NO_EVENT) | (uint32_t)active << 29;
+}
 
 struct slot {
 	const struct meta *meta; /* its owner sees to it that it stays */
 	uint32_t at;             /* position */
-	uint32_t first, last;    /* events; NO_EVENT */
+	uint32_t first;          /* event; NO_EVENT */
+	uint32_t end;            /* newest first: behind the last event */
 	uint64_t bits;           /* before the rows undone so far */
-	struct row_dist *dist;   /* the same of a distribution */
+	const struct dist *dist; /* the same of a distribution; never changed */
 	bool active;
 	bool done;     /* nothing more to be found */
 	uint8_t class; /* enum row_class */
+	uint8_t plain; /* class + 1 if it is ROW_INT or ROW_F64 and the slot is not done, else 0 */
 };
 
 /* Time of one row. */
@@ -46,29 +64,33 @@ struct row_time {
 };
 
 struct window {
+	struct window *next_spare;
+	size_t charged_bytes; /* of a spare */
 	struct walk walk;
 	/* Of which records. */
 	int64_t start_ns, end_ns;      /* before end_ns; and back to one not after start_ns */
 	uint32_t from_row, before_row; /* of rows from from_row to before_row - 1 */
 	bool oldest_first; /* the order of a slot's events; row times and leaves are kept */
 
-	struct slot *slots;                  /* by position */
+	bool has_moves; /* when it was started, the set had series that moved */
+
+	struct slot *slots;                  /* as they were added */
 	size_t slot_len, slot_cap, open_len; /* open_len: slots not done */
-	size_t born_len;   /* slots from here on are not born yet at the walk's place */
-	uint32_t *slot_of; /* by position: index of the slot, or UINT32_MAX */
-	size_t slot_of_cap;
+	uint32_t *slot_of; /* by position, if there are many slots: index, or UINT32_MAX */
+	size_t slot_of_len, slot_of_cap;
 	struct event *events;
 	size_t event_len, event_cap;
+	uint32_t last_event;    /* the one made last */
 	struct row_time *times; /* newest first */
 	size_t time_len, time_cap;
 	struct blob **blobs; /* references */
 	size_t blob_len, blob_cap;
-	size_t kept_len;     /* of them of windows before: see window_keep */
-	size_t dist_count;   /* in arena */
-	struct arena arena;  /* distributions of events */
-	struct arena states; /* distributions of slots */
-	bool failed;         /* out of memory */
-	bool full;           /* more events than there may be */
+	size_t kept_len;    /* of them of windows before: see window_keep */
+	size_t dist_count;  /* in arena */
+	struct arena arena; /* distributions of events and slots */
+	struct arena other; /* the same, from before the window went on */
+	bool failed;        /* out of memory */
+	bool full;          /* more events than there may be */
 };
 
 void window_init(struct window *);
@@ -82,8 +104,10 @@ void window_reset(struct window *);
  */
 void window_keep(struct window *);
 void window_release(struct window *);
-/* Adds a slot; positions must rise. -1: out of memory. */
+/* Adds a slot for a position that has none. -1: out of memory. */
 int window_add(struct window *, uint32_t at, const struct meta *);
+/* The slot of a position that has this series; NULL: there is none. */
+struct slot *window_slot(struct window *, uint32_t at, const struct meta *);
 
 /*
  * Copies what is now, after which window_run may be called. Slots whose place has another series by
@@ -98,6 +122,28 @@ bool window_start(struct window *, struct series_set *, uint32_t stream);
 void window_run(struct window *, size_t most_events);
 
 /* What a reader gets. The value lives until the window is reset or goes on. */
-void window_record(const struct slot *, const struct event *, struct record *);
+struct value window_odd_value(const struct event *, enum kind);
+static inline void
+window_record(const struct slot *slot, const struct event *event, struct record *out)
+{
+	enum kind kind = slot->meta->desc.kind;
+
+	out->desc = &slot->meta->desc;
+	out->ts_ns = event->ts_ns;
+	out->active = event->active;
+	if (slot->class <= ROW_F32 && kind != KIND_BOOL)
+		out->value = (struct value){ .u = event->active ? event->bits : 0 };
+	else
+		out->value = window_odd_value(event, kind);
+}
+
+/* Those of a slot of a window that is newest first, from event on, which moves. Returns how many.
+ */
+size_t window_records(
+    const struct window *, const struct slot *, uint32_t *event, struct record *out, size_t max);
+
+/* An initialised window, maybe one that was given back. NULL: out of memory. */
+struct window *window_take(struct store *);
+void window_give_back(struct store *, struct window *); /* NULL is fine */
 
 #endif

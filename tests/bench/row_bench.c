@@ -7,7 +7,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "store/row_priv.h"
+#include "store/pace_priv.h"
 
 #define POSITIONS 1000 /* at most in a row */
 #define ROWS      64   /* different ones per measurement, so that no branch is learnt by heart */
@@ -114,7 +114,9 @@ walk_value(enum walk walk, size_t row, struct row_change *change)
 static void
 encode_row(size_t row)
 {
-	if (row_encode(&rows.bytes, 0, rows.len, rows.len, rows.classes, rows.changes[row],
+	static const struct row_late on_time = { 0, ROW_SAME };
+
+	if (row_encode(&rows.bytes, on_time, rows.len, rows.len, rows.classes, rows.changes[row],
 	        rows.counts[row]) != 0)
 		exit(1);
 }
@@ -189,7 +191,7 @@ decode_dists(void)
 
 		open_row(&row, i);
 		while (row_next(&row, &undo))
-			if (!row_dist_before(&undo, &dists[i][1]))
+			if (!row_dist_before(&undo, &dists[i][1], &dists[i][1]))
 				exit(1);
 	}
 }
@@ -274,8 +276,9 @@ report_find(const char *name, uint32_t len, unsigned percent)
 static void
 report_time(const char *name, int64_t jitter_units, int64_t unit_ns)
 {
-	int64_t last_ns = 0, last_step_ns = 0;
+	struct pace pace;
 
+	pace_begin(&pace, 0);
 	buf_clear(&rows.bytes);
 	for (int64_t i = 1; i <= 1000; i++) {
 		int64_t off =
@@ -284,11 +287,8 @@ report_time(const char *name, int64_t jitter_units, int64_t unit_ns)
 		        : (int64_t)random_below(2 * (uint64_t)jitter_units + 1) - jitter_units;
 		int64_t now_ns = i * 30000000000 + off * unit_ns;
 
-		if (row_encode(&rows.bytes, now_ns - last_ns - last_step_ns, 0, 0, NULL, NULL, 0) !=
-		    0)
+		if (row_encode(&rows.bytes, pace_advance(&pace, now_ns), 0, 0, NULL, NULL, 0) != 0)
 			exit(1);
-		last_step_ns = now_ns - last_ns;
-		last_ns = now_ns;
 	}
 	printf("%s %.2f bytes\n", name, (double)rows.bytes.len / 1000);
 }

@@ -61,7 +61,8 @@ undo_all_classes(const struct row_undo *undo, const struct row_undo *found)
 		uint64_t counts[2][BUCKETS] = { 0 };
 		struct row_dist dist[2] = { { 1, 2, len, counts[0] }, { 1, 2, len, counts[1] } };
 
-		assert(row_dist_before(undo, &dist[0]) == row_dist_before(found, &dist[1]));
+		assert(row_dist_before(undo, &dist[0], &dist[0]) ==
+		       row_dist_before(found, &dist[1], &dist[1]));
 		assert(memcmp(counts[0], counts[1], sizeof(counts[0])) == 0);
 	}
 }
@@ -174,7 +175,7 @@ check_change(const struct row_undo *undo, const struct row_change *change, enum 
 	}
 	before = (struct row_dist *)(uintptr_t)change->before;
 	after = (struct row_dist *)(uintptr_t)change->after;
-	assert(row_dist_before(undo, after));
+	assert(row_dist_before(undo, after, after));
 	assert(after->rollovers == before->rollovers);
 	assert(memcmp(&after->sum, &before->sum, sizeof(after->sum)) == 0);
 	assert(memcmp(after->counts, before->counts, after->len * sizeof(*after->counts)) == 0);
@@ -186,7 +187,7 @@ check_round_trip(struct input in)
 	static struct happened what;
 	uint32_t len = (uint32_t)take(&in, 2) % POSITIONS;
 	uint32_t births = (uint32_t)take_value(&in);
-	int64_t dod_ns = (int64_t)take_value(&in);
+	struct row_late late = { (int64_t)take_value(&in), (enum row_unit)(take(&in, 1) % 6) };
 	struct row_undo undo;
 	struct row row;
 	struct buf out;
@@ -197,11 +198,13 @@ check_round_trip(struct input in)
 	take_changes(&in, &what, len);
 	births = births > UINT32_MAX - len ? 0 : births;
 	buf_init(&out, 0);
-	assert(
-	    row_encode(&out, dod_ns, len, len + births, what.classes, what.changes, what.n) == 0);
+	if (late.unit == ROW_PATCH)
+		late.units = 0;
+	assert(row_encode(&out, late, len, len + births, what.classes, what.changes, what.n) == 0);
 	p = with_slack(out.p, out.len);
 	assert(row_open(&row, p, out.len, len + births) == 0);
-	assert(row.bytes == out.len && row.len_before == len && row.dod_ns == dod_ns);
+	assert(row.bytes == out.len && row.len_before == len);
+	assert(row.late.units == late.units && row.late.unit == late.unit);
 	assert(row.change_count == what.n);
 	for (; row_next(&row, &undo); n++) {
 		const struct row_change *change = &what.changes[n];

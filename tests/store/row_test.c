@@ -16,11 +16,11 @@
 
 #include "base/buf.h"
 #include "fault.h"
-#include "store/row_priv.h"
+#include "store/pace_priv.h"
 
 /* One row to be encoded: what row_encode takes. */
 struct poll {
-	int64_t dod_ns;
+	struct row_late late;
 	uint32_t len_before, len_after;
 	const uint8_t *classes;
 	const struct row_change *changes;
@@ -100,7 +100,7 @@ with_slack(const void *bytes, size_t len)
 static int
 encode(struct buf *out, const struct poll *poll)
 {
-	return row_encode(out, poll->dod_ns, poll->len_before, poll->len_after, poll->classes,
+	return row_encode(out, poll->late, poll->len_before, poll->len_after, poll->classes,
 	    poll->changes, poll->n);
 }
 
@@ -114,7 +114,7 @@ check_dist(const struct row_undo *undo, const struct row_change *change)
 	got.counts = malloc(bytes + 1);
 	assert_non_null(got.counts);
 	memcpy(got.counts, after->counts, bytes);
-	assert_true(row_dist_before(undo, &got));
+	assert_true(row_dist_before(undo, &got, &got));
 	assert_true(got.rollovers == before->rollovers);
 	assert_true(bits_of(got.sum) == bits_of(before->sum));
 	assert_memory_equal(got.counts, before->counts, bytes);
@@ -147,7 +147,7 @@ check_row(const uint8_t *p, size_t len, const struct poll *poll)
 
 	assert_int_equal(row_open(&row, p, len, poll->len_after), 0);
 	assert_int_equal(row.bytes, len);
-	assert_true(row.dod_ns == poll->dod_ns);
+	assert_true(row.late.units == poll->late.units && row.late.unit == poll->late.unit);
 	assert_int_equal(row.len_before, poll->len_before);
 	assert_int_equal(row.change_count, poll->n);
 	for (; row_next(&row, &undo); i++)
@@ -191,7 +191,7 @@ check_change(enum row_class class, enum row_how how, uint64_t before, uint64_t a
 	struct row_change change = {
 		.at = 2, .how = (uint8_t)how, .before = before, .after = after
 	};
-	struct poll poll = { 0, 4, 4, classes, &change, 1 };
+	struct poll poll = { { 0, ROW_SAME }, 4, 4, classes, &change, 1 };
 
 	classes[2] = (uint8_t) class;
 	return check_round_trip(&poll);
@@ -205,7 +205,7 @@ static struct row_dist dist_after = { 1, 2.5, 2, six_seven };
 
 /* At most one change. */
 static const struct {
-	int64_t dod_ns;
+	int64_t late;
 	uint32_t len_before, len_after;
 	enum row_class class;
 	int how; /* -1: no change */
@@ -215,10 +215,18 @@ static const struct {
 	uint8_t bytes[12];
 } exact[] = {
 	{ 0, 5, 5, ROW_INT, -1, 0, 0, 0, BYTES(0x00) },
-	{ 1000000, 5, 5, ROW_INT, -1, 0, 0, 0, BYTES(0x10, 0x0a) },
-	{ -1000000000, 5, 5, ROW_INT, -1, 0, 0, 0, BYTES(0x10, 0x07) },
-	{ 5, 5, 5, ROW_INT, -1, 0, 0, 0, BYTES(0x20, 0x28) },
-	{ INT64_MIN, 5, 5, ROW_INT, -1, 0, 0, 0, BYTES(0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0x08) },
+	{ -1, 5, 5, ROW_INT, -1, 0, 0, 0, BYTES(0x04) },
+	{ 1, 5, 5, ROW_INT, -1, 0, 0, 0, BYTES(0x14) },
+	{ 32, 5, 5, ROW_INT, -1, 0, 0, 0, BYTES(0xf6) },
+	{ -33, 5, 5, ROW_INT, -1, 0, 0, 0, BYTES(0x0a, 65) },
+	{ 1000, 5, 5, ROW_INT, -1, 0, 0, 0, BYTES(0x7a, 0xd0) },
+	{ 1024, 5, 5, ROW_INT, -1, 0, 0, 0, BYTES(0x8a, 0, 8) },
+	{ -10000000, 5, 5, ROW_INT, -1, 0, 0, 0, BYTES(0x1e, 0xff, 0x2c, 0x31) },
+	{ 1 << 30, 5, 5, ROW_INT, -1, 0, 0, 0, BYTES(0x8e, 0, 0, 0, 0x80) },
+	{ INT64_C(1) << 34, 5, 5, ROW_INT, -1, 0, 0, 0, BYTES(0x90, 0, 0, 0, 0, 0x08) },
+	{ INT64_MIN, 5, 5, ROW_INT, -1, 0, 0, 0,
+	    BYTES(0xf0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff) },
+	{ -1, 0, 3, ROW_INT, -1, 0, 0, 0, BYTES(0x12, 0x11, 0x03) },
 	{ 0, 0, 3, ROW_INT, -1, 0, 0, 0, BYTES(0x02, 0x31) },
 	{ 0, 0, 17, ROW_INT, -1, 0, 0, 0, BYTES(0x02, 0x12, 0x01) },
 	{ 0, 4, 4, ROW_INT, ROW_SET, 0, 7, 8, BYTES(0x01, 0x11, 0x02) },
@@ -243,8 +251,8 @@ small_rows_have_these_bytes(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(exact); i++) {
 		uint8_t classes[200];
 		struct row_change change = { .at = exact[i].at, .how = (uint8_t)exact[i].how };
-		struct poll poll = { exact[i].dod_ns, exact[i].len_before, exact[i].len_after,
-			classes, &change, exact[i].how >= 0 };
+		struct poll poll = { { exact[i].late, ROW_SAME }, exact[i].len_before,
+			exact[i].len_after, classes, &change, exact[i].how >= 0 };
 		struct buf out;
 
 		memset(classes, (int)exact[i].class, sizeof(classes));
@@ -283,25 +291,31 @@ each_kind_has_its_class(void **state)
 	assert_int_equal(row_class_of(KIND_DIST), ROW_DIST);
 }
 
+/* Alone in its row, and with births. */
 static void
-any_time_comes_back(void **state)
+check_late(int64_t units, enum row_unit unit)
 {
-	static const int64_t units[] = { 1, 1000, 1000000, 1000000000 };
+	check_round_trip(&(struct poll){ .late = { units, unit } });
+	check_round_trip(&(struct poll){ .late = { units, unit }, .len_after = 3 });
+}
 
+static void
+any_lateness_comes_back(void **state)
+{
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(units); i++)
-		for (int bit = 0; bit < 63; bit++)
+	for (enum row_unit unit = ROW_NS; unit <= ROW_SAME; unit++) {
+		for (int bit = 0; bit < 63; bit++) {
 			for (int64_t off = -1; off <= 1; off++) {
-				uint64_t dod =
-				    ((UINT64_C(1) << bit) + (uint64_t)off) * (uint64_t)units[i];
-				struct poll poll = { .dod_ns = (int64_t)dod };
-
-				check_round_trip(&poll);
-				poll.dod_ns = (int64_t)-dod;
-				check_round_trip(&poll);
+				check_late((INT64_C(1) << bit) + off, unit);
+				check_late(-(INT64_C(1) << bit) - off, unit);
 			}
-	check_round_trip(&(struct poll){ .dod_ns = INT64_MAX });
-	check_round_trip(&(struct poll){ .dod_ns = INT64_MIN });
+		}
+		for (int64_t units = -70; units <= 70; units++)
+			check_late(units, unit);
+		check_late(INT64_MAX, unit);
+		check_late(INT64_MIN, unit);
+	}
+	check_late(0, ROW_PATCH);
 }
 
 static void
@@ -417,7 +431,7 @@ flips_and_births_leave_the_bits(void **state)
 {
 	struct row_change changes[] = { { 0, ROW_FLIP, 5, 5 }, { 1, ROW_BORN, 0, 6 } };
 	uint8_t classes[2] = { ROW_INT, ROW_F64 };
-	struct poll poll = { 0, 2, 2, classes, changes, 2 };
+	struct poll poll = { { 0, ROW_SAME }, 2, 2, classes, changes, 2 };
 	struct row_undo undo = { 0 };
 	struct buf out;
 	struct row row;
@@ -481,9 +495,9 @@ a_distribution_of_another_length_is_left_alone(void **state)
 	(void)state;
 	assert_int_equal(row_open(&row, p, exact[ARRAY_LEN(exact) - 1].len, 4), 0);
 	assert_true(row_next(&row, &undo));
-	assert_false(row_dist_before(&undo, &dist));
+	assert_false(row_dist_before(&undo, &dist, &dist));
 	dist.len = 1;
-	assert_false(row_dist_before(&undo, &dist));
+	assert_false(row_dist_before(&undo, &dist, &dist));
 	assert_true(dist.rollovers == 4 && dist.sum == 5.0 && counts[0] == 1 && counts[1] == 2);
 	/* Nor does it lead to bits. */
 	assert_int_equal(row_before(&undo, ROW_INT, 7), 7);
@@ -496,7 +510,7 @@ check_pattern(uint32_t len, uint32_t step, bool special)
 {
 	uint8_t *classes = calloc(len + 1, 1);
 	struct row_change *changes = calloc(len + 1, sizeof(*changes));
-	struct poll poll = { 0, len, len + 1, classes, changes, 0 };
+	struct poll poll = { { 0, ROW_SAME }, len, len + 1, classes, changes, 0 };
 
 	assert_true(classes != NULL && changes != NULL);
 	for (uint32_t at = 0; at < len; at++)
@@ -551,10 +565,13 @@ static const struct {
 	uint8_t bytes[12];
 } corrupt[] = {
 	{ "no bytes", 0, { 0 } },
-	{ "sparse without changes", 1, { 0x08 } },
-	{ "wide without changes", 1, { 0x04 } },
+	{ "quiet time cut short", 4, { 0x9e, 1, 2, 3 } },
 	{ "time cut short", 2, { 0x40, 0x11 } },
-	{ "escaped time cut short", 9, { 0x10, 0 } },
+	{ "time of 64 bits cut short", 8, { 0xf0, 1, 2, 3, 4, 5, 6, 7 } },
+	{ "unit cut short", 1, { 0x10 } },
+	{ "time of a unit cut short", 2, { 0x10, 0x10 } },
+	{ "a unit that is the row's", 3, { 0x10, 0x40, 0x00 } },
+	{ "no unit", 3, { 0x10, 0x60, 0x00 } },
 	{ "births cut short", 1, { 0x02 } },
 	{ "more births than positions", 2, { 0x02, 0x51 } },
 	{ "births of 64 bits", 10, { 0x02, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f } },
@@ -606,7 +623,7 @@ a_row_cut_short_is_refused(void **state)
 		{ 4, ROW_BORN, 0, 0 },
 		{ 70, ROW_SET, 0, 1000 },
 	};
-	struct poll poll = { 123456789, 75, 80, classes, changes, ARRAY_LEN(changes) };
+	struct poll poll = { { 123456789, ROW_NS }, 75, 80, classes, changes, ARRAY_LEN(changes) };
 	struct buf out;
 	struct row row;
 
@@ -628,7 +645,7 @@ without_memory_nothing_is_added(void **state)
 {
 	uint8_t classes[4] = { 0 };
 	struct row_change change = { 1, ROW_SET, 1, 2 };
-	struct poll poll = { 0, 4, 4, classes, &change, 1 };
+	struct poll poll = { { 0, ROW_SAME }, 4, 4, classes, &change, 1 };
 	struct buf out;
 
 	(void)state;
@@ -658,7 +675,7 @@ without_memory_nothing_is_added(void **state)
 #define ROWS      40
 
 struct state {
-	int64_t ts_ns, step_ns;
+	struct pace pace;
 	uint32_t len;
 	bool exists[POSITIONS], active[POSITIONS];
 	uint64_t bits[POSITIONS]; /* not of distributions */
@@ -751,7 +768,7 @@ history_begin(struct history *history)
 
 	history->ref_count = 0;
 	memset(first, 0, sizeof(*first));
-	first->ts_ns = (int64_t)random_below(UINT64_C(2) << 60);
+	pace_begin(&first->pace, (int64_t)random_below(UINT64_C(2) << 60));
 	first->len = (uint32_t)random_below(random_below(4) == 0 ? 250 : 40);
 	for (uint32_t i = 0; i < POSITIONS; i++) {
 		history->classes[i] = (uint8_t)random_below(5);
@@ -804,12 +821,14 @@ history_add(struct history *history, size_t i)
 	struct state *after = &history->states[i + 1];
 	uint64_t percent = random_below(3) == 0 ? random_below(5) : random_below(101);
 	uint32_t births = random_below(8) == 0 ? (uint32_t)random_below(20) : 0;
+	struct row_late late;
 	size_t n = 0;
 
 	state_copy(after, before);
-	after->step_ns =
-	    random_below(4) == 0 ? (int64_t)random_below(UINT64_C(1) << 50) : 30000000000;
-	after->ts_ns = before->ts_ns + after->step_ns;
+	late = pace_advance(&after->pace,
+	    pace_ts(&before->pace) + (random_below(4) == 0
+	                                     ? 1 + (int64_t)random_below(UINT64_C(1) << 50)
+	                                     : 30000000000));
 	for (uint32_t at = 0; at < before->len; at++) {
 		if (random_below(100) >= percent)
 			continue;
@@ -821,8 +840,8 @@ history_add(struct history *history, size_t i)
 		after->active[after->len] = true;
 	}
 	buf_clear(&history->rows[i]);
-	assert_int_equal(row_encode(&history->rows[i], after->step_ns - before->step_ns,
-	                     before->len, after->len, history->classes, changes, n),
+	assert_int_equal(row_encode(&history->rows[i], late, before->len, after->len,
+	                     history->classes, changes, n),
 	    0);
 	return n;
 }
@@ -848,7 +867,7 @@ undo_position(struct history *history, struct state *now, const struct row_undo 
 		break;
 	}
 	if (class == ROW_DIST)
-		assert_true(row_dist_before(undo, &now->dists[at]));
+		assert_true(row_dist_before(undo, &now->dists[at], &now->dists[at]));
 	else if (class == ROW_REF)
 		now->bits[at] = history->refs[--history->ref_count];
 	else
@@ -880,7 +899,7 @@ undo_changes(struct history *history, struct state *now, struct row *row)
 static void
 check_state(const struct history *history, const struct state *got, const struct state *want)
 {
-	assert_true(got->ts_ns == want->ts_ns && got->step_ns == want->step_ns);
+	assert_true(pace_ts(&got->pace) == pace_ts(&want->pace));
 	assert_int_equal(got->len, want->len);
 	for (uint32_t at = 0; at < want->len; at++) {
 		assert_int_equal(got->exists[at], want->exists[at]);
@@ -912,8 +931,7 @@ walk_back(struct history *history)
 		assert_int_equal(row.bytes, bytes->len);
 		now.len = row.len_before;
 		undo_changes(history, &now, &row);
-		now.ts_ns -= now.step_ns;
-		now.step_ns -= row.dod_ns;
+		pace_undo(&now.pace, row.late);
 		check_state(history, &now, &history->states[i]);
 		free(p);
 	}
@@ -944,7 +962,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(small_rows_have_these_bytes),
 		cmocka_unit_test(each_kind_has_its_class),
-		cmocka_unit_test(any_time_comes_back),
+		cmocka_unit_test(any_lateness_comes_back),
 		cmocka_unit_test(any_count_of_births_comes_back),
 		cmocka_unit_test(any_int_comes_back),
 		cmocka_unit_test(any_float_comes_back),
