@@ -64,12 +64,49 @@ is_letter_or_digit(char c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-/* s with '_' for whatever a name must not hold. */
+/* s with '_' for whatever a label's name must not hold. */
 static void
 add_name(struct buf *out, struct str s)
 {
 	for (size_t i = 0; i < s.len; i++)
 		buf_putc(out, is_letter_or_digit(s.p[i]) ? s.p[i] : '_');
+}
+
+static bool
+is_upper(char c)
+{
+	return c >= 'A' && c <= 'Z';
+}
+
+static bool
+is_lower_or_digit(char c)
+{
+	return is_letter_or_digit(c) && !is_upper(c);
+}
+
+/* Whether a word begins with the capital letter at i: "aB", "ABc". */
+static bool
+is_hump(struct str s, size_t i)
+{
+	if (i == 0 || !is_upper(s.p[i]))
+		return false;
+	return is_lower_or_digit(s.p[i - 1]) ||
+	       (is_upper(s.p[i - 1]) && i + 1 < s.len && is_lower_or_digit(s.p[i + 1]));
+}
+
+/* A path in small letters, words parted by '_', as is usual with Prometheus. */
+static void
+add_words(struct buf *out, struct str s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.p[i];
+
+		if (is_hump(s, i))
+			buf_putc(out, '_');
+		if (is_upper(c))
+			c = (char)(c - 'A' + 'a');
+		buf_putc(out, is_letter_or_digit(c) ? c : '_');
+	}
 }
 
 /* What was put to the buf from start on is the prefix. */
@@ -78,7 +115,7 @@ add_metric_name(struct buf *out, size_t start, const struct metric_desc *desc, s
 {
 	struct str suffix = str_of(name_suffix(desc));
 
-	add_name(out, path);
+	add_words(out, path);
 	if (!str_ends(str_sub(buf_view(out), start, SIZE_MAX), suffix))
 		buf_str(out, suffix);
 }
@@ -351,6 +388,22 @@ add_sample(struct buf *out, const struct sample *s, const struct value *value)
 	add_end(out, s);
 }
 
+/* A gauge must not be called like a counter or the samples of a histogram. */
+static const char *
+type_of(struct str name, bool histogram)
+{
+	static const struct str reserved[] = { { "_bucket", 7 }, { "_count", 6 }, { "_sum", 4 },
+		{ "_total", 6 } };
+
+	if (histogram)
+		return "histogram";
+	for (size_t i = 0; i < ARRAY_LEN(reserved); i++) {
+		if (str_ends(name, reserved[i]))
+			return "untyped";
+	}
+	return "gauge";
+}
+
 /* All of one name, and returns how many rows that were. */
 static size_t
 add_family(struct buf *out, const struct batch *b, const struct row *rows, size_t n)
@@ -360,7 +413,7 @@ add_family(struct buf *out, const struct batch *b, const struct row *rows, size_
 	size_t i;
 
 	add_head(out, rows[0].name, first->description.len > 0 ? first->description : first->path,
-	    histogram ? "histogram" : "gauge");
+	    type_of(rows[0].name, histogram));
 	for (i = 0; i < n && str_eq(rows[i].name, rows[0].name); i++) {
 		const struct sample s = {
 			.name = rows[i].name,
