@@ -560,7 +560,7 @@ number_parse_time(struct str s, int64_t per_second, int64_t *out_ns)
 
 #define MANTISSA_DIGITS 19 /* always fit 64 bits */
 
-/* A JSON number taken apart: mantissa * 10^exp. */
+/* A number taken apart: mantissa * 10^exp. */
 struct scan {
 	bool negative;
 	bool cut;          /* digits other than 0 follow the mantissa's */
@@ -609,6 +609,18 @@ scan_exponent(const char *p, const char *end, struct scan *n)
 	return p;
 }
 
+/* The exponent, if there is one, and the end. */
+static bool
+scan_tail(const char *p, const char *end, struct scan *n)
+{
+	if (p < end && (*p == 'e' || *p == 'E')) {
+		p = scan_exponent(p + 1, end, n);
+		if (p == NULL || !is_digit(p[-1]))
+			return false;
+	}
+	return p == end;
+}
+
 /* The grammar of RFC 8259, section 6. */
 static bool
 scan_number(struct str s, struct scan *out)
@@ -632,12 +644,34 @@ scan_number(struct str s, struct scan *out)
 			return false;
 	}
 	n.digits.len = (size_t)(p - n.digits.p);
-	if (p < end && (*p == 'e' || *p == 'E')) {
-		p = scan_exponent(p + 1, end, &n);
-		if (p == NULL || !is_digit(p[-1]))
-			return false;
+	if (!scan_tail(p, end, &n))
+		return false;
+	*out = n;
+	return true;
+}
+
+/* Looser: what stands in samples. */
+static bool
+scan_sample(struct str s, struct scan *out)
+{
+	struct scan n = { .negative = str_starts(s, STR("-")) };
+	const char *p = s.p, *end = s.p + s.len;
+	size_t count;
+
+	if (s.len == 0)
+		return false;
+	p += *p == '-' || *p == '+';
+	n.digits.p = p;
+	p = scan_digits(p, end, &n, 0);
+	count = (size_t)(p - n.digits.p);
+	if (p < end && *p == '.') {
+		const char *fraction = ++p;
+
+		p = scan_digits(p, end, &n, -1);
+		count += (size_t)(p - fraction);
 	}
-	if (p != end)
+	n.digits.len = (size_t)(p - n.digits.p);
+	if (count == 0 || !scan_tail(p, end, &n))
 		return false;
 	*out = n;
 	return true;
@@ -797,6 +831,36 @@ number_parse_f32(struct str s, float *out)
 		return false;
 	wide = scan_to_f64(&n);
 	magnitude = rounds_once(wide) ? (float)wide : exact_f32(&n);
+	*out = n.negative ? -magnitude : magnitude;
+	return true;
+}
+
+/* "Inf" and "Infinity" with or without a sign, "NaN" without. */
+static bool
+parse_special(struct str s, double *out)
+{
+	bool negative = str_starts(s, STR("-"));
+
+	if (str_eq_nocase(s, STR("NaN"))) {
+		*out = (double)NAN;
+		return true;
+	}
+	s = str_sub(s, negative || str_starts(s, STR("+")), SIZE_MAX);
+	if (!str_eq_nocase(s, STR("Inf")) && !str_eq_nocase(s, STR("Infinity")))
+		return false;
+	*out = negative ? -HUGE_VAL : HUGE_VAL;
+	return true;
+}
+
+bool
+number_parse_sample(struct str s, double *out)
+{
+	struct scan n;
+	double magnitude;
+
+	if (!scan_sample(s, &n))
+		return parse_special(s, out);
+	magnitude = scan_to_f64(&n);
 	*out = n.negative ? -magnitude : magnitude;
 	return true;
 }

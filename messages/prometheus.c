@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "messages/number.h"
 
 /* A metric that is shown, and under which name. */
@@ -15,6 +16,14 @@ is_shown(const struct metric_desc *desc)
 {
 	return desc->kind != KIND_LIST && !(desc->kind == KIND_DIST && desc->not_cumulative);
 }
+
+/* A metric as it is written. */
+struct sample {
+	struct str name;
+	const struct metric_desc *desc;
+	const struct prometheus_labels *more; /* before the tags; NULL = none */
+	int64_t ts_ns;                        /* TS_NONE = none */
+};
 
 static bool
 in_milliseconds(const struct metric_desc *desc)
@@ -55,7 +64,7 @@ is_letter_or_digit(char c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-/* s with '_' for whatever a name must not hold. */
+/* s with '_' for whatever a label's name must not hold. */
 static void
 add_name(struct buf *out, struct str s)
 {
@@ -63,14 +72,50 @@ add_name(struct buf *out, struct str s)
 		buf_putc(out, is_letter_or_digit(s.p[i]) ? s.p[i] : '_');
 }
 
-static void
-add_metric_name(struct buf *out, const struct metric_desc *desc)
+static bool
+is_upper(char c)
 {
-	size_t start = out->len;
+	return c >= 'A' && c <= 'Z';
+}
+
+static bool
+is_lower_or_digit(char c)
+{
+	return is_letter_or_digit(c) && !is_upper(c);
+}
+
+/* Whether a word begins with the capital letter at i: "aB", "ABc". */
+static bool
+is_hump(struct str s, size_t i)
+{
+	if (i == 0 || !is_upper(s.p[i]))
+		return false;
+	return is_lower_or_digit(s.p[i - 1]) ||
+	       (is_upper(s.p[i - 1]) && i + 1 < s.len && is_lower_or_digit(s.p[i + 1]));
+}
+
+/* A path in small letters, words parted by '_', as is usual with Prometheus. */
+static void
+add_words(struct buf *out, struct str s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.p[i];
+
+		if (is_hump(s, i))
+			buf_putc(out, '_');
+		if (is_upper(c))
+			c = (char)(c - 'A' + 'a');
+		buf_putc(out, is_letter_or_digit(c) ? c : '_');
+	}
+}
+
+/* What was put to the buf from start on is the prefix. */
+static void
+add_metric_name(struct buf *out, size_t start, const struct metric_desc *desc, struct str path)
+{
 	struct str suffix = str_of(name_suffix(desc));
 
-	buf_puts(out, "scotty");
-	add_name(out, desc->path);
+	add_words(out, path);
 	if (!str_ends(str_sub(buf_view(out), start, SIZE_MAX), suffix))
 		buf_str(out, suffix);
 }
@@ -98,7 +143,8 @@ make_rows(const struct batch *b, struct buf *names, struct row *out)
 
 		if (!is_shown(&b->desc[i]))
 			continue;
-		add_metric_name(names, &b->desc[i]);
+		buf_puts(names, "scotty");
+		add_metric_name(names, start, &b->desc[i], b->desc[i].path);
 		out[n++] = (struct row){ .name.len = names->len - start, .place = i };
 	}
 	if (names->failed)
@@ -172,30 +218,80 @@ label_is_free(const struct metric_desc *desc, size_t tag, struct str extra)
 	return true;
 }
 
-/* All labels of a sample: its own one, if extra is not empty, and the tags. */
 static void
-add_labels(struct buf *out, const struct metric_desc *desc, struct str extra, struct str value)
+add_label_value(struct buf *out, struct str value)
 {
+	buf_puts(out, "=\"");
+	add_escaped(out, value, true);
+	buf_putc(out, '"');
+}
+
+#define EXPORTED "exported_"
+
+/*
+ * What comes before the name of the tag's label: "exported_" if the name is taken, as Prometheus
+ * does. NULL if that is taken as well.
+ */
+static const char *
+label_prefix(const struct sample *s, struct str key)
+{
+	size_t prefix_len = STR(EXPORTED).len;
+	bool taken = false;
+
+	for (size_t i = 0; s->more != NULL && i < s->more->len; i++)
+		taken |= same_label(s->more->labels[i].key, key);
+	for (size_t i = 0; taken && i < s->desc->tag_count; i++) {
+		struct str other = s->desc->tags[i].key;
+
+		if (str_starts(other, STR(EXPORTED)) &&
+		    same_label(str_sub(other, prefix_len, SIZE_MAX), key))
+			return NULL;
+	}
+	return taken ? EXPORTED : "";
+}
+
+/* All labels of a sample: its own one, if extra is not empty, those of all samples, the tags. */
+static void
+add_labels(struct buf *out, const struct sample *s, struct str extra, struct str value)
+{
+	const struct metric_desc *desc = s->desc;
 	char before = '{';
 
 	if (extra.len > 0) {
-		buf_printf(out, "{%.*s=\"", STR_ARG(extra));
-		add_escaped(out, value, true);
-		buf_putc(out, '"');
+		buf_printf(out, "{%.*s", STR_ARG(extra));
+		add_label_value(out, value);
+		before = ',';
+	}
+	for (size_t i = 0; s->more != NULL && i < s->more->len; i++) {
+		buf_putc(out, before);
+		buf_str(out, s->more->labels[i].key);
+		add_label_value(out, s->more->labels[i].value);
 		before = ',';
 	}
 	for (size_t i = 0; i < desc->tag_count; i++) {
-		if (!label_is_free(desc, i, extra))
+		const char *prefix = label_prefix(s, desc->tags[i].key);
+
+		if (prefix == NULL || !label_is_free(desc, i, extra))
 			continue;
 		buf_putc(out, before);
+		buf_puts(out, prefix);
 		add_label_name(out, desc->tags[i].key);
-		buf_puts(out, "=\"");
-		add_escaped(out, desc->tags[i].value, true);
-		buf_putc(out, '"');
+		add_label_value(out, desc->tags[i].value);
 		before = ',';
 	}
 	if (before == ',')
 		buf_putc(out, '}');
+}
+
+/* The time stamp in milliseconds, if there is one, and the end of the line. */
+static void
+add_end(struct buf *out, const struct sample *s)
+{
+	if (s->ts_ns != TS_NONE) {
+		buf_putc(out, ' ');
+		buf_i64(out, s->ts_ns / NS_PER_MS);
+	}
+	buf_putc(out, '\n');
 }
 
 static void
@@ -234,21 +330,20 @@ add_value(struct buf *out, const struct metric_desc *desc, const struct value *v
 }
 
 static void
-add_bucket(struct buf *out, struct str name, const struct metric_desc *desc, struct str limit,
-    uint64_t count)
+add_bucket(struct buf *out, const struct sample *s, struct str limit, uint64_t count)
 {
-	buf_str(out, name);
+	buf_str(out, s->name);
 	buf_puts(out, "_bucket");
-	add_labels(out, desc, STR("le"), limit);
+	add_labels(out, s, STR("le"), limit);
 	buf_putc(out, ' ');
 	buf_u64(out, count);
-	buf_putc(out, '\n');
+	add_end(out, s);
 }
 
 static void
-add_histogram(
-    struct buf *out, struct str name, const struct metric_desc *desc, const struct dist *dist)
+add_histogram(struct buf *out, const struct sample *s, const struct dist *dist)
 {
+	const struct metric_desc *desc = s->desc;
 	uint64_t count = 0;
 
 	for (size_t i = 0; i < desc->limit_count; i++) {
@@ -256,42 +351,57 @@ add_histogram(
 		size_t len = number_f64(limit, scaled(desc, desc->limits[i]));
 
 		count += dist->counts[i];
-		add_bucket(out, name, desc, (struct str){ limit, len }, count);
+		add_bucket(out, s, (struct str){ limit, len }, count);
 	}
 	count += dist->counts[desc->limit_count];
-	add_bucket(out, name, desc, STR("+Inf"), count);
+	add_bucket(out, s, STR("+Inf"), count);
 
-	buf_str(out, name);
+	buf_str(out, s->name);
 	buf_puts(out, "_sum");
-	add_labels(out, desc, STR_EMPTY, STR_EMPTY);
+	add_labels(out, s, STR_EMPTY, STR_EMPTY);
 	buf_putc(out, ' ');
 	add_f64(out, scaled(desc, dist->sum));
-	buf_putc(out, '\n');
+	add_end(out, s);
 
-	buf_str(out, name);
+	buf_str(out, s->name);
 	buf_puts(out, "_count");
-	add_labels(out, desc, STR_EMPTY, STR_EMPTY);
+	add_labels(out, s, STR_EMPTY, STR_EMPTY);
 	buf_putc(out, ' ');
 	buf_u64(out, count); /* not the source's: it has to be that of +Inf */
-	buf_putc(out, '\n');
+	add_end(out, s);
 }
 
 static void
-add_sample(
-    struct buf *out, struct str name, const struct metric_desc *desc, const struct value *value)
+add_sample(struct buf *out, const struct sample *s, const struct value *value)
 {
-	if (desc->kind == KIND_DIST) {
-		add_histogram(out, name, desc, value->dist);
+	if (s->desc->kind == KIND_DIST) {
+		add_histogram(out, s, value->dist);
 		return;
 	}
-	buf_str(out, name);
-	if (desc->kind == KIND_STRING)
-		add_labels(out, desc, STR("value"), value->s);
+	buf_str(out, s->name);
+	if (s->desc->kind == KIND_STRING)
+		add_labels(out, s, STR("value"), value->s);
 	else
-		add_labels(out, desc, STR_EMPTY, STR_EMPTY);
+		add_labels(out, s, STR_EMPTY, STR_EMPTY);
 	buf_putc(out, ' ');
-	add_value(out, desc, value);
-	buf_putc(out, '\n');
+	add_value(out, s->desc, value);
+	add_end(out, s);
+}
+
+/* A gauge must not be called like a counter or the samples of a histogram. */
+static const char *
+type_of(struct str name, bool histogram)
+{
+	static const struct str reserved[] = { { "_bucket", 7 }, { "_count", 6 }, { "_sum", 4 },
+		{ "_total", 6 } };
+
+	if (histogram)
+		return "histogram";
+	for (size_t i = 0; i < ARRAY_LEN(reserved); i++) {
+		if (str_ends(name, reserved[i]))
+			return "untyped";
+	}
+	return "gauge";
 }
 
 /* All of one name, and returns how many rows that were. */
@@ -303,12 +413,16 @@ add_family(struct buf *out, const struct batch *b, const struct row *rows, size_
 	size_t i;
 
 	add_head(out, rows[0].name, first->description.len > 0 ? first->description : first->path,
-	    histogram ? "histogram" : "gauge");
+	    type_of(rows[0].name, histogram));
 	for (i = 0; i < n && str_eq(rows[i].name, rows[0].name); i++) {
-		const struct metric_desc *desc = &b->desc[rows[i].place];
+		const struct sample s = {
+			.name = rows[i].name,
+			.desc = &b->desc[rows[i].place],
+			.ts_ns = TS_NONE,
+		};
 
-		if (str_eq(desc->path, first->path) && (desc->kind == KIND_DIST) == histogram)
-			add_sample(out, rows[i].name, desc, &b->value[rows[i].place]);
+		if (str_eq(s.desc->path, first->path) && (s.desc->kind == KIND_DIST) == histogram)
+			add_sample(out, &s, &b->value[rows[i].place]);
 	}
 	return i;
 }
@@ -383,4 +497,52 @@ failed:
 out:
 	buf_fini(&names);
 	free(rows);
+}
+
+/* True if s may stand as the name of a metric. */
+static bool
+is_name(struct str s)
+{
+	if (s.len == 0 || (s.p[0] >= '0' && s.p[0] <= '9'))
+		return false;
+	for (size_t i = 0; i < s.len; i++) {
+		if (!is_letter_or_digit(s.p[i]) && s.p[i] != '_' && s.p[i] != ':')
+			return false;
+	}
+	return true;
+}
+
+bool
+prometheus_name(const struct metric_desc *desc, struct buf *out)
+{
+	struct str path = str_sub(desc->path, 1, SIZE_MAX);
+	size_t start = out->len;
+
+	if (!is_shown(desc))
+		return false;
+	if ((desc->kind == KIND_FLOAT64 || desc->kind == KIND_DIST) && !in_milliseconds(desc) &&
+	    is_name(path)) {
+		buf_str(out, path);
+		return true;
+	}
+	if (path.p[0] >= '0' && path.p[0] <= '9')
+		buf_putc(out, '_');
+	add_metric_name(out, start, desc, path);
+	return true;
+}
+
+void
+prometheus_put_head(
+    struct buf *out, struct str name, const struct metric_desc *desc, const char *type)
+{
+	add_head(out, name, desc->description.len > 0 ? desc->description : desc->path, type);
+}
+
+void
+prometheus_put_sample(struct buf *out, struct str name, const struct metric_desc *desc,
+    const struct value *value, const struct prometheus_labels *more, int64_t ts_ns)
+{
+	const struct sample s = { .name = name, .desc = desc, .more = more, .ts_ns = ts_ns };
+
+	add_sample(out, &s, value);
 }

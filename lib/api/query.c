@@ -196,15 +196,15 @@ next_pair(struct str *query, struct str *name, struct str *value)
 }
 
 bool
-query_get(struct str query, const char *name, struct arena *arena, struct str *value)
+query_next(struct str *query, const char *name, struct arena *arena, struct str *value)
 {
 	struct str raw_name, raw_value;
 	/* What is decoded is never longer than what it came from. */
-	char *out = arena_alloc(arena, query.len);
+	char *out = arena_alloc(arena, query->len);
 
 	if (out == NULL)
 		return false;
-	while (next_pair(&query, &raw_name, &raw_value)) {
+	while (next_pair(query, &raw_name, &raw_value)) {
 		size_t len;
 
 		if (!decode(raw_name, true, out, &len) ||
@@ -216,6 +216,12 @@ query_get(struct str query, const char *name, struct arena *arena, struct str *v
 		return true;
 	}
 	return false;
+}
+
+bool
+query_get(struct str query, const char *name, struct arena *arena, struct str *value)
+{
+	return query_next(&query, name, arena, value);
 }
 
 struct str

@@ -43,6 +43,8 @@ struct str url_decode(struct arena *, struct str path);
  * with a broken escape counts as absent. False if there is none, or no memory.
  */
 bool query_get(struct str query, const char *name, struct arena *, struct str *value);
+/* The same one after the other: *query moves behind the pair that was found. */
+bool query_next(struct str *query, const char *name, struct arena *, struct str *value);
 
 /*
  * A metric's path or prefix as people type it: slashes at both ends are cut and one is put before.

@@ -59,6 +59,18 @@ http_printable_copy(char *out, size_t cap, struct str text)
 }
 
 void
+http_media_type_copy(char *out, struct str content_type)
+{
+	const char *semicolon = memchr(content_type.p, ';', content_type.len);
+
+	if (semicolon != NULL)
+		content_type.len = (size_t)(semicolon - content_type.p);
+	http_printable_copy(out, HTTP_MEDIA_TYPE_BYTES, str_trim(content_type));
+	for (char *p = out; *p != '\0'; p++)
+		*p |= *p >= 'A' && *p <= 'Z' ? 'a' - 'A' : 0;
+}
+
+void
 http_err_too_large(struct err *err, const char *what, size_t limit)
 {
 	if (limit > 0 && limit % (1024 * 1024) == 0)
@@ -340,6 +352,14 @@ host_is_good(struct str name)
 	return name.len > 0 && name.len <= HOST_NAME_MAX_BYTES;
 }
 
+static struct str
+before(struct str text, char end)
+{
+	const char *at = memchr(text.p, end, text.len);
+
+	return at == NULL ? text : str_sub(text, 0, (size_t)(at - text.p));
+}
+
 static bool
 is_one_word(struct str s)
 {
@@ -348,6 +368,60 @@ is_one_word(struct str s)
 			return false;
 	}
 	return true;
+}
+
+/* What goes out must be the headers meant, and no more of them (RFC 9110, section 5). */
+static bool
+header_is_good(struct str line)
+{
+	const char *colon = line.len == 0 ? NULL : memchr(line.p, ':', line.len);
+	size_t name_len = colon == NULL ? 0 : (size_t)(colon - line.p);
+
+	for (size_t i = 0; i < line.len; i++) {
+		unsigned char c = (unsigned char)line.p[i];
+
+		if ((c < ' ' && c != '\t') || c == 0x7F)
+			return false;
+		if (i < name_len && strchr("()<>@,;:\\\"/[]?={} \t", c) != NULL)
+			return false;
+	}
+	return name_len > 0;
+}
+
+/* The names of what the client itself says. */
+static bool
+header_is_ours(struct str line)
+{
+	static const struct str names[] = { { "Host", 4 }, { "Connection", 10 },
+		{ "Content-Length", 14 }, { "Transfer-Encoding", 17 }, { "Accept-Encoding", 15 },
+		{ "Accept", 6 }, { "User-Agent", 10 } };
+	struct str name = before(line, ':');
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (str_eq_nocase(name, names[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Values may be secret, so only names are told. */
+static int
+check_headers(struct str headers, struct err *err)
+{
+	struct str line;
+
+	while (str_split(&headers, '\n', &line)) {
+		if (!header_is_good(line)) {
+			err_set(err, ERR_CONFIG, "a header is malformed");
+			return -1;
+		}
+		if (header_is_ours(line)) {
+			err_set(err, ERR_CONFIG, "header %.*s: is set by scottyd itself",
+			    STR_ARG(before(line, ':')));
+			return -1;
+		}
+	}
+	return 0;
 }
 
 static int
@@ -375,51 +449,87 @@ check_conf(const struct http_target_conf *conf, struct err *err)
 		    STR_ARG(conf->accept));
 		return -1;
 	}
-	return 0;
+	if (conf->server_name.len > 0 && !host_is_good(conf->server_name)) {
+		err_set(err, ERR_CONFIG, "server name \"%.*s\": not a host name",
+		    STR_ARG(conf->server_name));
+		return -1;
+	}
+	if ((conf->cert_file.len > 0) != (conf->key_file.len > 0)) {
+		err_set(err, ERR_CONFIG,
+		    "a client certificate needs its key, and a key its "
+		    "certificate");
+		return -1;
+	}
+	return check_headers(conf->headers, err);
 }
 
 static void
-make_url(const struct http_target_conf *conf, struct buf *url)
+make_url(const struct http_target_conf *conf, struct str name, struct buf *url)
 {
-	bool bare_ipv6 = str_is_bare_ipv6(conf->name);
+	bool bare_ipv6 = str_is_bare_ipv6(name);
 
 	buf_printf(url, "%s://%s%.*s%s:%u%.*s", conf->tls ? "https" : "http", bare_ipv6 ? "[" : "",
-	    STR_ARG(conf->name), bare_ipv6 ? "]" : "", (unsigned)conf->port, STR_ARG(conf->path));
+	    STR_ARG(name), bare_ipv6 ? "]" : "", (unsigned)conf->port, STR_ARG(conf->path));
 	buf_putc(url, '\0');
 }
 
+/* The port of the scheme is not named in Host (RFC 9110, section 7.2). */
 static struct str
-before(struct str text, char end)
+host_of(const struct http_target_conf *conf, const char *url)
 {
-	const char *at = memchr(text.p, end, text.len);
+	struct str place = before(str_of(strstr(url, "://") + 3), '/');
 
-	return at == NULL ? text : str_sub(text, 0, (size_t)(at - text.p));
+	if (conf->port == (conf->tls ? 443 : 80))
+		place.len = (size_t)((const char *)memrchr(place.p, ':', place.len) - place.p);
+	return place;
 }
 
-/* The port of the scheme is not named in Host, the fragment of a path not sent (RFC 9110). */
+/* The fragment of a path is not sent (RFC 9110, section 4.2.4). */
 static void
 make_head(const struct http_target_conf *conf, const char *url, struct buf *head)
 {
-	struct str place = str_of(strstr(url, "://") + 3);
+	struct str headers = conf->headers, line;
+	struct str place = host_of(conf, url);
 
-	place = before(place, '/');
-	if (conf->port == (conf->tls ? 443 : 80))
-		place.len = (size_t)((const char *)memrchr(place.p, ':', place.len) - place.p);
 	buf_printf(head,
 	    "GET %.*s HTTP/1.1\r\nHost: %.*s\r\nUser-Agent: " HTTP_USER_AGENT
 	    "\r\nAccept-Encoding: gzip\r\n",
 	    STR_ARG(before(conf->path, '#')), STR_ARG(place));
 	if (conf->accept.len > 0)
 		buf_printf(head, "Accept: %.*s\r\n", STR_ARG(conf->accept));
+	while (str_split(&headers, '\n', &line)) {
+		buf_str(head, line);
+		buf_puts(head, "\r\n");
+	}
 	buf_puts(head, "\r\n");
 }
 
-/* Without a type it takes libcurl's own header away. */
+/* Accept without a type takes libcurl's own header away. */
 static void
-make_accept_header(struct str type, struct buf *header)
+make_header_lines(const struct http_target_conf *conf, const char *url, struct buf *lines)
 {
-	buf_printf(header, "Accept:%s%.*s", type.len > 0 ? " " : "", STR_ARG(type));
-	buf_putc(header, '\0');
+	struct str headers = conf->headers, line;
+
+	buf_printf(lines, "Accept:%s%.*s", conf->accept.len > 0 ? " " : "", STR_ARG(conf->accept));
+	buf_putc(lines, '\0');
+	if (conf->server_name.len > 0) {
+		buf_printf(lines, "Host: %.*s", STR_ARG(host_of(conf, url)));
+		buf_putc(lines, '\0');
+	}
+	while (str_split(&headers, '\n', &line)) {
+		buf_str(lines, line);
+		buf_putc(lines, '\0');
+	}
+}
+
+/* *out is NULL for an empty text; -1: out of memory. */
+static int
+copy_unless_empty(struct str text, char **out)
+{
+	if (text.len == 0)
+		return 0;
+	*out = str_dup(text);
+	return *out == NULL ? -1 : 0;
 }
 
 /* -1: out of memory. */
@@ -433,7 +543,7 @@ copy_conf(struct http_target *target, const struct http_target_conf *conf)
 	target->deny_link_local = conf->deny_link_local;
 	target->numeric = resolver_numeric(conf->name, &target->addr);
 	target->fd = -1;
-	make_url(conf, &target->url);
+	make_url(conf, conf->name, &target->url);
 	target->name = str_dup(conf->name);
 	if (target->url.failed || target->name == NULL)
 		return -1;
@@ -441,25 +551,37 @@ copy_conf(struct http_target *target, const struct http_target_conf *conf)
 		make_head(conf, target->url.p, &target->head);
 		return target->head.failed ? -1 : 0;
 	}
-	make_accept_header(conf->accept, &target->accept_header);
-	if (target->accept_header.failed)
+	make_header_lines(conf, target->url.p, &target->header_lines);
+	if (conf->server_name.len > 0)
+		make_url(conf, conf->server_name, &target->tls_url);
+	if (target->header_lines.failed || target->tls_url.failed ||
+	    copy_unless_empty(conf->ca_file, &target->ca_file) != 0 ||
+	    copy_unless_empty(conf->cert_file, &target->cert_file) != 0 ||
+	    copy_unless_empty(conf->key_file, &target->key_file) != 0)
 		return -1;
-	if (conf->ca_file.len > 0) {
-		target->ca_file = str_dup(conf->ca_file);
-		if (target->ca_file == NULL)
-			return -1;
-	}
 	return 0;
+}
+
+/* Headers may hold secrets. */
+static void
+wipe(struct buf *buf)
+{
+	if (buf->p != NULL)
+		explicit_bzero(buf->p, buf->cap);
+	buf_fini(buf);
 }
 
 static void
 target_destroy(struct http_target *target)
 {
 	buf_fini(&target->url);
-	buf_fini(&target->head);
-	buf_fini(&target->accept_header);
+	buf_fini(&target->tls_url);
+	wipe(&target->head);
+	wipe(&target->header_lines);
 	free(target->name);
 	free(target->ca_file);
+	free(target->cert_file);
+	free(target->key_file);
 	free(target);
 }
 
@@ -570,6 +692,8 @@ http_get(struct http_request *req, struct http_target *target)
 	req->ask.fn = on_resolved;
 	req->ask.loop = client->loop;
 	buf_clear(req->body);
+	if (req->media_type != NULL)
+		req->media_type[0] = '\0';
 	req->active = true;
 	req->connected = req->told = req->settled = req->paused = req->body_begun = false;
 	target->request_count++;

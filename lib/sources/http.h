@@ -49,11 +49,15 @@ void http_client_free(struct http_client *);
 struct http_target_conf {
 	struct str name; /* the address as configured: also for Host and certificate checks */
 	uint16_t port;
-	struct str path; /* starts with '/'; may hold a query */
-	bool tls;
-	bool verify;        /* TLS: check chain and name */
-	struct str ca_file; /* TLS: empty = the system's */
+	struct str path;    /* starts with '/'; may hold a query */
 	struct str accept;  /* empty = no Accept header */
+	struct str headers; /* more of them, "NAME: VALUE\n" each; may hold secrets */
+	bool tls;
+	/* TLS only. */
+	bool verify;                    /* check chain and name */
+	struct str ca_file;             /* empty = the system's */
+	struct str cert_file, key_file; /* the client's own (PEM); empty = none */
+	struct str server_name;         /* asked for and checked in place of name; empty = name */
 	/* The guard: addresses refused after resolution, whatever the name says. */
 	bool deny_loopback, deny_link_local;
 };
@@ -66,6 +70,8 @@ void http_target_free(struct http_target *); /* no request under way; NULL is fi
 /* What is asked for, for error texts: "http://10.0.0.1:6910/metricsapi/". Lives as long as the
  * target. */
 const char *http_target_url(const struct http_target *);
+
+#define HTTP_MEDIA_TYPE_BYTES 40
 
 /* One GET, embedded in its owner. At most one at a time per request struct. */
 struct http_request {
@@ -81,6 +87,11 @@ struct http_request {
 	 * end. on_body may give it memory, for the answer to be read there.
 	 */
 	struct buf *body;
+	/*
+	 * Lent likewise, or NULL: gets the answer's media type in small letters without parameters,
+	 * ended by NUL, cut to HTTP_MEDIA_TYPE_BYTES; "" if it has none.
+	 */
+	char *media_type;
 	/* the client's own from here on; zero before the first http_get */
 	struct http_target *target;
 	struct http_transfer *transfer; /* while libcurl works on it */

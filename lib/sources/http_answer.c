@@ -228,6 +228,13 @@ take_location(struct http_answer *a, struct str value)
 	return NULL;
 }
 
+static const char *
+take_type(struct http_answer *a, struct str value)
+{
+	http_media_type_copy(a->media_type, value);
+	return NULL;
+}
+
 static const struct {
 	struct str name;
 	const char *(*take)(struct http_answer *, struct str value);
@@ -235,6 +242,7 @@ static const struct {
 	{ { "Connection", 10 }, take_connection },
 	{ { "Content-Encoding", 16 }, take_coding },
 	{ { "Content-Length", 14 }, take_length },
+	{ { "Content-Type", 12 }, take_type },
 	{ { "Location", 8 }, take_location },
 	{ { "Transfer-Encoding", 17 }, take_transfer_coding },
 };

@@ -50,7 +50,8 @@ struct http_answer {
 	bool chunked, has_length;
 	uint64_t length;                /* Content-Length, when has_length */
 	char reason[HTTP_REASON_BYTES]; /* printable */
-	char *location;                 /* of a 3xx answer; NULL: none, or no memory */
+	char media_type[HTTP_MEDIA_TYPE_BYTES];
+	char *location; /* of a 3xx answer; NULL: none, or no memory */
 
 	/* From HTTP_ANSWER_BAD on. */
 	enum err_code fault; /* ERR_PROTO; ERR_LIMIT: the head is too large; ERR_NOMEM */

@@ -361,6 +361,8 @@ take_head(struct http_conn *c)
 
 	if (is_other_status(c))
 		return true;
+	if (c->request->media_type != NULL)
+		memcpy(c->request->media_type, a->media_type, sizeof(a->media_type));
 	if (a->has_length && a->length > c->request->max_bytes) {
 		fail_too_large(c);
 		return false;

@@ -22,6 +22,7 @@
 struct http_plain; /* http_plain.c: a client's connections over plain HTTP */
 struct http_conn;  /* one of them */
 struct http_tls;   /* http_tls.c: a client's multis */
+struct curl_slist;
 struct http_multi; /* one of them */
 
 /* A way to carry requests. */
@@ -72,7 +73,10 @@ struct http_target {
 	struct http_multi *multi;
 	struct http_target *prev, *next; /* of the same multi */
 	char *ca_file;                   /* NULL: the system's */
-	struct buf accept_header;        /* ended by NUL */
+	char *cert_file, *key_file;      /* NULL: none */
+	struct buf tls_url;              /* with the server's name, ended by NUL; empty: url */
+	struct buf header_lines;         /* each ended by NUL */
+	struct curl_slist *headers;      /* of these */
 	int fd; /* the connection opened for it last, while open; else -1 */
 };
 
@@ -121,6 +125,8 @@ bool http_sockets_too_many(void);
 void http_where_text(const struct net_addr *, uint16_t port, char *out);
 /* Copies what a server sent as far as it fits; all but printable ASCII turns into '?'. */
 void http_printable_copy(char *out, size_t cap, struct str text);
+/* Copies the media type of a Content-Type to out[HTTP_MEDIA_TYPE_BYTES], as http_request says. */
+void http_media_type_copy(char *out, struct str content_type);
 void http_err_too_large(struct err *, const char *what, size_t limit);
 /* location empty: none, or not a redirect. */
 void http_err_of_status(struct err *, unsigned status, const char *reason, struct str location);

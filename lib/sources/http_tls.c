@@ -55,7 +55,7 @@ struct http_transfer {
 	CURL *curl;
 	struct http_request *request; /* NULL when idle */
 	struct net_addr addr;         /* the only one it may connect to */
-	struct curl_slist connect_to, headers;
+	struct curl_slist connect_to;
 	char connect_to_text[HTTP_WHERE_BYTES + 2];
 	size_t header_bytes, unwanted_bytes;
 	char reason[HTTP_REASON_BYTES]; /* of the last status line */
@@ -178,6 +178,7 @@ err_of_transfer(const struct http_transfer *t, CURLcode rc, struct err *err)
 		err_set(err, ERR_TIMEOUT, "connect to %s: timed out", where);
 		break;
 	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_SSL_CERTPROBLEM:
 		err_set(err, ERR_CONFIG, "TLS with %s: %s", where, text);
 		break;
 	case CURLE_SSL_CONNECT_ERROR:
@@ -297,6 +298,16 @@ keep_reason(struct http_transfer *t, struct str line)
 	http_printable_copy(t->reason, sizeof(t->reason), str_trim(line));
 }
 
+static void
+keep_type(const struct http_request *req, struct str line)
+{
+	struct str name;
+
+	if (req->media_type != NULL && str_split(&line, ':', &name) &&
+	    str_eq_nocase(name, STR("Content-Type")))
+		http_media_type_copy(req->media_type, line);
+}
+
 static size_t
 on_header(char *p, size_t one, size_t n, void *ctx)
 {
@@ -311,6 +322,7 @@ on_header(char *p, size_t one, size_t n, void *ctx)
 		return CURL_WRITEFUNC_ERROR;
 	}
 	keep_reason(t, (struct str){ p, n });
+	keep_type(t->request, (struct str){ p, n });
 	return n;
 }
 
@@ -639,12 +651,44 @@ http_tls_free(struct http_tls *tls)
 	free(tls);
 }
 
+/* libcurl copies the text, which may be secret. */
+static void
+free_headers(struct http_target *target)
+{
+	for (struct curl_slist *h = target->headers; h != NULL; h = h->next)
+		explicit_bzero(h->data, strlen(h->data));
+	curl_slist_free_all(target->headers);
+	target->headers = NULL;
+}
+
+static int
+make_headers(struct http_target *target, struct err *err)
+{
+	struct str lines = buf_view(&target->header_lines), line;
+
+	while (str_split(&lines, '\0', &line)) {
+		struct curl_slist *longer = curl_slist_append(target->headers, line.p);
+
+		if (longer == NULL) {
+			free_headers(target);
+			err_nomem(err);
+			return -1;
+		}
+		target->headers = longer;
+	}
+	return 0;
+}
+
 static int
 target_add(struct http_target *target, struct err *err)
 {
-	target->multi = multi_get(target->client->tls, err);
-	if (target->multi == NULL)
+	if (make_headers(target, err) != 0)
 		return -1;
+	target->multi = multi_get(target->client->tls, err);
+	if (target->multi == NULL) {
+		free_headers(target);
+		return -1;
+	}
 	target->next = target->multi->targets;
 	if (target->next != NULL)
 		target->next->prev = target;
@@ -659,6 +703,7 @@ target_remove(struct http_target *target)
 	struct http_multi *m = target->multi;
 
 	end_connection(target);
+	free_headers(target);
 	if (target->prev == NULL)
 		m->targets = target->next;
 	else
@@ -739,6 +784,8 @@ transfer_aim_tls(CURL *c, const struct http_target *target)
 	return curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, target->verify ? 1L : 0L) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, target->verify ? 2L : 0L) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_CAINFO, ca_file) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_SSLCERT, target->cert_file) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_SSLKEY, target->key_file) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_CAPATH, NULL) == CURLE_OK;
 }
 
@@ -748,6 +795,7 @@ transfer_aim(struct http_transfer *t, struct http_request *req, const struct net
 {
 	curl_off_t most = req->max_bytes < INT64_MAX ? (curl_off_t)req->max_bytes : INT64_MAX;
 	struct http_target *target = req->target;
+	bool named_anew = target->tls_url.len > 0;
 	char where[HTTP_WHERE_BYTES];
 	CURL *c = t->curl;
 
@@ -761,13 +809,13 @@ transfer_aim(struct http_transfer *t, struct http_request *req, const struct net
 	http_where_text(addr, target->port, where);
 	snprintf(t->connect_to_text, sizeof(t->connect_to_text), "::%s", where);
 	t->connect_to.data = t->connect_to_text;
-	t->headers.data = target->accept_header.p;
-	return curl_easy_setopt(c, CURLOPT_URL, target->url.p) == CURLE_OK &&
+	return curl_easy_setopt(c, CURLOPT_URL, named_anew ? target->tls_url.p : target->url.p) ==
+	           CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_FORBID_REUSE, http_sockets_too_many() ? 1L : 0L) ==
 	           CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_CONNECT_TO, target->numeric ? NULL : &t->connect_to) ==
-	           CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_HTTPHEADER, &t->headers) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_CONNECT_TO,
+	           target->numeric && !named_anew ? NULL : &t->connect_to) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_HTTPHEADER, target->headers) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_CLOSESOCKETDATA, target->multi) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_MAXFILESIZE_LARGE, most) == CURLE_OK &&
 	       (!target->tls || transfer_aim_tls(c, target));

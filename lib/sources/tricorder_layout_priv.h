@@ -28,6 +28,14 @@ enum hole_type {
 	HOLE_DIST_F64,  /* at: offset in struct dist */
 	HOLE_DIST_UINT, /* likewise */
 	HOLE_BUCKET,    /* at: which */
+	/* Of Prometheus' formats, always followed by a space or the end of the line. */
+	HOLE_SAMPLE,       /* a number */
+	HOLE_SAMPLE_SUM,   /* likewise, of a distribution */
+	HOLE_SAMPLE_COUNT, /* a count that is known otherwise */
+	HOLE_CUMULATIVE,   /* a bucket and all those before; at: which */
+	HOLE_STAMP_MS,     /* whole milliseconds */
+	HOLE_STAMP_S,      /* seconds */
+	HOLE_EXEMPLAR,     /* what stands before the end of the line, maybe nothing */
 };
 
 /* Compared as bytes, hence without padding. */
@@ -43,6 +51,7 @@ struct skeleton {
 	size_t hole_count;
 	const char *fixed; /* all fixed bytes; behind the last hole stand what gaps leave of them */
 	size_t fixed_len;
+	size_t context_len;             /* see struct draft */
 	const struct metric_desc *desc; /* text, tags and limits are the skeleton's own */
 	int64_t group;
 	enum kind kind; /* desc's */
@@ -66,9 +75,13 @@ struct layout {
 	bool doomed;
 };
 
-/* A metric that was learned: holes, then fixed bytes, from `at` on in the buffer of all of them. */
+/*
+ * A metric that was learned: holes, then fixed bytes, then its context, from `at` on in the buffer
+ * of all of them. The context is what its desc and group follow from that stands elsewhere in the
+ * answer, in a form of the source's choice; it is not compared with answers.
+ */
 struct draft {
-	size_t at, hole_count, fixed_len;
+	size_t at, hole_count, fixed_len, context_len;
 };
 
 /* What was learned of an answer: the first metrics as `prefix` has them, then the drafts. */

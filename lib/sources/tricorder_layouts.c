@@ -1,6 +1,6 @@
 /*
- * Skeletons and layouts are interned: equal ones are one. A skeleton's key is its holes and fixed
- * bytes, from which all else of it follows; a layout's key is its list of skeletons.
+ * Skeletons and layouts are interned: equal ones are one. A skeleton's key is its holes, fixed
+ * bytes and context, from which all else of it follows; a layout's key is its list of skeletons.
  */
 #include "sources/tricorder_layouts.h"
 
@@ -49,7 +49,7 @@ static struct str
 skeleton_key(const struct skeleton *s)
 {
 	return (struct str){ (const char *)s->holes,
-		s->hole_count * sizeof(struct hole) + s->fixed_len };
+		s->hole_count * sizeof(struct hole) + s->fixed_len + s->context_len };
 }
 
 static struct str
@@ -218,7 +218,8 @@ static struct skeleton *
 skeleton_new(const struct draft *draft, const char *bytes, const struct metric_desc *d)
 {
 	size_t holes_bytes = draft->hole_count * sizeof(struct hole);
-	size_t key_bytes = (holes_bytes + draft->fixed_len + 7) & ~(size_t)7;
+	size_t key_len = holes_bytes + draft->fixed_len + draft->context_len;
+	size_t key_bytes = (key_len + 7) & ~(size_t)7;
 	size_t size = sizeof(struct skeleton) + key_bytes + desc_bytes(d);
 	struct skeleton *s = malloc(size);
 	struct metric_desc *desc;
@@ -228,13 +229,14 @@ skeleton_new(const struct draft *draft, const char *bytes, const struct metric_d
 		return NULL;
 	key = (char *)(s + 1);
 	desc = (struct metric_desc *)(void *)(key + key_bytes);
-	memcpy(key, bytes, holes_bytes + draft->fixed_len);
+	memcpy(key, bytes, key_len);
 	desc_copy(desc, d);
 	*s = (struct skeleton){
 		.holes = (const struct hole *)(void *)key,
 		.hole_count = draft->hole_count,
 		.fixed = key + holes_bytes,
 		.fixed_len = draft->fixed_len,
+		.context_len = draft->context_len,
 		.desc = desc,
 		.kind = desc->kind,
 		.bytes = size,
@@ -272,7 +274,7 @@ skeleton_take(struct tricorder_layouts *table, const struct lesson *lesson, size
 {
 	const struct draft *draft = &lesson->drafts[i];
 	struct str key = { lesson->bytes + draft->at,
-		draft->hole_count * sizeof(struct hole) + draft->fixed_len };
+		draft->hole_count * sizeof(struct hole) + draft->fixed_len + draft->context_len };
 	struct skeleton *s = map_get(&table->skeletons, key);
 
 	if (s == NULL)

@@ -512,6 +512,14 @@ read_hole(struct matcher *m, const struct skeleton *s, const struct hole *hole, 
 		return read_magnitude(m, at, (uint64_t *)(void *)((char *)m->dists + hole->at));
 	case HOLE_BUCKET:
 		return read_bucket(m, at, hole->at);
+	case HOLE_SAMPLE:
+	case HOLE_SAMPLE_SUM:
+	case HOLE_SAMPLE_COUNT:
+	case HOLE_CUMULATIVE:
+	case HOLE_STAMP_MS:
+	case HOLE_STAMP_S:
+	case HOLE_EXEMPLAR:
+		break;
 	}
 	return NULL;
 }

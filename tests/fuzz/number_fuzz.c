@@ -71,6 +71,23 @@ check_text(struct str s)
 	free(copy);
 }
 
+/* strtod takes all that samples may be, and more. */
+static void
+check_sample(struct str s)
+{
+	char *copy = str_dup(s);
+	double value, want;
+
+	assert(copy != NULL);
+	if (number_parse_sample(s, &value)) {
+		want = strtod(copy, NULL);
+		assert(memcmp(&value, &want, sizeof(value)) == 0);
+	} else {
+		assert(!number_parse_f64(s, &value));
+	}
+	free(copy);
+}
+
 static void
 check_time(struct str s, int64_t per_second)
 {
@@ -92,6 +109,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	float f32 = 0;
 
 	check_text(s);
+	check_sample(s);
 	check_time(s, 1);
 	check_time(s, 1000);
 	memcpy(&f64, data, size < sizeof(f64) ? size : sizeof(f64));

@@ -56,7 +56,7 @@ class Self(unittest.TestCase):
         self.assertEqual(answer.headers["Content-Type"].replace(" ", "").lower(),
                          "text/plain;version=0.0.4;charset=utf-8")
         families = prometheus.parse(answer.body)
-        times = families["scotty_collector_collectionTimes_seconds"]
+        times = families["scotty_collector_collection_times_seconds"]
         self.assertEqual(times.kind, "histogram")
         count = [v for name, _, v in times.samples if name.endswith("_count")][0]
         self.assertGreater(count, 0)

@@ -580,6 +580,31 @@ times_are_written_with_nine_decimals(void **state)
 	}
 }
 
+static void
+samples_are_read_like_libc(void **state)
+{
+	static const char *const good[] = { "+1", "01", "-007.50", ".5", "5.", "-.5e1", "5.e-3",
+		"+0", "-0", "000", "1e+05", "0000000000000000000000001.5e-400",
+		".0000000000000000000000000001", "9007199254740993.00000000000000000000001", "Inf",
+		"+Inf", "-Inf", "iNF", "-infinity" };
+	static const char *const bad[] = { "", "+", "-", ".", "+.", "e1", ".e1", "1e", "1e-", "+-1",
+		" 1", "1 ", "0x1p3", "1_0", "1..2", "+NaN", "-NaN", "NaN1", "infin", "++Inf" };
+	double value;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		if (!number_parse_sample(str_of(good[i]), &value) ||
+		    !same_f64(value, strtod(good[i], NULL)))
+			fail_msg("%s", good[i]);
+	}
+	assert_true(number_parse_sample(STR("nAn"), &value));
+	assert_true(same_f64(value, (double)NAN));
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		if (number_parse_sample(str_of(bad[i]), &value))
+			fail_msg("\"%s\" was taken", bad[i]);
+	}
+}
+
 int
 main(void)
 {
@@ -599,6 +624,7 @@ main(void)
 		cmocka_unit_test(random_numbers_are_read_like_libc),
 		cmocka_unit_test(numbers_between_two_doubles_are_read_like_libc),
 		cmocka_unit_test(digits_beyond_count_all_the_same),
+		cmocka_unit_test(samples_are_read_like_libc),
 		cmocka_unit_test(times_are_read_as_captured),
 		cmocka_unit_test(times_beyond_64_bits_are_refused),
 		cmocka_unit_test(times_of_other_forms_are_refused),

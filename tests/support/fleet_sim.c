@@ -52,7 +52,7 @@ static const struct {
 
 struct options {
 	int64_t n, metrics, base, seconds, interval_ns;
-	bool addresses;
+	bool addresses, prometheus;
 	const char *config;           /* NULL = write none */
 	int64_t bad[BEHAVIOUR_COUNT]; /* how many of each */
 };
@@ -565,8 +565,9 @@ write_config(const struct sim *sim, struct err *err)
 	for (size_t i = 0; i < (size_t)options->n; i++) {
 		struct sockaddr_in addr = site_address(sim, i);
 
-		fprintf(f, "- {host: sim%05zu, app: sim, address: %s, port: %u}\n", i,
-		    inet_ntoa(addr.sin_addr), (unsigned)ntohs(addr.sin_port));
+		fprintf(f, "- {host: sim%05zu, app: sim, address: %s, port: %u%s}\n", i,
+		    inet_ntoa(addr.sin_addr), (unsigned)ntohs(addr.sin_port),
+		    options->prometheus ? ", source: prometheus" : "");
 	}
 	failed = ferror(f) != 0;
 	if (fclose(f) == 0 && !failed)
@@ -594,7 +595,8 @@ make_bodies(struct sim *sim)
 	size_t n = sim->options.n < BODIES_MAX ? (size_t)sim->options.n : BODIES_MAX;
 
 	for (size_t i = 0; i < n; i++) {
-		sim->bodies[i] = sim_body_new(i, (unsigned)sim->options.metrics);
+		sim->bodies[i] = sim_body_new(i, (unsigned)sim->options.metrics,
+		    sim->options.prometheus ? SIM_PROMETHEUS : SIM_TRICORDER);
 		if (sim->bodies[i] == NULL)
 			return -1;
 		sim->body_count++;
@@ -650,10 +652,10 @@ sim_fini(struct sim *sim)
 static void
 usage(FILE *out)
 {
-	fputs(
-	    "usage: fleet_sim [-n 1000] [-metrics 200] [-base 20000] [-addresses] [-interval 10s]\n"
-	    "    [-seconds S] [-write-config FILE] [-BEHAVIOUR K]...\n"
-	    "K endpoints at the end of the range are bad:\n",
+	fputs("usage: fleet_sim [-n 1000] [-metrics 200] [-base 20000] [-addresses] [-prometheus] "
+	      "[-interval 10s]\n"
+	      "    [-seconds S] [-write-config FILE] [-BEHAVIOUR K]...\n"
+	      "K endpoints at the end of the range are bad:\n",
 	    out);
 	for (size_t b = GOOD + 1; b < BEHAVIOUR_COUNT; b++)
 		fprintf(out, "  -%-8s %s\n", behaviours[b].name, behaviours[b].help);
@@ -692,6 +694,10 @@ options_parse(struct options *options, int argc, char **argv)
 
 		if (str_eq(flag, STR("-addresses"))) {
 			options->addresses = true;
+			continue;
+		}
+		if (str_eq(flag, STR("-prometheus"))) {
+			options->prometheus = true;
 			continue;
 		}
 		i++;

@@ -8,12 +8,14 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "messages/number.h"
 #include "messages/tricorder.h"
 
 /* What stands for a kind in the mix below. */
 enum mix { COUNTER = 'c', FLOAT = 'f', STRING = 's', INT = 'i', TIME = 't', DIST = 'd' };
 static const char mix[] = "ccfcccfcsccfcctcfcid";
 #define MIX_LEN (sizeof(mix) - 1)
+static const char prometheus_mix[MIX_LEN + 1] = "ccfcccfccccfcccfccci";
 
 /* How many metrics lie in one directory, and how many groups directories are dealt to. */
 #define PART_LEN    50
@@ -39,6 +41,7 @@ struct motion {
 };
 
 struct sim_body {
+	enum sim_format format;
 	unsigned len;
 	uint64_t random; /* state of the generator */
 	struct arena arena;
@@ -184,7 +187,8 @@ make_metric(struct sim_body *body, unsigned i, uint64_t *shape)
 	const char *word = words[random % ARRAY_LEN(words)];
 	unsigned part = i / PART_LEN;
 
-	motion->mix = (enum mix)mix[i % MIX_LEN];
+	motion->mix =
+	    (enum mix)(body->format == SIM_PROMETHEUS ? prometheus_mix : mix)[i % MIX_LEN];
 	motion->always = (random >> 32) % 5 == 0;
 	desc->unit = STR(UNIT_NONE);
 	desc->path = format(body, "/sim/part%03u/%05u-%s", part, i, word);
@@ -195,13 +199,14 @@ make_metric(struct sim_body *body, unsigned i, uint64_t *shape)
 }
 
 struct sim_body *
-sim_body_new(uint64_t number, unsigned metric_count)
+sim_body_new(uint64_t number, unsigned metric_count, enum sim_format sim_format)
 {
 	struct sim_body *body = calloc(1, sizeof(*body));
 	uint64_t shape = 1;
 
 	if (body == NULL)
 		return NULL;
+	body->format = sim_format;
 	body->len = metric_count;
 	body->random = number;
 	arena_init(&body->arena, 0);
@@ -306,38 +311,92 @@ advance(struct sim_body *body, int64_t ts_ns)
 	body->step++;
 }
 
-/* The answer as of now; NULL when out of memory. */
-static struct sim_text *
-make_text(struct sim_body *body)
+/* Series to a name. */
+#define FAMILY_LEN 8
+
+static double
+prometheus_value(const struct sim_body *body, unsigned i)
+{
+	const struct value *value = &body->value[i];
+
+	switch (body->motion[i].mix) {
+	case COUNTER: /* half of them count seconds */
+		return i / FAMILY_LEN % 2 == 0 ? (double)value->u : (double)value->u / 100;
+	case INT:
+		return (double)value->i;
+	case FLOAT:
+	case STRING:
+	case TIME:
+	case DIST:
+		break;
+	}
+	return value->f;
+}
+
+static void
+put_prometheus(const struct sim_body *body, struct buf *out)
+{
+	for (unsigned i = 0; i < body->len; i++) {
+		unsigned family = i / FAMILY_LEN, place = i % FAMILY_LEN;
+		const char *suffix = family % 2 == 0 ? "_total" : "_seconds_total";
+		char text[NUMBER_BYTES];
+
+		if (place == 0)
+			buf_printf(out,
+			    "# HELP node_sim_%u%s What number %u of a simulated node counts.\n"
+			    "# TYPE node_sim_%u%s counter\n",
+			    family, suffix, family, family, suffix);
+		buf_printf(out, "node_sim_%u%s{device=\"%u\",mode=\"mode%u\"} ", family, suffix,
+		    place / 2, place % 2);
+		buf_add(out, text, number_f64_g(text, prometheus_value(body, i)));
+		buf_putc(out, '\n');
+	}
+}
+
+/* The content, and what the head says of it. */
+static const char *
+put_content(const struct sim_body *body, struct buf *out)
 {
 	const struct batch batch = { .len = body->len,
 		.desc = body->desc,
 		.value = body->value,
 		.group = body->group,
 		.ts = body->ts };
+
+	if (body->format == SIM_PROMETHEUS) {
+		put_prometheus(body, out);
+		return "Content-Type: text/plain; version=0.0.4; charset=utf-8";
+	}
+	tricorder_encode(&batch, STR(""), out);
+	return "Content-Type: application/json\r\nX-Tricorder-Media-Type: tricorder.v1";
+}
+
+/* The answer as of now; NULL when out of memory. */
+static struct sim_text *
+make_text(struct sim_body *body)
+{
 	struct sim_text *text = NULL;
-	struct buf head, json;
+	struct buf head, content;
+	const char *headers;
 
 	buf_init(&head, 0);
-	buf_init(&json, 0);
-	buf_reserve(&json, body->last_bytes);
-	tricorder_encode(&batch, STR(""), &json);
-	buf_printf(&head,
-	    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-	    "X-Tricorder-Media-Type: tricorder.v1\r\nContent-Length: %zu\r\n\r\n",
-	    json.len);
-	if (!head.failed && !json.failed)
-		text = malloc(sizeof(*text) + head.len + json.len);
+	buf_init(&content, 0);
+	buf_reserve(&content, body->last_bytes);
+	headers = put_content(body, &content);
+	buf_printf(
+	    &head, "HTTP/1.1 200 OK\r\n%s\r\nContent-Length: %zu\r\n\r\n", headers, content.len);
+	if (!head.failed && !content.failed)
+		text = malloc(sizeof(*text) + head.len + content.len);
 	if (text != NULL) {
 		char *bytes = (char *)(text + 1);
 
 		memcpy(bytes, head.p, head.len);
-		memcpy(bytes + head.len, json.p, json.len);
-		*text = (struct sim_text){ 1, { bytes, head.len + json.len } };
-		body->last_bytes = json.len;
+		memcpy(bytes + head.len, content.p, content.len);
+		*text = (struct sim_text){ 1, { bytes, head.len + content.len } };
+		body->last_bytes = content.len;
 	}
 	buf_fini(&head);
-	buf_fini(&json);
+	buf_fini(&content);
 	return text;
 }
 

@@ -9,6 +9,9 @@
  * a time or a duration, 1 a distribution of 20 buckets. A fifth of all but the constants moves at
  * every step and a sixth of the others, by chance: 30% of all. Numbers change their widths, as real
  * ones do.
+ *
+ * As node_exporter has them, in Prometheus' text format, they are counters (15 of 20), gauges with
+ * two decimals (4) and constants (1), with two labels each and eight to a name.
  */
 #ifndef SCOTTY_TESTS_SIM_BODY_H
 #define SCOTTY_TESTS_SIM_BODY_H
@@ -19,7 +22,11 @@
 
 struct sim_body;
 
-/* An answer: an HTTP/1.1 head with its Content-Length, then the JSON of tricorder's /metricsapi/.
+enum sim_format { SIM_TRICORDER, SIM_PROMETHEUS };
+
+/*
+ * An answer: an HTTP/1.1 head with its Content-Length, then the JSON of tricorder's /metricsapi/ or
+ * Prometheus' text.
  */
 struct sim_text {
 	unsigned refs;
@@ -28,7 +35,7 @@ struct sim_text {
 void sim_text_unref(struct sim_text *); /* NULL is fine */
 
 /* The document of that number. NULL when out of memory. */
-struct sim_body *sim_body_new(uint64_t number, unsigned metric_count);
+struct sim_body *sim_body_new(uint64_t number, unsigned metric_count, enum sim_format);
 void sim_body_free(struct sim_body *); /* NULL is fine; texts live on */
 
 /*

@@ -1,0 +1,1 @@
+scotty_test(prometheus_parse_test MODULES sources messages base SOURCES batch_same.c WRAP_MALLOC)
