@@ -47,6 +47,7 @@ struct config {
 	uint64_t max_response;
 	uint64_t store_bytes;
 	const struct conf *endpoints; /* in doc; NULL = none */
+	const struct conf *discovery; /* likewise */
 };
 
 /*

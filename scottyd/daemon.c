@@ -52,6 +52,7 @@ fleet_conf_of(const struct config *config)
 	return (struct fleet_conf){
 		.doc = config->doc,
 		.endpoints = config->endpoints,
+		.discovery = config->discovery,
 		.frequency_ns = config->frequency_ns,
 		.state_dir = config->state_dir,
 		.mdb_file = config->mdb_file,
