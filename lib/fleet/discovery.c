@@ -156,8 +156,8 @@ tell_changes(struct discovery *d, const struct part *part, const struct target_l
 	bool is_news = list->bad > 0 && list->bad != part->bad;
 
 	if (is_news && !d->told_bad)
-		log_error("fleet", "%zu of %zu targets left out: %s", list->bad,
-		    list->bad + list->len, list->bad_reason.text);
+		log_error("fleet", "targets: %s=%s: %zu of %zu left out: %s", d->ops->key,
+		    part->name, list->bad, list->bad + list->len, list->bad_reason.text);
 	/* At a start there may be thousands of parts. */
 	if (d->is_quiet)
 		d->told_bad |= is_news;

@@ -131,6 +131,8 @@ file_read(const char *path, size_t max, struct buf *text, struct err *err)
 static void
 complain(struct files *files, struct file *file, const struct err *err)
 {
+	bool names_file = str_starts(str_of(err->text), str_of(file->path));
+
 	files->user.failed(files->user.ctx);
 	if (file->in_trouble)
 		return;
@@ -138,7 +140,8 @@ complain(struct files *files, struct file *file, const struct err *err)
 	if (err->code == ERR_NOTFOUND && !file->told)
 		log_info("fleet", "%s not there yet: file=%s", files->user.what, file->path);
 	else
-		log_error("fleet", "%s %s: %s; %s", files->user.what, file->path, err->text,
+		log_error("fleet", "%s %s%s%s; %s", files->user.what,
+		    names_file ? "" : file->path, names_file ? "" : ": ", err->text,
 		    file->told ? "its last good list stays" : "it has given no list yet");
 }
 
@@ -178,8 +181,6 @@ tell(struct files *files, struct file *file, bool anew, struct err *err)
 static void
 read_file(struct files *files, struct file *file, bool anew)
 {
-	/* What could not be read is retried once while it is fresh, in silence. */
-	bool is_retry = file->again;
 	struct err err;
 
 	file->again = false;
@@ -197,8 +198,8 @@ read_file(struct files *files, struct file *file, bool anew)
 	} else if (is_fresh(files, file)) {
 		file->again = true;
 		scan_in(files, FRESH_RETRY_NS);
-		if (!is_retry || !file->in_trouble)
-			return;
+		if (!file->in_trouble)
+			return; /* it may be good in a moment */
 	}
 	complain(files, file, &err);
 }
@@ -238,7 +239,7 @@ look_at_file(struct files *files, struct file *file, bool anew)
 
 	if (stat(file->path, &now) != 0)
 		memset(&now, 0, sizeof(now));
-	if (!anew && !file->again && file->found && same_file(&now, &file->seen))
+	if (!anew && !file->again && same_file(&now, &file->seen))
 		return;
 	file->seen = now;
 	read_file(files, file, anew);

@@ -40,7 +40,7 @@ yield(struct http_sd *sd, struct str text, struct err *err)
 	int rc;
 
 	target_list_init(&list);
-	rc = sd_read(text, sd->url, &sd->discovery->defaults, &list, err);
+	rc = sd_read(text, "answer", &sd->discovery->defaults, &list, err);
 	if (rc == 0)
 		rc = discovery_yield(sd->discovery, sd->url, &list, err);
 	target_list_fini(&list);

@@ -50,6 +50,15 @@ read_port(struct str text, uint16_t *port)
 	return NULL;
 }
 
+static bool
+is_ipv6(struct str text)
+{
+	struct net_addr addr;
+
+	return text.len > 0 && text.p[0] != '[' && resolver_numeric(text, &addr) &&
+	       addr.family == AF_INET6;
+}
+
 static const char *
 split_brackets(struct str text, struct str *host, uint16_t *port)
 {
@@ -60,7 +69,7 @@ split_brackets(struct str text, struct str *host, uint16_t *port)
 		return "has no closing bracket";
 	inside = str_sub(text, 1, (size_t)(end - text.p) - 1);
 	rest = str_sub(text, inside.len + 2, text.len);
-	if (!str_is_bare_ipv6(inside))
+	if (!is_ipv6(inside))
 		return "has no IPv6 address in its brackets";
 	*host = inside;
 	if (rest.len == 0)
@@ -78,7 +87,7 @@ sd_split_address(struct str text, struct str *host, uint16_t *port)
 		return "is empty";
 	if (text.p[0] == '[')
 		return split_brackets(text, host, port);
-	colon = str_is_bare_ipv6(text) ? NULL : memchr(text.p, ':', text.len);
+	colon = is_ipv6(text) ? NULL : memchr(text.p, ':', text.len);
 	*host = colon == NULL ? text : str_sub(text, 0, (size_t)(colon - text.p));
 	if (name_fault(*host, NAME_IDENTITY) != NULL)
 		return "has no host that can be a name";
@@ -292,9 +301,9 @@ find_overrides(const struct source_ops *source, const struct labels *labels,
 	if (labels->path.len > 0 && option(source, "path") == NULL)
 		return no_option(source, "__metrics_path__", "path", err);
 	if (labels->param_count > 0 && option(source, "params") == NULL) {
-		char label[64];
+		char label[128];
 
-		snprintf(label, sizeof(label), "__param_%.*s", STR_ARG(labels->params[0].key));
+		snprintf(label, sizeof(label), "__param_%.100s", labels->params[0].key.p);
 		return no_option(source, label, "params", err);
 	}
 	out->path = labels->path.len > 0 ? "path" : NULL;
