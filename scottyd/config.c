@@ -35,6 +35,7 @@ static const struct conf_opt top_opts[] = {
 	{ "mdbFile", CONF_TEXT, "/var/lib/scotty/mdb",
 	    "machine list (JSON); applications are found in each machine's /health-checks", 0, 0 },
 	{ "endpoints", CONF_TREE, NULL, "endpoints registered by hand", 0, 0 },
+	{ "discovery", CONF_TREE, NULL, "lists of endpoints that others keep", 0, 0 },
 	{ "adminToken", CONF_SECRET, NULL,
 	    "bearer token for PUT and DELETE; absent = from loopback only", 0, 0 },
 	{ "writers", CONF_TREE, NULL, NULL, 0, 0 },
@@ -138,6 +139,7 @@ check_file(const struct conf *root, struct conf_report *report)
 	conf_check(conf_child(root, "store"), store_opts, report);
 	check_writers(conf_child(root, "writers"), report);
 	fleet_check_endpoints(conf_child(root, "endpoints"), report);
+	fleet_check_discovery(conf_child(root, "discovery"), report);
 }
 
 /* Keys that are fixed already but whose feature is still to come: nobody shall wait for it in vain.
@@ -242,6 +244,7 @@ fill(struct config *config, const struct flags *flags, const struct conf *root, 
 	config->journal_segment_ns = conf_duration_ns(store, store_opts, "journalSegment");
 	config->journal_segment_bytes = conf_size(store, store_opts, "journalSegmentSize");
 	config->endpoints = conf_child(root, "endpoints");
+	config->discovery = conf_child(root, "discovery");
 	warn_of_absent(root);
 	return conf_secret(root, "adminToken", &config->admin_token, err);
 }
@@ -351,4 +354,5 @@ config_generate(FILE *out)
 			fprintf(out, "#   %s: %s   # %s\n", opt->name,
 			    opt->dflt == NULL ? "" : opt->dflt, opt->help);
 	}
+	fleet_generate_discovery(out);
 }

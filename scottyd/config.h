@@ -51,6 +51,7 @@ struct config {
 	int64_t journal_sync_ns, journal_segment_ns;
 	uint64_t journal_segment_bytes;
 	const struct conf *endpoints; /* in doc; NULL = none */
+	const struct conf *discovery; /* likewise */
 };
 
 /*

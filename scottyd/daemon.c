@@ -55,6 +55,7 @@ fleet_conf_of(const struct daemon *daemon, const struct config *config)
 	return (struct fleet_conf){
 		.doc = config->doc,
 		.endpoints = config->endpoints,
+		.discovery = config->discovery,
 		.frequency_ns = config->frequency_ns,
 		.state = daemon->state,
 		.mdb_file = config->mdb_file,

@@ -60,6 +60,7 @@ put_endpoint(struct json *json, const struct member_view *view)
 	put_seconds(json, "waitConnectSeconds", status->wait_connect_ns);
 	put_seconds(json, "connectSeconds", status->connect_ns);
 	put_seconds(json, "waitPollSeconds", status->wait_poll_ns);
+	json_tags(json, &(struct metric_desc){ .tags = view->tags, .tag_count = view->tag_count });
 	json_end_object(json);
 }
 

@@ -11,13 +11,6 @@
 
 #define TIDY_EVERY_NS (10 * NS_PER_S)
 
-/*
- * Until a machine list is read again that seems to be written just now, or for which memory ran
- * out.
- */
-#define WRITING_RETRY_NS (300 * NS_PER_MS)
-#define NOMEM_RETRY_NS   (10 * NS_PER_S)
-
 const char *
 origin_name(enum origin origin)
 {
@@ -26,6 +19,8 @@ origin_name(enum origin origin)
 		[ORIGIN_API] = "api",
 		[ORIGIN_HEALTH_CHECKS] = "health-checks",
 		[ORIGIN_MDB] = "mdb",
+		[ORIGIN_FILE_SD] = "fileSd",
+		[ORIGIN_HTTP_SD] = "httpSd",
 		[ORIGIN_SELF] = "self",
 	};
 
@@ -92,36 +87,12 @@ add_own_metrics(struct fleet *fleet, struct err *err)
 
 /* --- its thread ----------------------------------------------------------------------------- */
 
-/* REQUIRES(registry_lock) */
-static void
-read_machine_list(struct fleet *fleet)
+void
+fleet_refused(struct fleet *fleet, const struct err *err)
 {
-	const char *outcome = fleet->mdb == NULL ? "no machines" : "the list read before stays";
-	struct mdb_watch *watch = fleet->watch;
-	struct err err;
-
-	if (machines_read(fleet, &err) == 0)
-		return;
-	if (watch != NULL && err.code == ERR_PROTO && mdb_watch_is_fresh(watch)) {
-		mdb_watch_again(watch, WRITING_RETRY_NS);
-		return;
-	}
-	if (err.code == ERR_NOTFOUND && fleet->mdb == NULL)
-		log_info("fleet", "machine list not there yet: file=%s", fleet->mdb_file);
-	else
-		log_error("fleet", "%s; %s", err.text, outcome);
-	if (watch != NULL && err.code == ERR_NOMEM)
-		mdb_watch_again(watch, NOMEM_RETRY_NS);
-}
-
-static void
-on_machine_list(void *ctx)
-{
-	struct fleet *fleet = ctx;
-
-	lock_take(&fleet->registry_lock);
-	read_machine_list(fleet);
-	lock_drop(&fleet->registry_lock);
+	/* One line stands for all, as the same is wrong with the next ones. */
+	if (fleet->refused_count++ == 0)
+		log_error("fleet", "not polled, maybe others as well: %s; trying again", err->text);
 }
 
 static void
@@ -135,6 +106,7 @@ on_tidy(struct loop_timer *timer)
 	machines_forget(fleet);
 	if (fleet->refused_count > 0) {
 		fleet->refused_count = 0;
+		claims_retry(fleet);
 		machines_refresh(fleet);
 	}
 	lock_drop(&fleet->registry_lock);
@@ -163,32 +135,48 @@ on_inbox(struct loop_task *task)
 	lock_drop(&fleet->registry_lock);
 }
 
-/* Watches the machine list that the configuration names now. REQUIRES(registry_lock) */
+/* REQUIRES(registry_lock) */
 static void
-watch_machine_list(struct fleet *fleet)
+drop_reload(struct fleet *fleet)
 {
-	struct err err;
+	conf_doc_unref(fleet->reload.doc);
+	free(fleet->reload.mdb_file);
+	memset(&fleet->reload, 0, sizeof(fleet->reload));
+}
 
-	mdb_watch_free(fleet->watch);
-	fleet->watch = NULL;
-	if (fleet->mdb_file[0] == '\0')
-		return;
-	fleet->watch = mdb_watch_new(fleet->loop, fleet->mdb_file, on_machine_list, fleet, &err);
-	if (fleet->watch == NULL)
-		log_error("fleet", "machine list is not watched: %s", err.text);
+/* Leaves the table to the fleet's thread, whose discoverers are. REQUIRES(registry_lock) */
+static int
+keep_reload(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
+{
+	char *mdb_file = strdup(conf->mdb_file == NULL ? "" : conf->mdb_file);
+
+	if (mdb_file == NULL) {
+		err_nomem(err);
+		return -1;
+	}
+	drop_reload(fleet);
+	fleet->reload.mdb_file = mdb_file;
+	fleet->reload.discovery = conf->discovery;
+	fleet->reload.doc = conf->doc == NULL ? NULL : conf_doc_ref(conf->doc);
+	return 0;
 }
 
 static void
 on_reload(struct loop_task *task)
 {
 	struct fleet *fleet = CONTAINER_OF(task, struct fleet, reload_task);
+	struct fleet_conf conf;
+	struct err err;
 
 	lock_take(&fleet->registry_lock);
-	watch_machine_list(fleet);
-	if (fleet->mdb_file[0] != '\0')
-		read_machine_list(fleet);
-	else
-		machines_clear(fleet);
+	conf = (struct fleet_conf){
+		.doc = fleet->reload.doc,
+		.discovery = fleet->reload.discovery,
+		.mdb_file = fleet->reload.mdb_file,
+	};
+	if (discoveries_set(fleet, &conf, &err) != 0)
+		log_error("fleet", "discovery: %s; the next SIGHUP tries again", err.text);
+	drop_reload(fleet);
 	lock_drop(&fleet->registry_lock);
 }
 
@@ -241,10 +229,11 @@ fleet_new(struct pollers *pollers, struct store *store, struct own *own, struct 
 	lock_init(&fleet->inbox_lock, LOCK_inbox);
 	fleet->inbox_end = &fleet->inbox;
 	fleet->tidy_timer.fn = on_tidy;
-	fleet->reload_task.fn = on_reload;
 	fleet->inbox_task.fn = on_inbox;
+	fleet->reload_task.fn = on_reload;
 	members_init(fleet);
 	machines_init(fleet);
+	claims_init(fleet);
 	fleet->loop = loop_new(err);
 	fleet->tls_doc = conf_parse(str_of(tls_options), "health-checks", err);
 	if (fleet->loop == NULL || fleet->tls_doc == NULL || add_own_metrics(fleet, err) != 0) {
@@ -252,25 +241,6 @@ fleet_new(struct pollers *pollers, struct store *store, struct own *own, struct 
 		return NULL;
 	}
 	return fleet;
-}
-
-/*
- * Takes over what conf says of machines; the old stays if memory runs out. REQUIRES(registry_lock)
- */
-static int
-set_conf(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
-{
-	char *mdb_file = strdup(conf->mdb_file == NULL ? "" : conf->mdb_file);
-
-	if (mdb_file == NULL) {
-		err_nomem(err);
-		return -1;
-	}
-	free(fleet->mdb_file);
-	fleet->mdb_file = mdb_file;
-	fleet->frequency_ns = conf->frequency_ns;
-	fleet->own_port = conf->own_port;
-	return 0;
 }
 
 /* REQUIRES(registry_lock) */
@@ -374,18 +344,24 @@ begin(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
 		err_nomem(err);
 		return -1;
 	}
-	if (set_conf(fleet, conf, err) != 0 || apply_config(fleet, conf, err) != 0)
+	fleet->frequency_ns = conf->frequency_ns;
+	fleet->own_port = conf->own_port;
+	if (apply_config(fleet, conf, err) != 0)
 		return -1;
 	fleet->state = conf->state;
 	if (read_registry(fleet, &registry_err) != 0)
 		log_error("fleet", "registered endpoints are not polled for now: error=\"%s\"",
 		    registry_err.text);
-	/* Watched first, so that no change between the two is missed. */
-	watch_machine_list(fleet);
-	if (fleet->mdb_file[0] != '\0')
-		read_machine_list(fleet);
+	if (discoveries_set(fleet, conf, err) != 0)
+		return -1;
 	loop_timer_set(fleet->loop, &fleet->tidy_timer, loop_now_ns(fleet->loop) + TIDY_EVERY_NS);
 	return 0;
+}
+
+bool
+fleet_check_discovery(const struct conf *list, struct conf_report *report)
+{
+	return discoveries_check(list, report);
 }
 
 int
@@ -426,6 +402,7 @@ fleet_stop(struct fleet *fleet)
 		fleet->running = false;
 	}
 	lock_take(&fleet->registry_lock);
+	discoveries_stop(fleet);
 	members_stop(fleet);
 	lock_drop(&fleet->registry_lock);
 }
@@ -439,7 +416,10 @@ fleet_free(struct fleet *fleet)
 		return;
 	assert(!fleet->running);
 	own_remove(fleet->own, own_rows, fleet);
-	mdb_watch_free(fleet->watch);
+	lock_take(&fleet->registry_lock);
+	discoveries_stop(fleet); /* of a fleet that never started */
+	drop_reload(fleet);
+	lock_drop(&fleet->registry_lock);
 	loop_free(fleet->loop);
 	while ((seen = fleet->inbox) != NULL) {
 		fleet->inbox = seen->next;
@@ -447,8 +427,9 @@ fleet_free(struct fleet *fleet)
 	}
 	members_fini(fleet);
 	machines_fini(fleet);
+	claims_fini(fleet);
+	registry_db_close(fleet->db);
 	conf_doc_unref(fleet->tls_doc);
-	free(fleet->mdb_file);
 	free(fleet->own_app);
 	lock_fini(&fleet->registry_lock);
 	lock_fini(&fleet->fleet_lock);
@@ -472,12 +453,13 @@ fleet_reload(struct fleet *fleet, const struct fleet_conf *conf, struct err *err
 	int rc;
 
 	lock_take(&fleet->registry_lock);
-	rc = set_conf(fleet, conf, err);
-	if (rc == 0)
-		rc = apply_config(fleet, conf, err);
+	fleet->frequency_ns = conf->frequency_ns;
+	fleet->own_port = conf->own_port;
+	rc = apply_config(fleet, conf, err);
 	if (rc == 0) {
 		refresh_registered(fleet);
 		machines_refresh(fleet);
+		rc = keep_reload(fleet, conf, err);
 	}
 	lock_drop(&fleet->registry_lock);
 	if (rc == 0)

@@ -15,6 +15,8 @@
 #ifndef SCOTTY_FLEET_FLEET_H
 #define SCOTTY_FLEET_FLEET_H
 
+#include <stdio.h>
+
 #include "base/conf.h"
 #include "poller/poller.h"
 #include "state/state.h"
@@ -26,18 +28,21 @@ enum origin {
 	ORIGIN_API,
 	ORIGIN_HEALTH_CHECKS,
 	ORIGIN_MDB,
+	ORIGIN_FILE_SD,
+	ORIGIN_HTTP_SD,
 	ORIGIN_SELF,
 	ORIGIN_COUNT
 };
-/* "config", "api", "health-checks", "mdb", "self" */
+/* "config", "api", "health-checks", "mdb", "fileSd", "httpSd", "self" */
 const char *origin_name(enum origin);
 
 struct fleet_conf {
-	struct conf_doc *doc;         /* holds endpoints */
+	struct conf_doc *doc;         /* holds endpoints and discovery */
 	const struct conf *endpoints; /* the list, checked; NULL = none */
 	int64_t frequency_ns;         /* default interval */
 	struct state *state;          /* outlives the fleet; NULL = API registrations are not kept */
-	const char *mdb_file;         /* NULL or "" = none */
+	const struct conf *discovery; /* the table, checked; NULL = none */
+	const char *mdb_file;         /* one more entry of it, {mdb: FILE}; NULL or "" = none */
 	/*
 	 * If this host is on the machine list (by one of its addresses) and announces no
 	 * application at own_port, our own metrics are collected as its application own_app
@@ -52,6 +57,11 @@ struct fleet_conf {
  * with all complaints. True if there is none. Host + app given twice is one.
  */
 bool fleet_check_endpoints(const struct conf *list, struct conf_report *);
+
+/* The same for the table `discovery`. */
+bool fleet_check_discovery(const struct conf *list, struct conf_report *);
+/* A commented example of the table, for -generate. */
+void fleet_generate_discovery(FILE *);
 
 /*
  * Polls nothing yet. store and own outlive it, pollers stay until fleet_stop. NULL with ERR_NOMEM,
@@ -72,8 +82,8 @@ void fleet_stop(struct fleet *);
 void fleet_free(struct fleet *);
 
 /*
- * Another configuration (SIGHUP): what stays the same is not disturbed; the machine list is read
- * again, in a moment. state and own_app stay as at the start. -1 with ERR_NOMEM, ERR_LIMIT:
+ * Another configuration (SIGHUP): what stays the same is not disturbed; discoverers look again, in
+ * a moment. state and own_app stay as at the start. -1 with ERR_NOMEM, ERR_LIMIT:
  * some of it may be in force.
  */
 int fleet_reload(struct fleet *, const struct fleet_conf *, struct err *);
@@ -111,7 +121,9 @@ struct member_view {
 	bool active;
 	enum origin origin;
 	struct endpoint_status status; /* of an inactive one: as it was last */
-	char text[520];                /* address and region point here */
+	struct tag tags[TARGET_TAGS_MAX]; /* tag_count of them, sorted by key */
+	size_t tag_count;
+	char text[520 + TARGET_TAG_BYTES_MAX]; /* address, region and tags point here */
 };
 /* All members sorted by host, then app, each with a reference; -1 with ERR_NOMEM. */
 int fleet_snapshot(struct fleet *, struct member ***out, size_t *n, struct err *);

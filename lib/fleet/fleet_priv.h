@@ -3,7 +3,9 @@
  *
  *   fleet.c     the outside: start and stop, configuration, API registrations
  *   members.c   who is in the fleet, for which origins, polled or gone
- *   machines.c  the machine list and the health agents' announcements, to members
+ *   discovery.c the table of discoverers (mdb.c, file_sd.c, http_sd.c), which yield targets
+ *   claims.c    which name each of those gets, and what changed
+ *   machines.c  machines of a machine list and their health agents' announcements, to members
  *
  * Changes are serialised by the lock `registry`, which may be held over SQLite; the lock `fleet`
  * guards what readers look at and is held for moments only.
@@ -15,9 +17,12 @@
 
 #include "base/hash.h"
 #include "base/lock.h"
+#include "fleet/announced_priv.h"
+#include "fleet/claims_priv.h"
 #include "fleet/discovery_priv.h"
 #include "fleet/fleet.h"
 #include "fleet/mdb_priv.h"
+fleet/registry_db_priv.h"
 
 struct member {
 	_Atomic unsigned refs;
@@ -52,15 +57,23 @@ struct fleet {
 
 	/* by registry_lock */
 	int64_t frequency_ns;
-	char *mdb_file, *own_app;
+	char *own_app;
 	uint16_t own_port;
 	struct state *state; /* NULL = registrations are not kept */
 	bool registry_read;  /* those kept before are members */
 	unsigned generation;
-	struct machine_list *mdb; /* as applied last */
+	struct discovery *discoveries; /* in the order of the table */
+	struct map claims;             /* see claims_priv.h */
+	struct ifaddrs *interfaces;    /* of this host, as of the last machine list */
 	struct map machines;      /* host to struct machine_state, those off the list too */
-	size_t refused_count;     /* times that an endpoint of a machine could not be had */
+	size_t refused_count;     /* times that a discovered endpoint could not be had */
 	struct conf_doc *tls_doc; /* options of an application that wants TLS */
+
+	struct {
+		struct conf_doc *doc;
+		const struct conf *discovery;
+		char *mdb_file;
+	} reload; /* what fleet_reload leaves to the fleet's thread */
 
 	/* by fleet_lock */
 	struct map members;     /* key to struct member */
@@ -73,7 +86,6 @@ struct fleet {
 	struct loop *loop;
 	pthread_t thread;
 	bool running;
-	struct mdb_watch *watch;
 	struct loop_timer tidy_timer;
 	struct loop_task reload_task; /* posted by fleet_reload */
 
@@ -85,6 +97,9 @@ struct fleet {
 	_Atomic uint64_t member_count, active_count, machine_count;
 	_Atomic uint64_t failed_count; /* as of a few seconds ago */
 };
+
+/* Something discovered could not be had: logs the first, and has all tried again in a while. */
+void fleet_refused(struct fleet *, const struct err *);
 
 /* fleet_start without the thread: tests turn the loop by hand. */
 int fleet_begin(struct fleet *, const struct fleet_conf *, struct err *);
@@ -112,15 +127,13 @@ void members_forget(struct fleet *, int64_t now_ns);
 /* machines.c; registry_lock held. */
 void machines_init(struct fleet *);
 void machines_fini(struct fleet *);
-/*
- * Reads the machine list and applies what changed. -1 with ERR_NOTFOUND (no file), or what is wrong
- * with it: the list applied before stays. ERR_NOMEM: some of it may be applied, the next reading
- * does the rest.
- */
-int machines_read(struct fleet *, struct err *);
-/* There is no list any more. */
-void machines_clear(struct fleet *);
-/* Builds all targets anew, after the frequency or our own port changed. */
+/* The machine's health agent is polled as agent says, which gets a reference. -1 with ERR_NOMEM. */
+int machine_set(struct fleet *, struct target *agent, struct err *);
+/* It is on no list any more. */
+void machine_gone(struct fleet *, struct str host);
+/* Notes this host's addresses, which tell whether a machine is this one. */
+void machines_look_at_interfaces(struct fleet *);
+/* Builds the targets of all applications anew, after the frequency or our own port changed. */
 void machines_refresh(struct fleet *);
 /* Forgets what machines off the list announced, once their endpoints are forgotten. */
 void machines_forget(struct fleet *);

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "fleet/fleet_priv.h"
 #include "sources/resolver.h"
@@ -22,33 +21,13 @@ struct app_state {
 };
 
 struct machine_state {
-	struct machine machine; /* text points behind the struct */
+	struct target *agent;   /* its health agent, as the list has it */
 	bool listed;            /* still on the list; otherwise kept for when it comes back */
 	bool is_own;            /* this very host */
 	struct app_state *apps; /* those it has had announced of late */
 	size_t app_count;
 	struct machine_state *next_forgotten;
 };
-
-static struct machine_state *
-state_new(const struct machine *machine)
-{
-	size_t bytes = machine->host.len + machine->ip.len + machine->region.len;
-	struct machine_state *state = calloc(1, sizeof(*state) + bytes + 1);
-	char *room;
-
-	if (state == NULL)
-		return NULL;
-	room = (char *)(state + 1);
-	memcpy(room, machine->host.p, machine->host.len);
-	memcpy(room + machine->host.len, machine->ip.p, machine->ip.len);
-	memcpy(room + machine->host.len + machine->ip.len, machine->region.p, machine->region.len);
-	state->machine.host = (struct str){ room, machine->host.len };
-	state->machine.ip = (struct str){ room + machine->host.len, machine->ip.len };
-	state->machine.region =
-	    (struct str){ room + machine->host.len + machine->ip.len, machine->region.len };
-	return state;
-}
 
 static void
 state_free(struct machine_state *state)
@@ -61,6 +40,7 @@ state_free(struct machine_state *state)
 		state->apps = app->next;
 		free(app);
 	}
+	target_unref(state->agent);
 	free(state);
 }
 
@@ -79,49 +59,44 @@ machines_fini(struct fleet *fleet)
 	while ((entry = map_next(&fleet->machines, &pos)) != NULL)
 		state_free(entry->value);
 	map_fini(&fleet->machines);
-	machine_list_free(fleet->mdb);
+	if (fleet->interfaces != NULL)
+		freeifaddrs(fleet->interfaces);
 }
 
-/*
- * The address if the list gives one, else the name up to a '*': names like web1*9001 make several
- * machines of one host.
- */
-static struct str
-address_of(const struct machine *machine)
+void
+machines_look_at_interfaces(struct fleet *fleet)
 {
-	const char *star = memchr(machine->host.p, '*', machine->host.len);
-
-	if (machine->ip.len > 0)
-		return machine->ip;
-	return star == NULL ? machine->host
-	                    : str_sub(machine->host, 0, (size_t)(star - machine->host.p));
+	if (fleet->interfaces != NULL)
+		freeifaddrs(fleet->interfaces);
+	if (getifaddrs(&fleet->interfaces) != 0)
+		fleet->interfaces = NULL; /* then no machine is this host */
 }
 
 /* The application is polled no more for this origin. */
 static void
-unwant(struct fleet *fleet, const struct machine *machine, struct str app, enum origin origin)
+unwant(struct fleet *fleet, const struct target *agent, struct str app, enum origin origin)
 {
 	struct err err;
 
-	if (member_want(fleet, machine->host, app, origin, NULL, &err) != 0)
+	if (member_want(fleet, agent->host, app, origin, NULL, &err) != 0)
 		log_error("fleet", "endpoint stays as it was: %s", err.text);
 }
 
 static void
-want(struct fleet *fleet, const struct machine *machine, struct str app, enum origin origin,
+want(struct fleet *fleet, const struct target *agent, struct str app, enum origin origin,
     uint16_t port, bool tls)
 {
 	struct target proto = {
-		.host = machine->host,
+		.host = agent->host,
 		.app = app,
-		.address = address_of(machine),
+		.address = agent->address,
 		.port = port,
 		/*
 		 * Our own port may be open to this host alone; our metrics are at hand without it.
 		 */
 		.source = source_find(origin == ORIGIN_SELF ? STR("self") : STR("tricorder")),
 		.interval_ns = fleet->frequency_ns,
-		.region = machine->region,
+		.region = agent->region,
 		.doc = tls ? fleet->tls_doc : NULL,
 		.options = tls ? fleet->tls_doc->root : NULL,
 	};
@@ -130,10 +105,8 @@ want(struct fleet *fleet, const struct machine *machine, struct str app, enum or
 
 	if (target == NULL)
 		err_nomem(&err);
-	/* One line stands for all, as the same is wrong with the next ones. */
-	if ((target == NULL || member_want(fleet, machine->host, app, origin, target, &err) != 0) &&
-	    fleet->refused_count++ == 0)
-		log_error("fleet", "not polled, maybe others as well: %s; trying again", err.text);
+	if (target == NULL || member_want(fleet, agent->host, app, origin, target, &err) != 0)
+		fleet_refused(fleet, &err);
 	target_unref(target);
 }
 
@@ -147,31 +120,27 @@ announces_port(const struct machine_state *state, uint16_t port)
 	return false;
 }
 
-/* Has all of the machine's applications polled as things are now. */
+/* Has all of the machine's applications polled as things are now; its agent is already. */
 static void
 apply(struct fleet *fleet, const struct machine_state *state)
 {
-	const struct machine *machine = &state->machine;
+	const struct target *agent = state->agent;
 	struct str own_app = str_of(fleet->own_app);
 
-	want(fleet, machine, STR(HEALTH_AGENT), ORIGIN_MDB, HEALTH_AGENT_PORT, false);
 	for (const struct app_state *app = state->apps; app != NULL; app = app->next)
-		want(fleet, machine, app->name, ORIGIN_HEALTH_CHECKS, app->port, app->tls);
+		want(fleet, agent, app->name, ORIGIN_HEALTH_CHECKS, app->port, app->tls);
 	if (state->is_own && fleet->own_port != 0 && !announces_port(state, fleet->own_port))
-		want(fleet, machine, own_app, ORIGIN_SELF, fleet->own_port, false);
+		want(fleet, agent, own_app, ORIGIN_SELF, fleet->own_port, false);
 	else
-		unwant(fleet, machine, own_app, ORIGIN_SELF);
+		unwant(fleet, agent, own_app, ORIGIN_SELF);
 }
 
 static void
 withdraw(struct fleet *fleet, const struct machine_state *state)
 {
-	const struct machine *machine = &state->machine;
-
-	unwant(fleet, machine, STR(HEALTH_AGENT), ORIGIN_MDB);
 	for (const struct app_state *app = state->apps; app != NULL; app = app->next)
-		unwant(fleet, machine, app->name, ORIGIN_HEALTH_CHECKS);
-	unwant(fleet, machine, str_of(fleet->own_app), ORIGIN_SELF);
+		unwant(fleet, state->agent, app->name, ORIGIN_HEALTH_CHECKS);
+	unwant(fleet, state->agent, str_of(fleet->own_app), ORIGIN_SELF);
 }
 
 static bool
@@ -197,10 +166,10 @@ is_own_address(struct str ip, const struct ifaddrs *interfaces)
 	return false;
 }
 
-static void
-machine_gone(struct fleet *fleet, const struct machine *machine)
+void
+machine_gone(struct fleet *fleet, struct str host)
 {
-	struct machine_state *state = map_get(&fleet->machines, machine->host);
+	struct machine_state *state = map_get(&fleet->machines, host);
 
 	if (state == NULL || !state->listed)
 		return;
@@ -209,131 +178,41 @@ machine_gone(struct fleet *fleet, const struct machine *machine)
 	fleet->machine_count--;
 }
 
-/* A machine that is new or back, or has another address or region. -1 with err. */
-static int
-machine_set(struct fleet *fleet, const struct machine *machine, const struct ifaddrs *interfaces,
-    struct err *err)
+/* The machine's state, made if need be; NULL when out of memory. */
+static struct machine_state *
+state_get(struct fleet *fleet, const struct target *agent)
 {
-	struct machine_state *old = map_get(&fleet->machines, machine->host);
-	struct machine_state *state = state_new(machine);
+	struct machine_state *state = map_get(&fleet->machines, agent->host);
 
-	if (state == NULL || map_put(&fleet->machines, state->machine.host, state) != 0) {
-		state_free(state);
-		err_nomem(err);
-		return -1;
+	if (state != NULL)
+		return state;
+	state = calloc(1, sizeof(*state));
+	/* The key is the target's own text, and goes with it: see machine_set. */
+	if (state == NULL || map_put(&fleet->machines, agent->host, state) != 0) {
+		free(state);
+		return NULL;
 	}
-	state->listed = true;
-	state->is_own = is_own_address(machine->ip, interfaces);
-	if (old == NULL || !old->listed)
-		fleet->machine_count++;
-	if (old != NULL) {
-		state->apps = old->apps;
-		state->app_count = old->app_count;
-		old->apps = NULL;
-		state_free(old);
-	}
-	apply(fleet, state);
-	return 0;
-}
-
-static bool
-same_machine(const struct machine *a, const struct machine *b)
-{
-	return str_eq(a->ip, b->ip) && str_eq(a->region, b->region);
-}
-
-/*
- * Applies the difference between the list applied last and the new one; both are sorted. *changes
- * counts machines that came, went or changed. -1 with err: some may be applied.
- */
-static int
-apply_list(struct fleet *fleet, const struct machine_list *list, const struct ifaddrs *interfaces,
-    size_t *changes, struct err *err)
-{
-	const struct machine *old = fleet->mdb == NULL ? NULL : fleet->mdb->machines;
-	const struct machine *old_end = fleet->mdb == NULL ? NULL : old + fleet->mdb->len;
-	const struct machine *new = list->machines, *new_end = new + list->len;
-
-	while (old != old_end || new != new_end) {
-		int order = old == old_end   ? 1
-		            : new == new_end ? -1
-		                             : str_cmp(old->host, new->host);
-
-		if (order < 0) {
-			machine_gone(fleet, old);
-			++*changes;
-		} else if (order > 0 || !same_machine(old, new)) {
-			if (machine_set(fleet, new, interfaces, err) != 0)
-				return -1;
-			++*changes;
-		}
-		if (order <= 0)
-			old++;
-		if (order >= 0)
-			new ++;
-	}
-	return 0;
-}
-
-static double
-ms_since(int64_t start_ns)
-{
-	return (double)(clock_mono_ns() - start_ns) / (double)NS_PER_MS;
-}
-
-/* Makes list, which it takes, the one in force. -1 with err. */
-static int
-use_list(struct fleet *fleet, struct machine_list *list, struct err *err)
-{
-	struct ifaddrs *interfaces = NULL;
-	size_t changes = 0;
-	int rc;
-
-	if (getifaddrs(&interfaces) != 0)
-		interfaces = NULL; /* then none of them is this host */
-	rc = apply_list(fleet, list, interfaces, &changes, err);
-	if (interfaces != NULL)
-		freeifaddrs(interfaces);
-	if (rc != 0) {
-		machine_list_free(list);
-		return -1;
-	}
-	if (changes > 0 || (fleet->mdb != NULL && fleet->mdb->skipped != list->skipped))
-		log_info("fleet",
-		    "machine list applied: file=%s machines=%zu changes=%zu skipped=%zu",
-		    fleet->mdb_file, list->len, changes, list->skipped);
-	machine_list_free(fleet->mdb);
-	fleet->mdb = list;
-	return 0;
+	return state;
 }
 
 int
-machines_read(struct fleet *fleet, struct err *err)
+machine_set(struct fleet *fleet, struct target *agent, struct err *err)
 {
-	int64_t start_ns = clock_mono_ns();
-	struct machine_list *list = mdb_load(fleet->mdb_file, err);
-	int rc;
+	struct machine_state *state = state_get(fleet, agent);
 
-	if (list == NULL)
+	/* The key moves to the new target's text; replacing a value takes no memory. */
+	if (state == NULL || map_put(&fleet->machines, agent->host, state) != 0) {
+		err_nomem(err);
 		return -1;
-	own_dist_add(fleet->decode_ms, ms_since(start_ns));
-	start_ns = clock_mono_ns();
-	rc = use_list(fleet, list, err);
-	own_dist_add(fleet->compare_ms, ms_since(start_ns));
-	return rc;
-}
-
-void
-machines_clear(struct fleet *fleet)
-{
-	const struct machine_list *list = fleet->mdb;
-
-	if (list == NULL)
-		return;
-	for (size_t i = 0; i < list->len; i++)
-		machine_gone(fleet, &list->machines[i]);
-	machine_list_free(fleet->mdb);
-	fleet->mdb = NULL;
+	}
+	target_unref(state->agent);
+	state->agent = target_ref(agent);
+	if (!state->listed)
+		fleet->machine_count++;
+	state->listed = true;
+	state->is_own = is_own_address(agent->address, fleet->interfaces);
+	apply(fleet, state);
+	return 0;
 }
 
 void
@@ -362,14 +241,14 @@ machines_forget(struct fleet *fleet)
 	while ((entry = map_next(&fleet->machines, &pos)) != NULL) {
 		state = entry->value;
 		if (state->listed ||
-		    member_find(fleet, state->machine.host, STR(HEALTH_AGENT)) != NULL)
+		    member_find(fleet, state->agent->host, STR(HEALTH_AGENT)) != NULL)
 			continue;
 		state->next_forgotten = forgotten;
 		forgotten = state;
 	}
 	while ((state = forgotten) != NULL) {
 		forgotten = state->next_forgotten;
-		map_del(&fleet->machines, state->machine.host);
+		map_del(&fleet->machines, state->agent->host);
 		state_free(state);
 	}
 }
@@ -435,7 +314,7 @@ strike(struct fleet *fleet, struct machine_state *state)
 			at = &app->next;
 			continue;
 		}
-		unwant(fleet, &state->machine, app->name, ORIGIN_HEALTH_CHECKS);
+		unwant(fleet, state->agent, app->name, ORIGIN_HEALTH_CHECKS);
 		*at = app->next;
 		state->app_count--;
 		free(app);
@@ -473,7 +352,7 @@ observation_new(struct str host, const struct batch *batch)
 	arena_init(&seen->arena, 0);
 	seen->host = arena_copy(&seen->arena, host);
 	if (seen->host.p != NULL &&
-	    discovery_read(batch, &seen->arena, &seen->apps, &seen->len) == 0)
+	    announced_read(batch, &seen->arena, &seen->apps, &seen->len) == 0)
 		return seen;
 	observation_free(seen);
 	return NULL;

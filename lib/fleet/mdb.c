@@ -1,17 +1,16 @@
 #include "fleet/mdb_priv.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <json-c/json.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <string.h>
 
-#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "fleet/files_priv.h"
+#include "fleet/fleet_priv.h"
 #include "fleet/target_conf_priv.h"
 
-#define MDB_DEPTH  32
-#define READ_BYTES (64 * 1024)
+#define MDB_DEPTH 32
 
 static struct json_object *
 member_nocase(struct json_object *object, const char *name)
@@ -63,7 +62,7 @@ read_machine(struct json_object *element, struct machine *out)
 		.region = text_of(member_nocase(element, "AwsMetadata"), "Region", NAME_OTHER),
 	};
 
-	/* See machine_address: the name counts up to its first '*'. */
+	/* See address_of: the name counts up to its first '*'. */
 	if (machine.host.len == 0 || (machine.ip.len == 0 && machine.host.p[0] == '*'))
 		return false;
 	*out = machine;
@@ -177,52 +176,171 @@ machine_list_free(struct machine_list *list)
 	free(list);
 }
 
+/* --- as a discoverer ------------------------------------------------------------------------- */
+
+struct mdb {
+	struct discoverer discoverer;
+	struct discovery *discovery;
+	struct files *files;
+	size_t skipped; /* in the list before */
+};
+
+static const struct conf_opt mdb_opts[] = {
+	{ "mdb", CONF_TEXT, NULL, "machine list (JSON)", 0, 0 },
+	{ .name = NULL },
+};
+
+/*
+ * The address if the list gives one, else the name up to a '*': names like web1*9001 make several
+ * machines of one host.
+ */
+static struct str
+address_of(const struct machine *machine)
+{
+	const char *star = memchr(machine->host.p, '*', machine->host.len);
+
+	if (machine->ip.len > 0)
+		return machine->ip;
+	return star == NULL ? machine->host
+	                    : str_sub(machine->host, 0, (size_t)(star - machine->host.p));
+}
+
+/* The health agents of all machines, in out. */
 static int
-read_all(int fd, struct buf *text, struct err *err)
+list_agents(const struct machine_list *list, int64_t interval_ns, struct target_list *out,
+    struct err *err)
 {
-	for (;;) {
-		ssize_t got;
+	for (size_t i = 0; i < list->len; i++) {
+		const struct machine *machine = &list->machines[i];
+		struct target proto = {
+			.host = machine->host,
+			.app = STR(HEALTH_AGENT),
+			.address = address_of(machine),
+			.port = HEALTH_AGENT_PORT,
+			.source = source_find(STR("tricorder")),
+			.interval_ns = interval_ns,
+			.region = machine->region,
+		};
 
-		if (text->len > MDB_BYTES_MAX)
-			return 0; /* mdb_parse says so */
-		if (!buf_reserve(text, READ_BYTES)) {
-			err_nomem(err);
+		/* A machine of several lists is the first one's, wherever they say that it is. */
+		if (target_list_add(out, target_new(&proto), 0, err) != 0)
 			return -1;
-		}
-		got = read(fd, text->p + text->len, text->cap - text->len);
-		if (got == 0)
-			return 0;
-		if (got > 0) {
-			text->len += (size_t)got;
-		} else if (errno != EINTR) {
-			err_errno(err, errno, "read");
-			return -1;
-		}
 	}
+	return 0;
 }
 
-struct machine_list *
-mdb_load(const char *path, struct err *err)
+static double
+ms_since(int64_t start_ns)
 {
-	struct machine_list *list = NULL;
-	struct buf text;
-	struct stat st;
-	/* Not blocking, so that a named pipe does not stop us. */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-	buf_init(&text, 0);
-	if (fd < 0 && errno == ENOENT)
-		err_set(err, ERR_NOTFOUND, "no such file");
-	else if (fd < 0 || fstat(fd, &st) != 0)
-		err_errno(err, errno, "open");
-	else if (!S_ISREG(st.st_mode))
-		err_set(err, ERR_IO, "not a file");
-	else if (read_all(fd, &text, err) == 0)
-		list = mdb_parse(buf_view(&text), err);
-	if (list == NULL)
-		err_wrap(err, "machine list %s", path);
-	buf_fini(&text);
-	if (fd >= 0)
-		close(fd);
-	return list;
+	return (double)(clock_mono_ns() - start_ns) / (double)NS_PER_MS;
 }
+
+static int
+yield(struct mdb *mdb, const char *path, const struct machine_list *list, struct err *err)
+{
+	struct fleet *fleet = mdb->discovery->fleet;
+	struct target_list agents;
+	int rc;
+
+	target_list_init(&agents);
+	rc = list_agents(list, mdb->discovery->defaults.interval_ns, &agents, err);
+	if (rc == 0) {
+		machines_look_at_interfaces(fleet);
+		rc = discovery_yield(mdb->discovery, path, &agents, err);
+	}
+	target_list_fini(&agents);
+	if (rc == 0 && list->skipped != mdb->skipped) {
+		log_warn("fleet", "machine list: file=%s machines=%zu skipped=%zu", path, list->len,
+		    list->skipped);
+		mdb->skipped = list->skipped;
+	}
+	return rc;
+}
+
+static int
+take(void *ctx, const char *path, struct str text, struct err *err)
+{
+	struct mdb *mdb = ctx;
+	struct fleet *fleet = mdb->discovery->fleet;
+	int64_t start_ns = clock_mono_ns();
+	struct machine_list *list = mdb_parse(text, err);
+	int rc;
+
+	if (list == NULL)
+		return -1;
+	own_dist_add(fleet->decode_ms, ms_since(start_ns));
+	start_ns = clock_mono_ns();
+	rc = yield(mdb, path, list, err);
+	own_dist_add(fleet->compare_ms, ms_since(start_ns));
+	machine_list_free(list);
+	return rc;
+}
+
+static void
+confirm(void *ctx)
+{
+	discovery_confirm(((struct mdb *)ctx)->discovery);
+}
+
+static void
+failed(void *ctx)
+{
+	discovery_failed(((struct mdb *)ctx)->discovery);
+}
+
+static void
+mdb_close(struct discoverer *discoverer)
+{
+	struct mdb *mdb = CONTAINER_OF(discoverer, struct mdb, discoverer);
+
+	files_free(mdb->files);
+	free(mdb);
+}
+
+static struct discoverer *
+mdb_open(struct discovery *discovery, struct err *err)
+{
+	struct str path = conf_text(discovery->conf, mdb_opts, "mdb");
+	struct mdb *mdb = calloc(1, sizeof(*mdb));
+	struct files_user user = { take, confirm, failed, NULL, mdb, "machine list",
+		MDB_BYTES_MAX };
+
+	if (mdb == NULL) {
+		err_nomem(err);
+		return NULL;
+	}
+	mdb->discoverer.ops = &discoverer_mdb;
+	mdb->discovery = discovery;
+	mdb->files = files_new(discovery->fleet->loop, &discovery->fleet->registry_lock, &path, 1,
+	    true, &user, err);
+	if (mdb->files == NULL) {
+		mdb_close(&mdb->discoverer);
+		return NULL;
+	}
+	files_scan(mdb->files, true);
+	return &mdb->discoverer;
+}
+
+static void
+mdb_refresh(struct discoverer *discoverer)
+{
+	files_scan(CONTAINER_OF(discoverer, struct mdb, discoverer)->files, true);
+}
+
+static void
+mdb_check(const struct conf *entry, struct conf_report *report)
+{
+	if (conf_text(entry, mdb_opts, "mdb").len == 0)
+		conf_complain(report, entry, "'mdb' must name a file");
+}
+
+const struct discoverer_ops discoverer_mdb = {
+	.key = "mdb",
+	.help = "machine list, as mdbFile",
+	.origin = ORIGIN_MDB,
+	.opts = mdb_opts,
+	.check = mdb_check,
+	.open = mdb_open,
+	.refresh = mdb_refresh,
+	.close = mdb_close,
+};

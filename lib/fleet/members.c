@@ -432,6 +432,15 @@ view_text(struct member_view *view, size_t *used, struct str s)
 	return copy;
 }
 
+static void
+view_tags(struct member_view *view, size_t *used, const struct target *target)
+{
+	for (size_t i = 0; i < target->tag_count; i++)
+		view->tags[i] = (struct tag){ view_text(view, used, target->tags[i].key),
+			view_text(view, used, target->tags[i].value) };
+	view->tag_count = target->tag_count;
+}
+
 void
 member_view(struct member *member, struct member_view *out)
 {
@@ -443,11 +452,13 @@ member_view(struct member *member, struct member_view *out)
 	out->address = out->region = STR_EMPTY;
 	out->source = "";
 	out->port = 0;
+	out->tag_count = 0;
 	if (member->target != NULL) {
 		out->address = view_text(out, &used, member->target->address);
 		out->region = view_text(out, &used, member->target->region);
 		out->source = member->target->source->name;
 		out->port = member->target->port;
+		view_tags(out, &used, member->target);
 	}
 	out->active = member->endpoint != NULL;
 	out->origin = member->origin;

@@ -68,10 +68,11 @@ identity(const struct conf *element, const char *key, struct str given, struct c
 	return name;
 }
 
-static const struct source_ops *
-find_source(const struct conf *element, struct conf_report *report)
+const struct source_ops *
+source_from_conf(
+    const struct conf *element, const struct conf_opt *opts, struct conf_report *report)
 {
-	struct str name = conf_text(element, endpoint_opts, "source");
+	struct str name = conf_text(element, opts, "source");
 	const struct source_ops *source = source_find(name);
 	char known[256] = "";
 
@@ -149,7 +150,7 @@ read_target(const struct conf *element, struct str host, struct str app, int64_t
 		.app = identity(element, "app", app, report),
 		.address = conf_text(element, endpoint_opts, "address"),
 		.port = (uint16_t)conf_int(element, endpoint_opts, "port"),
-		.source = find_source(element, report),
+		.source = source_from_conf(element, endpoint_opts, report),
 		.interval_ns = conf_child(element, "interval") == NULL
 		                   ? frequency_ns
 		                   : conf_duration_ns(element, endpoint_opts, "interval"),

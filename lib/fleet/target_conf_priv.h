@@ -18,6 +18,10 @@ enum name_use { NAME_IDENTITY, NAME_OTHER };
  */
 const char *name_fault(struct str name, enum name_use);
 
+/* What the element's key `source` names (a row of opts); NULL after a complaint. */
+const struct source_ops *source_from_conf(
+    const struct conf *element, const struct conf_opt *opts, struct conf_report *);
+
 /*
  * Checks element, which doc holds, and makes its target, with one reference. host and app, when not
  * empty, are given already (by the URL): the element may leave them out but not contradict them,

@@ -16,17 +16,31 @@ place(char **room, struct str s)
 	return (struct str){ copy, s.len };
 }
 
+static size_t
+tag_text_bytes(const struct target *proto)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < proto->tag_count; i++)
+		bytes += proto->tags[i].key.len + proto->tags[i].value.len + 2;
+	return bytes;
+}
+
 struct target *
 target_new(const struct target *proto)
 {
 	size_t text_bytes =
 	    proto->host.len + proto->app.len + proto->address.len + proto->region.len + 4;
-	struct target *target = malloc(sizeof(*target) + text_bytes);
+	size_t tags_bytes = proto->tag_count * sizeof(*proto->tags);
+	struct target *target =
+	    malloc(sizeof(*target) + tags_bytes + text_bytes + tag_text_bytes(proto));
+	struct tag *tags;
 	char *room;
 
 	if (target == NULL)
 		return NULL;
-	room = (char *)(target + 1);
+	tags = (struct tag *)(target + 1);
+	room = (char *)(tags + proto->tag_count);
 	*target = (struct target){
 		.host = place(&room, proto->host),
 		.app = place(&room, proto->app),
@@ -35,12 +49,17 @@ target_new(const struct target *proto)
 		.source = proto->source,
 		.interval_ns = proto->interval_ns,
 		.region = place(&room, proto->region),
+		.tags = proto->tag_count == 0 ? NULL : tags,
+		.tag_count = proto->tag_count,
 		.deny_loopback = proto->deny_loopback,
 		.deny_link_local = proto->deny_link_local,
 		.doc = proto->doc == NULL ? NULL : conf_doc_ref(proto->doc),
 		.options = proto->options,
 		.refs = 1,
 	};
+	for (size_t i = 0; i < proto->tag_count; i++)
+		tags[i] = (struct tag){ place(&room, proto->tags[i].key),
+			place(&room, proto->tags[i].value) };
 	return target;
 }
 
@@ -120,12 +139,25 @@ conf_eq(const struct conf *a, const struct conf *b)
 	return false;
 }
 
+static bool
+tags_eq(const struct target *a, const struct target *b)
+{
+	if (a->tag_count != b->tag_count)
+		return false;
+	for (size_t i = 0; i < a->tag_count; i++) {
+		if (!str_eq(a->tags[i].key, b->tags[i].key) ||
+		    !str_eq(a->tags[i].value, b->tags[i].value))
+			return false;
+	}
+	return true;
+}
+
 bool
 target_eq(const struct target *a, const struct target *b)
 {
 	return str_eq(a->host, b->host) && str_eq(a->app, b->app) &&
 	       str_eq(a->address, b->address) && a->port == b->port && a->source == b->source &&
-	       a->interval_ns == b->interval_ns && str_eq(a->region, b->region) &&
+	       a->interval_ns == b->interval_ns && str_eq(a->region, b->region) && tags_eq(a, b) &&
 	       a->deny_loopback == b->deny_loopback && a->deny_link_local == b->deny_link_local &&
 	       map_eq(a->options, b->options);
 }

@@ -217,6 +217,16 @@ reload(struct fixture *f)
 	turn(f);
 }
 
+/* All discoverers read what they know anew. */
+static void
+look_again(struct fixture *f)
+{
+	lock_take(&f->fleet->registry_lock);
+	for (struct discovery *d = f->fleet->discoveries; d != NULL; d = d->next)
+		d->ops->refresh(d->discoverer);
+	lock_drop(&f->fleet->registry_lock);
+}
+
 /* Writes the machine list and waits until it is read. */
 static void
 list_machines(struct fixture *f, const char *text)
@@ -299,6 +309,8 @@ assert_members(struct fixture *f, const char *expected)
 		add_member(&got, members[i]);
 	buf_putc(&got, '\0');
 	assert_false(got.failed);
+	if (strcmp(got.p, expected) != 0)
+		print_error("members are:\n%s", got.p);
 	assert_string_equal(got.p, expected);
 	buf_fini(&got);
 	fleet_snapshot_free(members, n);
@@ -679,6 +691,265 @@ without_a_list_in_the_configuration_there_are_no_machines(void **state)
 	assert_members(f, "m/health agent m:6910 tricorder mdb\n");
 }
 
+/* The table `discovery`. */
+
+/* Sets the table for the next start or reload; $D in it is the test's directory. */
+static void
+discover(struct fixture *f, const char *table)
+{
+	struct conf_report report;
+	struct buf text;
+	struct err err;
+
+	buf_init(&text, 0);
+	for (const char *p = table; *p != '\0'; p++) {
+		if (p[0] == '$' && p[1] == 'D')
+			buf_puts(&text, f->dir.path), p++;
+		else
+			buf_putc(&text, *p);
+	}
+	conf_doc_unref(f->doc);
+	f->doc = conf_parse(buf_view(&text), "f", &err);
+	if (f->doc == NULL)
+		fail_msg("%s", err.text);
+	conf_report_init(&report, "f");
+	if (!fleet_check_discovery(f->doc->root, &report))
+		fail_msg("%.*s", STR_ARG(buf_view(&report.text)));
+	conf_report_fini(&report);
+	buf_fini(&text);
+	f->conf.doc = f->doc;
+	f->conf.discovery = f->doc->root;
+}
+
+static void
+targets_come_from_files(void **state)
+{
+	struct fixture *f = *state;
+	const struct target *t;
+
+	temp_write(&f->dir, "a.json",
+	    "[{\"targets\": [\"web1:9100\", \"[::1]:9101\"], \"labels\": {\"job\": \"j\","
+	    " \"dc\": \"x\", \"__meta_a\": \"b\", \"__metrics_path__\": \"/m\"}}]");
+	temp_write(&f->dir, "b.yml", "- targets: [web2]\n  labels: {region: r, __scheme__: https,\n"
+	                             "    __scrape_interval__: 7s}\n");
+	discover(f, "[{fileSd: [$D/*.json, $D/*.yml], interval: 15s}]");
+	start(f);
+	assert_members(f, "::1/j ::1:9101 tricorder fileSd\n"
+	                  "web1/j web1:9100 tricorder fileSd\n"
+	                  "web2/tricorder web2:443 tricorder fileSd\n");
+	t = target(f, "web1", "j");
+	assert_int_equal(t->interval_ns, 15 * NS_PER_S);
+	assert_int_equal(t->tag_count, 2);
+	assert_true(str_eq(t->tags[0].key, STR("dc")) && str_eq(t->tags[0].value, STR("x")));
+	assert_true(str_eq(t->tags[1].key, STR("job")));
+	assert_true(str_eq(conf_child(t->options, "path")->text, STR("/m")));
+	assert_false(t->deny_loopback);
+	t = target(f, "web2", "tricorder");
+	assert_int_equal(t->interval_ns, 7 * NS_PER_S);
+	assert_true(str_eq(conf_child(t->options, "tls")->text, STR("true")));
+	assert_true(str_eq(t->region, STR("r")));
+	assert_int_equal(t->tag_count, 0);
+}
+
+static void
+files_come_change_break_and_vanish(void **state)
+{
+	static const char list[] = "[{\"targets\": [\"a:1\", \"b:2\"]}]";
+	struct fixture *f = *state;
+	const struct endpoint *same;
+
+	discover(f, "[{fileSd: $D/later/*.json, app: x}]");
+	start(f);
+	assert_members(f, "");
+	assert_int_equal(mkdir(temp_path(&f->dir, "later"), 0700), 0);
+	pass(f, 4 * NS_PER_S); /* no event tells of a directory that is new */
+	temp_write(&f->dir, "later/1.json", list);
+	pass(f, SETTLED_NS);
+	assert_members(f, "a/x a:1 tricorder fileSd\nb/x b:2 tricorder fileSd\n");
+	same = member(f, "b", "x")->endpoint;
+	temp_write(&f->dir, "later/1.json", "[{\"targets\": [\"b:2\", \"c:3\"");
+	log_set_level(LOG_ERROR + 1);
+	pass(f, SETTLED_NS);
+	pass(f, 10 * NS_PER_S);
+	log_set_level(LOG_ERROR);
+	assert_members(f, "a/x a:1 tricorder fileSd\nb/x b:2 tricorder fileSd\n");
+	temp_write(&f->dir, "later/1.json", "[{\"targets\": [\"b:2\", \"c:3\"]}]");
+	pass(f, SETTLED_NS);
+	assert_members(f, "a/x a:1 tricorder fileSd inactive\nb/x b:2 tricorder fileSd\n"
+	                  "c/x c:3 tricorder fileSd\n");
+	assert_ptr_equal(member(f, "b", "x")->endpoint, same);
+	remove(temp_path(&f->dir, "later/1.json"));
+	log_set_level(LOG_ERROR + 1);
+	pass(f, 10 * NS_PER_S);
+	log_set_level(LOG_ERROR);
+	assert_int_equal(f->fleet->active_count, 2);
+	temp_write(&f->dir, "later/1.json", "[]"); /* nothing is believed when it is said */
+	pass(f, SETTLED_NS);
+	assert_int_equal(f->fleet->active_count, 0);
+	remove(temp_path(&f->dir, "later/1.json"));
+	assert_int_equal(rmdir(temp_path(&f->dir, "later")), 0);
+}
+
+static void
+one_changed_file_touches_only_its_targets(void **state)
+{
+	enum { FILES = 100 };
+	struct fixture *f = *state;
+	const struct endpoint *before[FILES];
+	char name[32], text[64];
+	size_t changed = 0;
+
+	for (int i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "%03d.json", i);
+		snprintf(text, sizeof(text), "[{\"targets\": [\"h%d:1\"]}]", i);
+		temp_write(&f->dir, name, text);
+	}
+	discover(f, "[{fileSd: $D/*.json, app: x}]");
+	f->conf.mdb_file = NULL;
+	start(f);
+	assert_int_equal(f->fleet->discoveries->target_count, FILES);
+	for (int i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "h%d", i);
+		before[i] = member(f, name, "x")->endpoint;
+	}
+	temp_write(&f->dir, "007.json", "[{\"targets\": [\"h7:2\"]}]");
+	pass(f, SETTLED_NS);
+	for (int i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "h%d", i);
+		changed += member(f, name, "x")->endpoint != before[i];
+	}
+	assert_int_equal(changed, 1);
+	assert_int_equal(target(f, "h7", "x")->port, 2);
+	assert_int_equal(f->fleet->discoveries->change_count, FILES + 1);
+}
+
+static void
+targets_of_one_name_get_names_of_their_own(void **state)
+{
+	struct fixture *f = *state;
+
+	temp_write(&f->dir, "a.json",
+	    "[{\"targets\": [\"h:1\", \"h:2\", \"h:2\", \"g:1\"]}]");
+	temp_write(&f->dir, "b.json",
+	    "[{\"targets\": [\"h:1\", \"g:1\"]},"
+	    " {\"targets\": [\"h:2\"], \"labels\": {\"__metrics_path__\": \"/other\"}}]");
+	discover(f, "[{fileSd: [$D/a.json, $D/b.json], app: x}]");
+	start(f);
+	assert_members(f, "g/x g:1 tricorder fileSd\n"
+	                  "h/x h:1 tricorder fileSd\n"
+	                  "h/x:2 h:2 tricorder fileSd\n"
+	                  "h/x:2:5e954b18 h:2 tricorder fileSd\n");
+	/* What two name is polled for the other when one goes. */
+	temp_write(&f->dir, "a.json", "[{\"targets\": [\"h:2\"]}]");
+	pass(f, SETTLED_NS);
+	assert_int_equal(f->fleet->active_count, 4);
+	temp_write(&f->dir, "b.json", "[]");
+	pass(f, SETTLED_NS);
+	assert_int_equal(f->fleet->active_count, 1);
+	assert_non_null(member(f, "h", "x:2")->endpoint);
+}
+
+static void
+entries_of_one_target_take_turns(void **state)
+{
+	struct fixture *f = *state;
+	const struct endpoint *same;
+
+	temp_write(&f->dir, "a.json", "[{\"targets\": [\"h:1\"]}]");
+	temp_write(&f->dir, "m", "[{\"Hostname\": \"h\"}]");
+	temp_write(&f->dir, "mdb", "[{\"Hostname\": \"h\", \"IpAddress\": \"10.0.0.1\"}]");
+	discover(f, "[{fileSd: $D/a.json, app: x, interval: 5s}, {mdb: $D/m},"
+	            " {fileSd: $D/?.json, app: x}]");
+	start(f);
+	/* The first machine list counts. */
+	assert_members(f, "h/health agent 10.0.0.1:6910 tricorder mdb\nh/x h:1 tricorder fileSd\n");
+	same = member(f, "h", "x")->endpoint;
+	assert_int_equal(target(f, "h", "x")->interval_ns, 5 * NS_PER_S);
+	discover(f, "[{mdb: $D/m}, {fileSd: $D/?.json, app: x, interval: 5s}]");
+	f->conf.mdb_file = "";
+	reload(f);
+	assert_members(f, "h/health agent h:6910 tricorder mdb\nh/x h:1 tricorder fileSd\n");
+	assert_ptr_equal(member(f, "h", "x")->endpoint, same);
+	f->conf.discovery = NULL;
+	reload(f);
+	assert_int_equal(f->fleet->active_count, 0);
+	assert_null(f->fleet->discoveries);
+	assert_int_equal(f->fleet->claims.len, 0);
+}
+
+static void
+a_reload_changes_what_the_entry_says_and_drops_files_that_are_gone(void **state)
+{
+	struct fixture *f = *state;
+
+	temp_write(&f->dir, "a.json", "[{\"targets\": [\"a:1\"]}]");
+	temp_write(&f->dir, "b.json", "[{\"targets\": [\"b:1\"]}]");
+	discover(f, "[{fileSd: $D/*.json, app: x}]");
+	start(f);
+	remove(temp_path(&f->dir, "b.json"));
+	discover(f, "[{fileSd: $D/*.json, app: x, interval: 3s, options: {path: /p}}]");
+	log_set_level(LOG_ERROR + 1);
+	reload(f);
+	log_set_level(LOG_ERROR);
+	assert_members(f, "a/x a:1 tricorder fileSd\nb/x b:1 tricorder fileSd inactive\n");
+	assert_int_equal(target(f, "a", "x")->interval_ns, 3 * NS_PER_S);
+	assert_true(str_eq(conf_child(target(f, "a", "x")->options, "path")->text, STR("/p")));
+}
+
+static void
+five_thousand_targets_load_within_a_second(void **state)
+{
+	struct fixture *f = *state;
+	FILE *file = fopen(temp_path(&f->dir, "a.json"), "w");
+	struct err err;
+	clock_t began;
+	double seconds;
+
+	store_free(f->store);
+	f->store = store_new(&(struct store_conf){ .memory_bytes = 64 << 20 }, NULL, &err);
+	assert_non_null(file);
+	fputs("[", file);
+	for (int i = 0; i < 5000; i++)
+		fprintf(file,
+		    "%s{\"targets\": [\"h%d.example.com:9100\"], \"labels\": {\"rack\": \"r%d\","
+		    " \"__metrics_path__\": \"/m%d\"}}\n",
+		    i > 0 ? "," : "", i, i / 40, i % 10);
+	fputs("]", file);
+	fclose(file);
+	discover(f, "[{fileSd: $D/a.json, app: x}]");
+	began = clock(); /* of the processor, so that other tests may run beside it */
+	start(f);
+	seconds = (double)(clock() - began) / CLOCKS_PER_SEC;
+	assert_int_equal(f->fleet->active_count, 5000);
+	print_message("5,000 targets of a file started in %.3f s\n", seconds);
+	if (!IS_SLOW_BUILD)
+		assert_true(seconds < 1);
+}
+
+static void
+a_list_of_targets_survives_any_want_of_memory(void **state)
+{
+	struct fixture *f = *state;
+	bool failed = true;
+
+	discover(f, "[{fileSd: $D/*.json, app: x}]");
+	start(f);
+	temp_write(&f->dir, "a.json",
+	    "[{\"targets\": [\"a:1\", \"a:2\", \"b:1\"], \"labels\":"
+	    " {\"__metrics_path__\": \"/m\", \"t\": \"v\"}}]");
+	log_set_level(LOG_ERROR + 1);
+	for (unsigned nth = 1; failed; nth++) {
+		fault_malloc(nth);
+		look_again(f);
+		failed = fault_happened();
+		fault_malloc(0);
+	}
+	log_set_level(LOG_ERROR);
+	pass(f, 11 * NS_PER_S);
+	assert_members(f, "a/x a:1 tricorder fileSd\na/x:2 a:2 tricorder fileSd\n"
+	                  "b/x b:1 tricorder fileSd\n");
+}
+
 /* Discovery. */
 
 static void
@@ -1051,12 +1322,9 @@ static double
 move_seventh(struct fixture *f, size_t n, const char *address)
 {
 	double before_ms = compare_ms(f);
-	struct err err;
 
 	write_machines_with(f, n, address);
-	lock_take(&f->fleet->registry_lock);
-	assert_int_equal(machines_read(f->fleet, &err), 0);
-	lock_drop(&f->fleet->registry_lock);
+	look_again(f);
 	return compare_ms(f) - before_ms;
 }
 
@@ -1263,22 +1531,20 @@ static void
 a_list_read_without_memory_is_read_again(void **state)
 {
 	struct fixture *f = *state;
-	struct err err;
-	int rc = -1;
+	bool failed = true;
 
 	start(f);
 	write_machines(f, 20);
-	for (unsigned nth = 1; rc != 0; nth++) {
-		lock_take(&f->fleet->registry_lock);
+	for (unsigned nth = 1; failed; nth++) {
 		fault_malloc(nth);
-		rc = machines_read(f->fleet, &err);
+		look_again(f);
+		failed = fault_happened();
 		fault_malloc(0);
-		lock_drop(&f->fleet->registry_lock);
 		assert_true(f->fleet->machine_count <= 20);
 	}
-	assert_int_equal(f->fleet->machine_count, 20);
-	/* Endpoints that there was no memory for get another chance. */
+	/* Machines and endpoints that there was no memory for get another chance. */
 	pass(f, 11 * NS_PER_S);
+	assert_int_equal(f->fleet->machine_count, 20);
 	assert_int_equal(f->fleet->active_count, 20);
 }
 
@@ -1456,6 +1722,14 @@ main(void)
 		TEST(a_half_written_list_is_read_again_soon),
 		TEST(only_machines_that_changed_are_disturbed),
 		TEST(without_a_list_in_the_configuration_there_are_no_machines),
+		TEST(targets_come_from_files),
+		TEST(files_come_change_break_and_vanish),
+		TEST(one_changed_file_touches_only_its_targets),
+		TEST(targets_of_one_name_get_names_of_their_own),
+		TEST(entries_of_one_target_take_turns),
+		TEST(a_reload_changes_what_the_entry_says_and_drops_files_that_are_gone),
+		TEST(five_thousand_targets_load_within_a_second),
+		TEST(a_list_of_targets_survives_any_want_of_memory),
 		TEST(announced_applications_are_polled),
 		TEST(the_same_announcement_again_changes_nothing),
 		TEST(three_misses_in_a_row_end_an_application),

@@ -1,4 +1,4 @@
-#include "fleet/discovery_priv.h"
+#include "fleet/announced_priv.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -48,7 +48,7 @@ assert_announced(struct batch *batch, const char *expected)
 
 	arena_init(&arena, 0);
 	buf_init(&got, 0);
-	assert_int_equal(discovery_read(batch, &arena, &apps, &n), 0);
+	assert_int_equal(announced_read(batch, &arena, &apps, &n), 0);
 	for (size_t i = 0; i < n; i++)
 		buf_printf(&got, "%s%.*s:%u%s", i == 0 ? "" : " ", STR_ARG(apps[i].name),
 		    (unsigned)apps[i].port, apps[i].tls ? ":tls" : "");
@@ -185,7 +185,7 @@ too_many_are_left_out(void **state)
 		add_int(b, path, KIND_INT32, 80);
 	}
 	arena_init(&arena, 0);
-	assert_int_equal(discovery_read(b, &arena, &apps, &n), 0);
+	assert_int_equal(announced_read(b, &arena, &apps, &n), 0);
 	assert_int_equal(n, ANNOUNCED_COUNT_MAX);
 	assert_true(str_eq(apps[n - 1].name, STR("a999")));
 	arena_fini(&arena);
@@ -214,7 +214,7 @@ reading_without_memory_fails_cleanly(void **state)
 	for (unsigned nth = 1; rc != 0; nth++) {
 		arena_init(&arena, 0);
 		fault_malloc(nth);
-		rc = discovery_read(b, &arena, &apps, &n);
+		rc = announced_read(b, &arena, &apps, &n);
 		assert_int_equal(rc == 0, !fault_happened());
 		fault_malloc(0);
 		arena_fini(&arena);
