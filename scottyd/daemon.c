@@ -11,6 +11,7 @@
 #include "fleet/fleet.h"
 #include "messages/own.h"
 #include "poller/poller.h"
+#include "pstore/writers.h"
 #include "sources/http.h"
 #include "sources/resolver.h"
 #include "store/store.h"
@@ -21,6 +22,8 @@ struct daemon {
 	struct resolver *resolver;
 	struct pollers *pollers;
 	struct fleet *fleet;
+	struct writers *writers;
+	char *state_dir; /* as at the start */
 	struct api *api;
 };
 
@@ -60,6 +63,35 @@ fleet_conf_of(const struct config *config)
 	};
 }
 
+/* What a writer is told of an endpoint besides its name. */
+static void
+find_origin(void *ctx, struct str host, struct str app, struct origin_tags *out)
+{
+	struct daemon *daemon = ctx;
+
+	fleet_tags(
+	    daemon->fleet, host, app, &out->region, &out->address, out->text, sizeof(out->text));
+}
+
+static int
+start_writers(struct daemon *daemon, const struct config *config, struct err *err)
+{
+	struct pump_env env = {
+		.store = daemon->store, .origin = find_origin, .origin_ctx = daemon
+	};
+
+	daemon->state_dir = strdup(config->state_dir);
+	if (daemon->state_dir == NULL) {
+		err_nomem(err);
+		return -1;
+	}
+	env.state_dir = daemon->state_dir;
+	daemon->writers = writers_new(&env, daemon->own, err);
+	return daemon->writers == NULL
+	           ? -1
+	           : writers_set(daemon->writers, config->writers, ARRAY_LEN(config->writers), err);
+}
+
 /* Makes the state directory if its parent is there. */
 static int
 make_state_dir(const char *path, struct err *err)
@@ -96,9 +128,9 @@ daemon_new(const struct config *config, int argc, char **argv, struct err *err)
 	         &pollers_conf, daemon->store, daemon->resolver, daemon->own, err)) == NULL)
 		goto fail;
 	daemon->fleet = fleet_new(daemon->pollers, daemon->store, daemon->own, err);
-	if (daemon->fleet == NULL)
+	if (daemon->fleet == NULL || start_writers(daemon, config, err) != 0)
 		goto fail;
-	api_env = (struct api_env){ daemon->store, daemon->fleet, daemon->own };
+	api_env = (struct api_env){ daemon->store, daemon->fleet, daemon->own, daemon->writers };
 	/* The port is taken before the first poll: who can't answer shall not poll. */
 	daemon->api = api_new(&api_conf, &api_env, err);
 	if (daemon->api == NULL || fleet_start(daemon->fleet, &fleet_conf, err) != 0)
@@ -123,7 +155,7 @@ daemon_reload(struct daemon *daemon, const struct config *config, struct err *er
 	    fleet_reload(daemon->fleet, &fleet_conf, err) != 0)
 		return -1;
 	pollers_set(daemon->pollers, &pollers_conf);
-	return 0;
+	return writers_set(daemon->writers, config->writers, ARRAY_LEN(config->writers), err);
 }
 
 void
@@ -132,10 +164,14 @@ daemon_stop(struct daemon *daemon)
 	api_free(daemon->api);
 	fleet_stop(daemon->fleet);
 	pollers_free(daemon->pollers);
+	writers_free(daemon->writers); /* which ask the fleet */
 	fleet_free(daemon->fleet);
 	resolver_free(daemon->resolver);
 	daemon->api = NULL;
 	daemon->fleet = NULL;
 	daemon->pollers = NULL;
 	daemon->resolver = NULL;
+	daemon->writers = NULL;
+	free(daemon->state_dir);
+	daemon->state_dir = NULL;
 }
