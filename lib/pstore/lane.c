@@ -282,10 +282,15 @@ take_some(struct lane *lane, const struct write_answer *answer)
 		known++;
 		bury(lane, i, answer->err.text);
 	}
-	if (answer->refused_count > known)
-		count(&lane->env->counts->refused, answer->refused_count - known);
 	lane->bad_end = 0;
 	settle(lane, lane->refused);
+	if (answer->refused_count > known) {
+		uint64_t unknown = answer->refused_count - known;
+
+		count(&lane->env->counts->refused, unknown);
+		atomic_fetch_sub_explicit(
+		    &lane->env->counts->written, unknown, memory_order_relaxed);
+	}
 }
 
 /* No part of the request was taken, for what is in it. */

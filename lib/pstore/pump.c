@@ -378,7 +378,6 @@ look_up_lag(struct pump *p, int64_t now_ns)
 	p->next_lag_ns = now_ns + LAG_NS;
 	lag = queue_lag_ns(p->queue, real);
 	p->oldest_ns = lag > 0 ? real - lag : 0;
-	p->missed = queue_missed_count(p->queue);
 }
 
 static void
@@ -395,6 +394,7 @@ end_round(struct pump *p, int64_t now_ns)
 			p->observe(
 			    p->observe_ctx, round_s, round_s * 1000 / (double)p->round_records);
 	}
+	p->missed = queue_missed_count(p->queue);
 	clear_round(p);
 	look_up_lag(p, now_ns);
 }
