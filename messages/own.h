@@ -4,7 +4,8 @@
  * A module registers rows at start: a path and a function that reads the value when asked. The
  * self source, /metricsapi and /metrics all collect from here, so a number is defined once.
  *
- * Threads: any. Locks taken: self; a reader function runs with it held and may take only log.
+ * Threads: any. Locks taken: self; a reader function runs with it held and may take only those
+ * that rank above it.
  * Counters are atomics, so readers need no lock of their owner.
  */
 #ifndef SCOTTY_MESSAGES_OWN_H

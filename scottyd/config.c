@@ -8,14 +8,16 @@
 
 #include "api/api.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "fleet/fleet.h"
-#include "pstore/writer.h"
+#include "pstore/consumer.h"
 #include "sources/resolver.h"
 #include "sources/source.h"
 
 #define CONFIG_DIR  "/etc/scotty"
 #define CONFIG_NAME "scottyd.yaml"
+#define PSTORE_NAME "pstore.yaml" /* upstream's list of writers */
 
 /* Descriptors kept from polling for the API, the registry, the log; upstream's number. */
 #define RESERVED_FDS 50
@@ -38,7 +40,7 @@ static const struct conf_opt top_opts[] = {
 	{ "discovery", CONF_TREE, NULL, "lists of endpoints that others keep", 0, 0 },
 	{ "adminToken", CONF_SECRET, NULL,
 	    "bearer token for PUT and DELETE; absent = from loopback only", 0, 0 },
-	{ "writers", CONF_TREE, NULL, NULL, 0, 0 },
+	{ "writers", CONF_TREE, NULL, "stores that all values are written to", 0, 0 },
 	{ NULL, CONF_TREE, NULL, NULL, 0, 0 },
 };
 
@@ -105,39 +107,13 @@ check_listen(struct config *config, const struct conf *root, struct conf_report 
 		    "'insecure: true' if that is meant");
 }
 
-/* A writer element holds `consumer` and one key that names the writer. */
 static void
-check_writers(const struct conf *list, struct conf_report *report)
-{
-	if (list == NULL)
-		return;
-	if (list->shape != CONF_LIST) {
-		conf_complain(report, list, "'writers' must be a list");
-		return;
-	}
-	for (const struct conf *element = list->first; element != NULL; element = element->next) {
-		bool named = false;
-
-		for (const struct conf *key = element->first; key != NULL; key = key->next) {
-			if (element->shape != CONF_MAP || str_eq(key->key, STR("consumer")))
-				continue;
-			named = true;
-			if (writer_find(key->key) == NULL)
-				conf_complain(report, key, "no writer '%.*s' in this build",
-				    STR_ARG(key->key));
-		}
-		if (!named)
-			conf_complain(report, element, "One writer field must be defined.");
-	}
-}
-
-static void
-check_file(const struct conf *root, struct conf_report *report)
+check_file(const struct conf *root, struct map *writer_names, struct conf_report *report)
 {
 	conf_check(root, top_opts, report);
 	conf_check(conf_child(root, "collection"), collection_opts, report);
 	conf_check(conf_child(root, "store"), store_opts, report);
-	check_writers(conf_child(root, "writers"), report);
+	consumers_check(conf_child(root, "writers"), writer_names, report);
 	fleet_check_endpoints(conf_child(root, "endpoints"), report);
 	fleet_check_discovery(conf_child(root, "discovery"), report);
 }
@@ -244,21 +220,23 @@ fill(struct config *config, const struct flags *flags, const struct conf *root, 
 	config->journal_segment_ns = conf_duration_ns(store, store_opts, "journalSegment");
 	config->journal_segment_bytes = conf_size(store, store_opts, "journalSegmentSize");
 	config->endpoints = conf_child(root, "endpoints");
-	config->discovery = conf_child(root, "discovery");
+	config->discovery = conf_childconfig->writers[0] = (struct writers_list){ config->doc, conf_child(root, "writers") };
+	if (config->pstore_doc != NULL)
+		config->writers[1] =
+		    (struct writers_list){ config->pstore_doc, config->pstore_doc->root };
+	warn_of_absent(root, "discovery");
 	warn_of_absent(root);
 	return conf_secret(root, "adminToken", &config->admin_token, err);
 }
 
-/* The file to read, on the heap; NULL when there is none to read. */
+/* A file of the configuration directory, on the heap; NULL when it is not there. */
 static char *
-find_file(const struct flags *flags)
+find_in_dir(const struct flags *flags, const char *name)
 {
+	const char *dir = flags->config_dir != NULL ? flags->config_dir : CONFIG_DIR;
 	char *path;
 
-	if (flags->config != NULL)
-		return strdup(flags->config);
-	if (asprintf(&path, "%s/%s", flags->config_dir != NULL ? flags->config_dir : CONFIG_DIR,
-	        CONFIG_NAME) < 0)
+	if (asprintf(&path, "%s/%s", dir, name) < 0)
 		return NULL;
 	if (access(path, F_OK) == 0)
 		return path;
@@ -266,30 +244,55 @@ find_file(const struct flags *flags)
 	return NULL;
 }
 
+/* Takes the path. The document, or NULL: there is none, or it was complained about. */
+static struct conf_doc *
+load_file(char *path, struct conf_report *report)
+{
+	struct conf_doc *doc = NULL;
+	struct err err;
+
+	if (path != NULL) {
+		doc = conf_load(path, &err);
+		if (doc == NULL)
+			conf_complain(report, NULL, "%s", err.text);
+		else
+			report->name = doc->name;
+	}
+	free(path);
+	return doc;
+}
+
+/* Both files, checked. */
+static void
+load_files(struct config *config, const struct flags *flags, struct conf_report *report)
+{
+	struct map writer_names;
+
+	map_init(&writer_names);
+	config->pstore_doc = load_file(find_in_dir(flags, PSTORE_NAME), report);
+	if (config->pstore_doc != NULL)
+		consumers_check(config->pstore_doc->root, &writer_names, report);
+	config->doc = load_file(
+	    flags->config != NULL ? strdup(flags->config) : find_in_dir(flags, CONFIG_NAME),
+	    report);
+	if (config->doc != NULL)
+		check_file(config->doc->root, &writer_names, report);
+	map_fini(&writer_names);
+}
+
 int
 config_load(struct config *config, const struct flags *flags, struct conf_report *report)
 {
-	char *path = find_file(flags);
-	const struct conf *root = NULL;
+	const struct conf *root;
 	struct err err;
 
 	*config = (struct config){ 0 };
-	if (path != NULL) {
-		config->doc = conf_load(path, &err);
-		if (config->doc == NULL) {
-			conf_complain(report, NULL, "%s", err.text);
-			goto out;
-		}
-		root = config->doc->root;
-		report->name = config->doc->name;
-		check_file(root, report);
-	}
+	load_files(config, flags, report);
+	root = config->doc != NULL ? config->doc->root : NULL;
 	if (report->count == 0 && fill(config, flags, root, &err) != 0)
 		conf_complain(report, conf_child(root, "adminToken"), "%s", err.text);
 	if (report->count == 0)
 		check_listen(config, root, report);
-out:
-	free(path);
 	if (report->count == 0)
 		return 0;
 	config_fini(config);
@@ -305,6 +308,7 @@ config_fini(struct config *config)
 	free(config->own_app);
 	conf_secret_free(config->admin_token);
 	conf_doc_unref(config->doc);
+	conf_doc_unref(config->pstore_doc);
 	*config = (struct config){ 0 };
 }
 
@@ -319,6 +323,15 @@ generate_rows(FILE *out, const struct conf_opt *opts, const char *indent)
 			              ? 30 - strlen(opts->name) - strlen(opts->dflt)
 			              : 1),
 			    "", opts->help);
+}
+
+/* Commented, as the lists they belong to are empty. */
+static void
+generate_options(FILE *out, const struct conf_opt *opts)
+{
+	for (; opts != NULL && opts->name != NULL; opts++)
+		fprintf(out, "#   %s: %s   # %s\n", opts->name,
+		    opts->dflt == NULL ? "" : opts->dflt, opts->help);
 }
 
 void
@@ -346,13 +359,22 @@ config_generate(FILE *out)
 	      "#   options: {}             # what the source takes:\n",
 	    out);
 	for (size_t i = 0; source_at(i) != NULL; i++) {
-		const struct source_ops *source = source_at(i);
-
-		fprintf(out, "#\n# source %s: %s\n", source->name, source->help);
-		for (const struct conf_opt *opt = source->opts; opt != NULL && opt->name != NULL;
-		     opt++)
-			fprintf(out, "#   %s: %s   # %s\n", opt->name,
-			    opt->dflt == NULL ? "" : opt->dflt, opt->help);
+		fprintf(out, "#\n# source %s: %s\n", source_at(i)->name, source_at(i)->help);
+		generate_options(out, source_at(i)->opts);
+	}
+	fputs("\nwriters: []               # also CONFIGDIR/pstore.yaml, a list of the same "
+	      "elements\n"
+	      "# - influx:                 # a writer's name: see below\n"
+	      "#     hostAndPort: http://127.0.0.1:8086\n"
+	      "#     database: scotty\n"
+	      "#   consumer:\n"
+	      "#     name: main influx\n"
+	      "#\n# keys under consumer:\n",
+	    out);
+	generate_options(out, consumer_opts);
+	for (size_t i = 0; writer_at(i) != NULL; i++) {
+		fprintf(out, "#\n# writer %s: %s\n", writer_at(i)->name, writer_at(i)->help);
+		generate_options(out, writer_at(i)->opts);
 	}
 	fleet_generate_discovery(out);
 }

@@ -12,6 +12,7 @@
 
 #include "base/conf.h"
 #include "base/err.h"
+#include "pstore/writers.h"
 
 /* What was given on the command line. Text is lent from argv; NULL or -1 = not given. */
 struct flags {
@@ -52,6 +53,9 @@ struct config {
 	uint64_t journal_segment_bytes;
 	const struct conf *endpoints; /* in doc; NULL = none */
 	const struct conf *discovery; /* likewise */
+	struct conf_doc *pstore_doc;  /* CONFIGDIR/pstore.yaml; NULL when there is no file */
+	/* Writers of doc, those of pstore_doc. */
+	struct writers_list writers[2];
 };
 
 /*

@@ -11,6 +11,7 @@
 #include "journal/journal.h"
 #include "messages/own.h"
 #include "poller/poller.h"
+#include "pstore/writers.h"
 #include "sources/http.h"
 #include "sources/resolver.h"
 #include "state/state.h"
@@ -24,6 +25,8 @@ struct daemon {
 	struct resolver *resolver;
 	struct pollers *pollers;
 	struct fleet *fleet;
+	struct writers *writers;
+	char *state_dir; /* as at the start */
 	struct api *api;
 };
 
@@ -64,7 +67,36 @@ fleet_conf_of(const struct daemon *daemon, const struct config *config)
 	};
 }
 
-/* Nothing is to be kept without a state directory. */
+/* NothingWhat a writer is told of an endpoint besides its name. */
+static void
+find_origin(void *ctx, struct str host, struct str app, struct origin_tags *out)
+{
+	struct daemon *daemon = ctx;
+
+	fleet_tags(
+	    daemon->fleet, host, app, &out->region, &out->address, out->text, sizeof(out->text));
+}
+
+static int
+start_writers(struct daemon *daemon, const struct config *config, struct err *err)
+{
+	struct pump_env env = {
+		.store = daemon->store, .origin = find_origin, .origin_ctx = daemon
+	};
+
+	daemon->state_dir = strdup(config->state_dir);
+	if (daemon->state_dir == NULL) {
+		err_nomem(err);
+		return -1;
+	}
+	env.state_dir = daemon->state_dir;
+	daemon->writers = writers_new(&env, daemon->own, err);
+	return daemon->writers == NULL
+	           ? -1
+	           : writers_set(daemon->writers, config->writers, ARRAY_LEN(config->writers), err);
+}
+
+/* Makes is to be kept without a state directory. */
 static int
 open_state(struct daemon *daemon, const char *dir, struct err *err)
 {
@@ -145,10 +177,10 @@ daemon_new(const struct config *config, int argc, char **argv, struct err *err)
 	         &pollers_conf, daemon->store, daemon->resolver, daemon->own, err)) == NULL)
 		goto fail;
 	daemon->fleet = fleet_new(daemon->pollers, daemon->store, daemon->own, err);
-	if (daemon->fleet == NULL)
+	if (daemon->fleet == NULL || start_writers(daemon, config, err) != 0)
 		goto fail;
 	fleet_conf = fleet_conf_of(daemon, config);
-	api_env = (struct api_env){ daemon->store, daemon->fleet, daemon->own };
+	api_env = (struct api_env){ daemon->store, daemon->fleet, daemon->own, daemon->writers };
 	/* The port is taken before the first poll: who can't answer shall not poll. */
 	daemon->api = api_new(&api_conf, &api_env, err);
 	if (daemon->api == NULL || restore(daemon, config, err) != 0 ||
@@ -174,7 +206,7 @@ daemon_reload(struct daemon *daemon, const struct config *config, struct err *er
 	    fleet_reload(daemon->fleet, &fleet_conf, err) != 0)
 		return -1;
 	pollers_set(daemon->pollers, &pollers_conf);
-	return 0;
+	return writers_set(daemon->writers, config->writers, ARRAY_LEN(config->writers), err);
 }
 
 void
@@ -183,6 +215,7 @@ daemon_stop(struct daemon *daemon)
 	api_free(daemon->api);
 	fleet_stop(daemon->fleet);
 	pollers_free(daemon->pollers);
+	writers_free(daemon->writers); /* which ask the fleet */
 	fleet_free(daemon->fleet);
 	/* Nobody appends any more. */
 	journal_free(daemon->journal);
@@ -194,4 +227,7 @@ daemon_stop(struct daemon *daemon)
 	daemon->fleet = NULL;
 	daemon->pollers = NULL;
 	daemon->resolver = NULL;
+	daemon->writers = NULL;
+	free(daemon->state_dir);
+	daemon->state_dir = NULL;
 }

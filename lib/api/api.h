@@ -14,6 +14,7 @@
 
 #include "fleet/fleet.h"
 #include "messages/own.h"
+#include "pstore/writers.h"
 #include "store/store.h"
 
 struct api;
@@ -37,6 +38,7 @@ struct api_env {
 	struct store *store;
 	struct fleet *fleet;
 	struct own *own;
+	struct writers *writers; /* NULL = none can be had */
 };
 
 /*

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "api/gzipper_priv.h"
+#include "base/gzipper.h"
 
 struct gzip_stream {
 	struct stream stream; /* first */

@@ -52,6 +52,12 @@ void conf_doc_unref(struct conf_doc *);           /* any thread; NULL is fine */
 /* The child called key, NULL if there is none or it is null; map may be NULL. */
 const struct conf *conf_child(const struct conf *map, const char *key);
 
+/*
+ * True if both say the same, wherever they were written and in whatever order the keys of a map
+ * are. NULL is an empty map.
+ */
+bool conf_eq(const struct conf *, const struct conf *);
+
 /* All complaints about one document, a line each. */
 struct conf_report {
 	const char *name; /* lent: the file's */

@@ -235,3 +235,64 @@ conf_show_size(uint64_t bytes)
 		return (struct conf_shown){ "0" };
 	return show(size_units, false, bytes);
 }
+
+/* Whether two trees say the same. */
+
+static size_t
+child_count(const struct conf *conf)
+{
+	size_t n = 0;
+
+	for (const struct conf *child = conf == NULL ? NULL : conf->first; child != NULL;
+	     child = child->next)
+		n++;
+	return n;
+}
+
+/* The order in which keys are written means nothing. */
+static bool
+map_eq(const struct conf *a, const struct conf *b)
+{
+	if (child_count(a) != child_count(b))
+		return false;
+	for (const struct conf *child = a->first; child != NULL; child = child->next) {
+		const struct conf *other = b->first;
+
+		while (other != NULL && !str_eq(other->key, child->key))
+			other = other->next;
+		if (other == NULL || !conf_eq(child, other))
+			return false;
+	}
+	return true;
+}
+
+static bool
+list_eq(const struct conf *a, const struct conf *b)
+{
+	const struct conf *x = a->first, *y = b->first;
+
+	while (x != NULL && y != NULL && conf_eq(x, y)) {
+		x = x->next;
+		y = y->next;
+	}
+	return x == NULL && y == NULL;
+}
+
+/* Recursion is bounded by the nesting that conf_parse lets through. */
+bool
+conf_eq(const struct conf *a, const struct conf *b)
+{
+	if (a == NULL || b == NULL)
+		return child_count(a) == child_count(b);
+	if (a->shape != b->shape)
+		return false;
+	switch (a->shape) {
+	case CONF_SCALAR:
+		return a->quoted == b->quoted && str_eq(a->text, b->text);
+	case CONF_LIST:
+		return list_eq(a, b);
+	case CONF_MAP:
+		return map_eq(a, b);
+	}
+	return false;
+}

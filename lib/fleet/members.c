@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "fleet/fleet_priv.h"
 #include "fleet/target_conf_priv.h"
+#include "sources/resolver.h"
 
 #define KEEP_GONE_NS    (3600 * NS_PER_S) /* as far back as /api/hosts looks by default */
 #define KEEP_GONE_COUNT 10000
@@ -467,6 +468,41 @@ member_view(struct member *member, struct member_view *out)
 	else
 		out->status = member->last;
 	lock_drop(&member->fleet->fleet_lock);
+}
+
+/* A copy of s at *text, which moves on, if it fits. */
+static struct str
+put_text(struct str s, char **text, size_t *size)
+{
+	struct str copy = { *text, s.len };
+
+	if (s.len > *size)
+		return STR_EMPTY;
+	*text = str_put(*text, s);
+	*size -= s.len;
+	return copy;
+}
+
+void
+fleet_tags(struct fleet *fleet, struct str host, struct str app, struct str *region,
+    struct str *address, char *text, size_t size)
+{
+	char bytes[KEY_BYTES];
+	struct str key = write_key(bytes, host, app);
+	struct net_addr numeric;
+	struct member *member;
+
+	*region = *address = STR_EMPTY;
+	if (key.len == 0)
+		return;
+	lock_take(&fleet->fleet_lock);
+	member = map_get(&fleet->members, key);
+	if (member != NULL && member->target != NULL) {
+		*region = put_text(member->target->region, &text, &size);
+		if (resolver_numeric(member->target->address, &numeric))
+			*address = put_text(member->target->address, &text, &size);
+	}
+	lock_drop(&fleet->fleet_lock);
 }
 
 void

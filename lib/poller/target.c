@@ -159,5 +159,5 @@ target_eq(const struct target *a, const struct target *b)
 	       str_eq(a->address, b->address) && a->port == b->port && a->source == b->source &&
 	       a->interval_ns == b->interval_ns && str_eq(a->region, b->region) && tags_eq(a, b) &&
 	       a->deny_loopback == b->deny_loopback && a->deny_link_local == b->deny_link_local &&
-	       map_eq(a->options, b->options);
+	       conf_eq(a->options, b->options);
 }

@@ -5,6 +5,7 @@
 
 #include "messages/json.h"
 #include "store/redo_priv.h"
+#include "store/desc.h"
 #include "store/store_priv.h"
 
 #define FIRST_CAP 256
@@ -234,4 +235,16 @@ meta_unref(struct store *store, struct meta *meta)
 	lock_drop(&table->lock);
 	if (last)
 		discard(store, meta);
+}
+
+void
+desc_hold(struct store *store, const struct metric_desc *desc)
+{
+	meta_ref(store, CONTAINER_OF(desc, struct meta, desc));
+}
+
+void
+desc_release(struct store *store, const struct metric_desc *desc)
+{
+	meta_unref(store, CONTAINER_OF(desc, struct meta, desc));
 }

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <zlib.h>
 
-#include "api/gzipper_priv.h"
+#include "base/gzipper.h"
 
 /* The fastest: 130 to 220 MB/s of JSON, which shrinks to a fifteenth. */
 #define LEVEL            1

@@ -1,12 +1,12 @@
 /*
- * api/gzipper_priv.h - makes one gzip member (RFC 1952) of what it is given a piece at a time: with
+ * base/gzipper.h - makes one gzip member (RFC 1952) of what it is given a piece at a time: with
  * ISA-L where that is installed (gzipper_isal.c), which is some seven times as fast, else with zlib
  * (gzipper_zlib.c).
  *
  * Threads: a gzipper belongs to its owner.
  */
-#ifndef SCOTTY_API_GZIPPER_PRIV_H
-#define SCOTTY_API_GZIPPER_PRIV_H
+#ifndef SCOTTY_BASE_GZIPPER_H
+#define SCOTTY_BASE_GZIPPER_H
 
 #include <stdbool.h>
 

@@ -1,0 +1,92 @@
+#include "pstore/lines_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void
+lines_file_init(struct lines_file *f, const char *path, uint64_t max_bytes, unsigned keep)
+{
+	*f = (struct lines_file){ .path = path, .max_bytes = max_bytes, .keep = keep, .fd = -1 };
+}
+
+void
+lines_file_fini(struct lines_file *f)
+{
+	if (f->fd >= 0)
+		close(f->fd);
+	f->fd = -1;
+}
+
+static int
+open_file(struct lines_file *f, struct err *err)
+{
+	struct stat st;
+
+	f->fd = open(f->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (f->fd < 0 || fstat(f->fd, &st) != 0) {
+		err_errno(err, errno, "%s", f->path);
+		lines_file_fini(f);
+		return -1;
+	}
+	f->size = (uint64_t)st.st_size;
+	return 0;
+}
+
+/* NAME becomes NAME.1, that NAME.2, and so on; the last one goes. */
+static int
+rotate(struct lines_file *f, struct err *err)
+{
+	char from[PATH_MAX], to[PATH_MAX];
+
+	lines_file_fini(f);
+	for (unsigned i = f->keep; i > 0; i--) {
+		int rc = i == 1 ? snprintf(from, sizeof(from), "%s", f->path)
+		                : snprintf(from, sizeof(from), "%s.%u", f->path, i - 1);
+
+		if (rc < 0 || (size_t)rc >= sizeof(from) - 12) {
+			err_set(err, ERR_IO, "%s: name too long", f->path);
+			return -1;
+		}
+		snprintf(to, sizeof(to), "%s.%u", f->path, i);
+		if (rename(from, to) != 0 && errno != ENOENT) {
+			err_errno(err, errno, "rename %s to %s", from, to);
+			return -1;
+		}
+	}
+	if (f->keep == 0 && unlink(f->path) != 0 && errno != ENOENT) {
+		err_errno(err, errno, "%s", f->path);
+		return -1;
+	}
+	return 0;
+}
+
+int
+lines_file_add(struct lines_file *f, struct str lines, struct err *err)
+{
+	size_t done = 0;
+
+	if (f->fd < 0 && open_file(f, err) != 0)
+		return -1;
+	if (f->size > 0 && f->size + lines.len > f->max_bytes &&
+	    (rotate(f, err) != 0 || open_file(f, err) != 0))
+		return -1;
+	while (done < lines.len) {
+		ssize_t n = write(f->fd, lines.p + done, lines.len - done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			err_errno(err, errno, "write to %s", f->path);
+			if (ftruncate(f->fd, (off_t)f->size) != 0)
+				lines_file_fini(f); /* half a line may stay */
+			return -1;
+		}
+		done += (size_t)n;
+	}
+	f->size += lines.len;
+	return 0;
+}

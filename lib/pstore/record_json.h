@@ -1,0 +1,17 @@
+/*
+ * pstore/record_json.h - a record as a line of JSON: what the file writer writes, and the form of
+ * dead letters. Keys as in /api/latest; NaN and infinities are null.
+ *
+ * Threads: pure functions.
+ */
+#ifndef SCOTTY_PSTORE_RECORD_JSON_H
+#define SCOTTY_PSTORE_RECORD_JSON_H
+
+#include "pstore/writer.h"
+
+/* With why not NULL, its first keys are "writer" and "reason". Ends with a newline. */
+void record_json(struct buf *out, const struct write_record *, const char *writer, const char *why);
+/* As upstream's debugging echo: {HostName: H, Path: P, ...}, and an empty line. */
+void record_echo(struct buf *out, const struct write_record *);
+
+#endif
