@@ -220,11 +220,11 @@ fill(struct config *config, const struct flags *flags, const struct conf *root, 
 	config->journal_segment_ns = conf_duration_ns(store, store_opts, "journalSegment");
 	config->journal_segment_bytes = conf_size(store, store_opts, "journalSegmentSize");
 	config->endpoints = conf_child(root, "endpoints");
-	config->discovery = conf_childconfig->writers[0] = (struct writers_list){ config->doc, conf_child(root, "writers") };
+	config->discovery = conf_child(root, "discovery");
+	config->writers[0] = (struct writers_list){ config->doc, conf_child(root, "writers") };
 	if (config->pstore_doc != NULL)
 		config->writers[1] =
 		    (struct writers_list){ config->pstore_doc, config->pstore_doc->root };
-	warn_of_absent(root, "discovery");
 	warn_of_absent(root);
 	return conf_secret(root, "adminToken", &config->admin_token, err);
 }

@@ -67,7 +67,7 @@ fleet_conf_of(const struct daemon *daemon, const struct config *config)
 	};
 }
 
-/* NothingWhat a writer is told of an endpoint besides its name. */
+/* What a writer is told of an endpoint besides its name. */
 static void
 find_origin(void *ctx, struct str host, struct str app, struct origin_tags *out)
 {
@@ -96,7 +96,7 @@ start_writers(struct daemon *daemon, const struct config *config, struct err *er
 	           : writers_set(daemon->writers, config->writers, ARRAY_LEN(config->writers), err);
 }
 
-/* Makes is to be kept without a state directory. */
+/* Nothing is to be kept without a state directory. */
 static int
 open_state(struct daemon *daemon, const char *dir, struct err *err)
 {

@@ -428,7 +428,6 @@ fleet_free(struct fleet *fleet)
 	members_fini(fleet);
 	machines_fini(fleet);
 	claims_fini(fleet);
-	registry_db_close(fleet->db);
 	conf_doc_unref(fleet->tls_doc);
 	free(fleet->own_app);
 	lock_fini(&fleet->registry_lock);

@@ -21,8 +21,6 @@
 #include "fleet/claims_priv.h"
 #include "fleet/discovery_priv.h"
 #include "fleet/fleet.h"
-#include "fleet/mdb_priv.h"
-fleet/registry_db_priv.h"
 
 struct member {
 	_Atomic unsigned refs;

@@ -79,66 +79,6 @@ target_unref(struct target *target)
 	free(target);
 }
 
-static bool conf_eq(const struct conf *, const struct conf *);
-
-static size_t
-child_count(const struct conf *conf)
-{
-	size_t n = 0;
-
-	for (const struct conf *child = conf == NULL ? NULL : conf->first; child != NULL;
-	     child = child->next)
-		n++;
-	return n;
-}
-
-/* The order in which keys are written means nothing; a map that is absent is an empty one. */
-static bool
-map_eq(const struct conf *a, const struct conf *b)
-{
-	if (child_count(a) != child_count(b))
-		return false;
-	for (const struct conf *child = a == NULL ? NULL : a->first; child != NULL;
-	     child = child->next) {
-		const struct conf *other = b->first;
-
-		while (other != NULL && !str_eq(other->key, child->key))
-			other = other->next;
-		if (other == NULL || !conf_eq(child, other))
-			return false;
-	}
-	return true;
-}
-
-static bool
-list_eq(const struct conf *a, const struct conf *b)
-{
-	const struct conf *x = a->first, *y = b->first;
-
-	while (x != NULL && y != NULL && conf_eq(x, y)) {
-		x = x->next;
-		y = y->next;
-	}
-	return x == NULL && y == NULL;
-}
-
-/* Recursion is bounded by the nesting that conf_parse lets through. */
-static bool
-conf_eq(const struct conf *a, const struct conf *b)
-{
-	if (a->shape != b->shape)
-		return false;
-	switch (a->shape) {
-	case CONF_SCALAR:
-		return a->quoted == b->quoted && str_eq(a->text, b->text);
-	case CONF_LIST:
-		return list_eq(a, b);
-	case CONF_MAP:
-		return map_eq(a, b);
-	}
-	return false;
-}
-
 static bool
 tags_eq(const struct target *a, const struct target *b)
 {
