@@ -84,7 +84,7 @@ by_number(const void *a, const void *b)
 }
 
 int
-files_list(struct segment_files *files, int dir_fd, struct err *err)
+segment_files_list(struct segment_files *files, int dir_fd, struct err *err)
 {
 	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -110,7 +110,7 @@ files_list(struct segment_files *files, int dir_fd, struct err *err)
 }
 
 void
-files_free(struct segment_files *files)
+segment_files_free(struct segment_files *files)
 {
 	free(files->files);
 }
@@ -205,7 +205,7 @@ files_drop_old(int dir_fd, uint64_t most_bytes, int64_t before_ns)
 	size_t dropped = 0, old = 0;
 	struct err err;
 
-	if (files_list(&files, dir_fd, &err) != 0)
+	if (segment_files_list(&files, dir_fd, &err) != 0)
 		files.len = 0;
 	while (dropped + 1 < files.len) {
 		const struct segment_file *file = &files.files[dropped];
@@ -222,6 +222,6 @@ files_drop_old(int dir_fd, uint64_t most_bytes, int64_t before_ns)
 		old += too_old;
 		dropped++;
 	}
-	files_free(&files);
+	segment_files_free(&files);
 	return dropped;
 }

@@ -26,8 +26,8 @@ struct segment_files {
 /* Opens stateDir/journal, made if need be. A descriptor, or -1 with ERR_IO. */
 int files_open_dir(const char *state_dir, struct err *);
 /* -1 with ERR_IO, ERR_NOMEM. Free it in both cases. */
-int files_list(struct segment_files *, int dir_fd, struct err *);
-void files_free(struct segment_files *);
+int segment_files_list(struct segment_files *, int dir_fd, struct err *);
+void segment_files_free(struct segment_files *);
 
 /*
  * Moves what is in a segment from good_bytes on to a file of its own, NUMBER.sj.damaged-DATE; all

@@ -157,9 +157,9 @@ next_number(struct journal *j, uint64_t *number, struct err *err)
 		j->dir_fd = files_open_dir(j->conf.state_dir, err);
 	if (j->dir_fd < 0)
 		return -1;
-	rc = files_list(&files, j->dir_fd, err);
+	rc = segment_files_list(&files, j->dir_fd, err);
 	*number = files.next_number;
-	files_free(&files);
+	segment_files_free(&files);
 	/* Never one whose tellings some may take for known. */
 	if (*number <= j->stretch)
 		*number = j->stretch + 1;

@@ -172,7 +172,7 @@ journal_restore(struct journal *j, struct store *store, uint64_t memory_bytes, j
 
 	r.begun_ns = r.logged_ns = clock_mono_ns();
 	j->dir_fd = files_open_dir(j->conf.state_dir, &why);
-	if (j->dir_fd < 0 || files_list(&r.files, j->dir_fd, &why) != 0) {
+	if (j->dir_fd < 0 || segment_files_list(&r.files, j->dir_fd, &why) != 0) {
 		journal_note_error(j, why.text);
 		log_error("journal", "nothing comes back: %s", why.text);
 		goto out;
@@ -196,7 +196,7 @@ journal_restore(struct journal *j, struct store *store, uint64_t memory_bytes, j
 	log_end(&r);
 out:
 	restore_free(r.restore);
-	files_free(&r.files);
+	segment_files_free(&r.files);
 	return rc;
 }
 

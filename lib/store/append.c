@@ -17,25 +17,7 @@
 #define WAITS   (UINT32_MAX - 1) /* seen, but its value is not taken */
 #define LEAVES  (UINT32_MAX - 2)
 
-struct append {
-	struct series_set *set;
-	const struct batch *batch; /* NULL: nothing is there any more */
-	struct plan *plan;         /* NULL without batch */
-	bool plan_is_new;
-	int64_t wanted_ns; /* without batch: time of markers, if late enough */
-	struct moves moves;
-	struct scratch *scratch;
-	size_t added, stale; /* metrics */
-};
-
-/* What is known of a stream before the append; a stream to be made is empty. */
-struct before {
-	uint32_t len, active_count;
-	int64_t ts_ns;
-	struct pace pace; /* undefined if ts_ns is TS_NONE */
-};
-
-static struct before
+struct before
 append_state_before(const struct append *a, uint32_t i)
 {
 	const struct stream *s;

@@ -26,7 +26,8 @@ struct append {
 /* What is known of a stream before the append; a stream to be made is empty. */
 struct before {
 	uint32_t len, active_count;
-	int64_t ts_ns, step_ns;
+	int64_t ts_ns;
+	struct pace pace; /* undefined if ts_ns is TS_NONE */
 };
 
 struct before append_state_before(const struct append *, uint32_t stream);

@@ -3,6 +3,9 @@
 #include "store/redo_priv.h"
 #include "store/store_priv.h"
 
+/* Times of rows are told beside them. */
+static const struct row_late no_time = { 0, ROW_SAME };
+
 void
 store_set_tap(struct store *store, struct store_tap *tap)
 {
@@ -145,7 +148,7 @@ put_block(struct buf *out, struct meta *const *metas, const uint8_t *classes, co
 		if (!class_has_blob(classes[i]) && bits[i] != 0)
 			changes[count++] = (struct row_change){ i, ROW_SET, bits[i], 0 };
 	}
-	if (row_encode(out, 0, n, n, classes, changes, count) != 0)
+	if (row_encode(out, no_time, n, n, classes, changes, count) != 0)
 		return;
 	for (uint32_t i = 0; i < n; i++) {
 		if (class_has_blob(classes[i]) && metas[i] != NULL)
@@ -335,7 +338,7 @@ put_row(struct buf *out, const struct append *a, const struct work *work, uint32
 	    first ? work->row.ts_ns : (int64_t)((uint64_t)work->row.ts_ns - (uint64_t)before_ns));
 	if (work->change_count > 0) {
 		exchange(changes, work->change_count);
-		(void)row_encode(out, 0, work->len_before, work->len_before,
+		(void)row_encode(out, no_time, work->len_before, work->len_before,
 		    append_classes(a, work->stream), changes, work->change_count);
 		exchange(changes, work->change_count);
 		put_beside(out, a, work);

@@ -114,7 +114,6 @@ stream_clear(struct stream *s, const uint8_t *classes)
 	s->len = 0;
 	s->settled = false;
 	s->ts_ns = TS_NONE;
-	s->step_ns = 0;
 }
 
 void
@@ -123,7 +122,8 @@ stream_begin_at(struct stream *s, uint32_t next_row, int64_t ts_ns, int64_t begi
 	assert(s->len == 0 && s->newest == NULL);
 	s->first_row = s->next_row = next_row;
 	s->ts_ns = ts_ns;
-	s->step_ns = 0;
+	if (ts_ns != TS_NONE)
+		pace_begin(&s->pace, ts_ns);
 	s->begin_ns = begin_ns;
 	s->base_ns = ts_ns;
 }
