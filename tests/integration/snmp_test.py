@@ -54,6 +54,10 @@ class AgainstSnmpd(unittest.TestCase):
                 with self.subTest(host=host):
                     found = sp.eventually(lambda: agents.error(scottyd, host), "an error")
                     self.assertIn(text, found)
+                    silent = host in ("community", "short", "gone")
+                    state = "failed to connect" if silent else "failed to poll"
+                    sp.eventually(
+                        lambda: scottyd.endpoints()[host, "snmp"]["state"] == state, state)
             self.assertNotIn("authpass", scottyd.log())
             self.assertNotIn("privpass", scottyd.log())
 
@@ -86,6 +90,9 @@ class AgainstSnmpd(unittest.TestCase):
             agents.wait_synced(scottyd, "restart")
             path = "/snmp/agent/restarts"
             self.assertEqual(scottyd.value("restart", "snmp", path), 0)
+            # Longer than a restart takes, or the time would not be seen to go back.
+            sp.eventually(lambda: float(scottyd.value(
+                "restart", "snmp", "/snmp/system/up-time")) > 4 * sp.SLOW, "an older agent", 30)
             self.check_still_polled(scottyd, self.agent.restart)
             sp.eventually(lambda: scottyd.value("restart", "snmp", path) == 1, "restart seen", 30)
             self.assertTrue(scottyd.has_line("agent restarted"))
