@@ -1,5 +1,6 @@
 """SNMP against Debian's snmpd: names for people, errors that say what is wrong, agents that restart."""
 import os
+import re
 import subprocess
 import tempfile
 import unittest
@@ -124,6 +125,8 @@ class AgainstSnmpd(unittest.TestCase):
             self.assertEqual(len(cpus) > 1, os.cpu_count() > 1, states)
 
 
+EXAMPLE = os.path.join(os.path.dirname(sp.__file__), "..", "..", "examples", "snmp.yaml")
+
 BAD_OPTIONS = {  # options as YAML in one line: (column, complaint)
     "{walk: [system, ifTabel]}": (28, "neither a number nor a known name: 'ifTabel'"),
     "{walk: 1.3.6.}": (19, "neither a number nor a known name: '1.3.6.'"),
@@ -157,6 +160,20 @@ class Options(unittest.TestCase):
                 done = sp.run("-config", f.name, "-validate")
                 self.assertEqual(done.returncode, 1, options)
                 self.assertIn(f"{f.name}:8:{column}: {text}", done.stdout + done.stderr)
+
+    def test_the_example(self):
+        self.assertEqual(sp.run("-config", EXAMPLE, "-validate").returncode, 0)
+        with open(EXAMPLE, encoding="utf-8") as f:
+            text = f.read()
+        with agents.Snmpd() as agent, sp.Scottyd({}) as scottyd:
+            text = re.sub("(?m)^(listen|stateDir):.*\n", "", text)
+            text = text.replace("192.0.2.1\n    port: 161", f"127.0.0.1\n    port: {agent.port}")
+            scottyd.configure_raw(text + f"stateDir: {scottyd.state}\n")
+            scottyd.reload()
+            sp.ask(scottyd.port, "POST", "/api/poll")
+            agents.wait_synced(scottyd, "switch1")
+            self.assertGreater(
+                scottyd.value("switch1", "snmp", "/snmp/if/lo/hc-in-octets"), 0)
 
     def test_sighup_and_put(self):
         with sp.Scottyd({}) as scottyd:
