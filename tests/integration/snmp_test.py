@@ -82,7 +82,7 @@ class AgainstSnmpd(unittest.TestCase):
     def patient(self):
         """An endpoint whose polls outlast an agent's restart."""
         options = dict(agents.user_options("sha512aes256"), walk="system", retries=20,
-                       timeout="200ms")
+                       timeout="1s")
         return {"endpoints": [self.ep("restart", **options)],
                 "collection": {"pollTimeout": "30s", "connectTimeout": "30s"}}
 
