@@ -1,10 +1,10 @@
 #include "messages/batch.h"
 
 #include <assert.h>
-#include <stdatomic.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "base/hash.h"

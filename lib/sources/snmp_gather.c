@@ -96,7 +96,8 @@ no_room(const struct arena *arena, struct err *err)
 	if (arena->limit_bytes == 0)
 		err_nomem(err);
 	else
-		err_set(err, ERR_LIMIT, "answers larger than %zu bytes", arena->limit_bytes);
+		err_set(err, ERR_LIMIT, "answers larger than %zu bytes (maxResponse)",
+		    arena->limit_bytes);
 	return -1;
 }
 

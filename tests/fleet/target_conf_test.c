@@ -114,6 +114,20 @@ secrets_are_in_a_file_only_for_the_configuration(void **state)
 }
 
 static void
+a_source_complains_about_its_options(void **state)
+{
+	char *text;
+	struct target *target =
+	    target_of("{host: h, app: a, port: 161, source: snmp, options: {walk: nowhere}}", NULL,
+	        NULL, &text);
+
+	(void)state;
+	assert_null(target);
+	assert_string_equal(text, "f:1:60: neither a number nor a known name: 'nowhere'\n");
+	free(text);
+}
+
+static void
 a_local_source_needs_no_port(void **state)
 {
 	char *text;
@@ -328,6 +342,7 @@ main(void)
 		cmocka_unit_test(defaults_are_those_documented),
 		cmocka_unit_test(every_key_is_taken_over),
 		cmocka_unit_test(secrets_are_in_a_file_only_for_the_configuration),
+		cmocka_unit_test(a_source_complains_about_its_options),
 		cmocka_unit_test(a_local_source_needs_no_port),
 		cmocka_unit_test(the_url_stands_in_for_host_and_app),
 		cmocka_unit_test(complaints_say_what_is_wrong_where),

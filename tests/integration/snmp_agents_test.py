@@ -10,11 +10,12 @@ import scottyd_proc as sp
 import snmp_agents as agents
 
 ROWS, COLUMNS = 10, 10
+MANY = 1000  # of snmpsim's
 
 
 class BadAgents(unittest.TestCase):
-    def poll(self, flag, check, **options):
-        """Polls one bad agent beside a good one until check(its endpoint) holds."""
+    def poll(self, flag, check, state="synced", error="", **options):
+        """Polls one bad agent beside a good one until check(its endpoint) holds: {path: value}."""
         options = {"walk": "ifTable", "timeout": "100ms", **options}
         with agents.Sim(2, f"-{flag}", "1") as sim:
             eps = [agents.endpoint(host, sim.port, sim.address(i), **options)
@@ -25,19 +26,27 @@ class BadAgents(unittest.TestCase):
                     return bad if check(bad) else None
                 bad = sp.eventually(checked, f"{flag}", 20)
                 self.assertFalse(scottyd.endpoints()["good", "snmp"]["down"])
-                return bad, {m["path"]: m["values"][0]["value"] for m in
-                             scottyd.get_json("/api/hosts/bad/snmp/?history=0")}
+                self.assertEqual((bad["state"], bad["error"]), (state, error.format(
+                    where=f"snmp {sim.address(1)}:{sim.port}")))
+                return {m["path"]: m["values"][0]["value"] for m in
+                        scottyd.get_json("/api/hosts/bad/snmp/?history=0")}
+
+    def check_fails(self, flag, state, error):
+        """The bad agent's polls fail so, and nothing of them is kept."""
+        self.assertEqual(self.poll(flag, lambda e: e["down"], state, "{where}: " + error), {})
 
     def check_whole(self, metrics):
         rows = [path for path in metrics if path.startswith("/snmp/if/GigabitEthernet0_")]
         self.assertEqual(len(rows), ROWS * COLUMNS)
 
+    SILENT = ("1.3.6.1.2.1.2.2: timed out after 4 tries of 0.1 s "
+              "(host down, port closed or wrong community)")
+
     def test_dead(self):
-        bad, _ = self.poll("dead", lambda e: e["down"])
-        self.assertIn("timed out after 4 tries of 0.1 s", bad["error"])
+        self.check_fails("dead", "failed to connect", self.SILENT)
 
     def test_too_big_makes_requests_smaller(self):
-        _, metrics = self.poll("toobig", lambda e: e["metricCount"] > 0)
+        metrics = self.poll("toobig", lambda e: e["metricCount"] > 0)
         self.check_whole(metrics)
 
     def test_silence_to_large_requests_makes_them_smaller(self):
@@ -55,14 +64,11 @@ class BadAgents(unittest.TestCase):
                 self.assertFalse(scottyd.has_line("endpoint failed"))
 
     def test_a_fifth_of_all_packets_lost(self):
-        bad, metrics = self.poll("lossy", lambda e: e["metricCount"] > 0)
-        self.check_whole(metrics)
-        self.assertEqual(bad["error"], "")
+        self.check_whole(self.poll("lossy", lambda e: e["metricCount"] > 0))
 
     def test_objects_that_do_not_increase(self):
-        bad, _ = self.poll("looping", lambda e: e["down"])
-        self.assertIn("does not increase", bad["error"])
-        self.assertIn("1.3.6.1.2.1.2.2.1.2.", bad["error"])
+        self.check_fails("looping", "failed to poll", "1.3.6.1.2.1.1.6.0 does not increase: "
+                  "it came after 1.3.6.1.2.1.2.2.1.2.4")
 
     def test_a_table_without_end(self):
         with agents.Sim(1, "-endless", "1") as sim:
@@ -72,14 +78,14 @@ class BadAgents(unittest.TestCase):
                 bad = sp.eventually(lambda: [e for e in scottyd.endpoints().values() if e["down"]],
                                     "poll given up")[0]
                 self.assertRegex(bad["error"], "timed out after 0.5 s|larger than 8388608")
+                self.assertEqual(bad["state"], "failed to poll")
+                self.assertEqual(scottyd.get_json("/api/hosts/bad/snmp/?history=0"), [])
 
     def test_garbage_is_silence(self):
-        bad, _ = self.poll("garbage", lambda e: e["down"])
-        self.assertIn("timed out", bad["error"])
+        self.check_fails("garbage", "failed to connect", self.SILENT)
 
     def test_an_error_names_the_subtree(self):
-        bad, _ = self.poll("generr", lambda e: e["down"])
-        self.assertIn("1.3.6.1.2.1.2.2: agent answered genErr", bad["error"])
+        self.check_fails("generr", "failed to poll", "1.3.6.1.2.1.2.2: agent answered genErr")
 
     def test_restarts_are_counted(self):
         self.poll("reboot", lambda e: e["metricCount"] > 0)
@@ -200,23 +206,32 @@ class OddAgents(unittest.TestCase):
         self.assertEqual(rows["twin@4"]["tags"]["ifIndex"], "4")
         self.assertNotIn("ifAlias", rows["twin@4"]["tags"])
 
-    def test_a_table_of_ten_thousand_rows(self):
+    def poll_large(self, max_response, **options):
+        """Polls 10,000 rows once: (status, value of the last row's counter, MiB at most)."""
         with agents.Sim(1, "-rows", "10000") as sim:
-            ep = agents.endpoint("large", sim.port, sim.address(0), walk="ifTable", interval="5s",
-                                 maxRepetitions=50)
-            with sp.Scottyd({"endpoints": [ep], "store": {"memory": "256MiB"}}) as scottyd:
+            ep = agents.endpoint("large", sim.port, sim.address(0), interval="10s", timeout="5s",
+                                 maxRepetitions=50, **options)
+            with sp.Scottyd({"endpoints": [ep], "store": {"memory": "256MiB"},
+                             "collection": {"maxResponse": max_response}}) as scottyd:
                 status = sp.eventually(lambda: [e for e in scottyd.endpoints().values()
                                                 if e["metricCount"] or e["down"]], "polled", 30)[0]
-                self.assertEqual((status["error"], status["metricCount"]), ("", 100002))
-                self.assertLess(scottyd.status_kib("VmHWM"), 400 * 1024 * sp.SLOW)
-                self.assertEqual(scottyd.value("large", "snmp",
-                                               "/snmp/if/GigabitEthernet0_10000/mtu"), 1500)
-            ep["host"] = "small"
-            with sp.Scottyd({"endpoints": [ep], "collection": {"maxResponse": "8MiB"}}) as scottyd:
-                error = sp.eventually(lambda: scottyd.endpoints()["small", "snmp"]["error"],
-                                      "refused", 30)
-                self.assertIn("larger than 8388608 bytes", error)
-                self.assertLess(scottyd.status_kib("VmHWM"), 64 * 1024 * sp.SLOW)
+                return (status, scottyd.value(
+                    "large", "snmp", "/snmp/if/GigabitEthernet0_10000/in-octets"),
+                    scottyd.status_kib("VmHWM") / 1024)
+
+    def test_tables_of_ten_thousand_rows(self):
+        status, value, _ = self.poll_large("64MiB", walk=["ifInOctets", "ifOutOctets"])
+        self.assertEqual((status["error"], status["metricCount"]), ("", 20002))
+        self.assertGreater(value, 0x40000000)
+        status, value, mib = self.poll_large("128MiB", walk="ifTable")
+        self.assertEqual((status["error"], status["metricCount"]), ("", 100002))
+        self.assertGreater(value, 0x40000000)
+        self.assertLess(mib, 300 * sp.SLOW)
+        status, value, mib = self.poll_large("8MiB", walk="ifTable")
+        self.assertEqual(status["state"], "failed to poll")
+        self.assertIn("larger than 8388608 bytes", status["error"])
+        self.assertIsNone(value)
+        self.assertLess(mib, 64 * sp.SLOW)
 
 
 SNMPREC = """\
@@ -249,6 +264,10 @@ class Snmpsim(unittest.TestCase):
         for name, text in (("public", SNMPREC), ("slow", SLOW), ("errs", ERRS)):
             with open(os.path.join(data, name + ".snmprec"), "w", encoding="ascii") as f:
                 f.write(text)
+        os.mkdir(os.path.join(data, "many"))
+        for i in range(MANY):
+            with open(os.path.join(data, "many", f"{i}.snmprec"), "w", encoding="ascii") as f:
+                f.write(f"1.3.6.1.2.1.1.1.0|4|agent\n1.3.6.1.2.1.1.5.0|4|name{i}\n")
         os.mkdir(os.path.join(cls.dir, "cache"))
         for path, _, files in os.walk(cls.dir):
             for name in [path] + [os.path.join(path, f) for f in files]:
@@ -296,6 +315,18 @@ class Snmpsim(unittest.TestCase):
                           for v in m["values"]][::-1]
                 return any(b < a for a, b in zip(values, values[1:]))
             sp.eventually(lambda: wrapped("in-octets"), "Counter32 wraps", 60)
+
+    def test_a_thousand_agents(self):
+        eps = [agents.endpoint(f"sim{i}", self.port, interval="20s", walk="system",
+                               community=f"many/{i}", timeout="5s") for i in range(MANY)]
+        with sp.Scottyd({"endpoints": eps, "collection": {
+                "connectTimeout": "20s", "pollTimeout": "20s"}}) as scottyd:
+            # snmpsim indexes each agent's data when it is first asked, which takes it long.
+            sp.eventually(lambda: not [e["error"] for e in scottyd.endpoints().values()
+                                       if e["down"] or not e["metricCount"]], "all polled", 120)
+            names = {m["hostName"]: m["value"] for m in
+                     scottyd.get_json("/api/latest/snmp/system/name")}
+            self.assertEqual(names, {f"sim{i}": f"name{i}" for i in range(MANY)})
 
     def test_delay_is_waited_for_and_not_for_ever(self):
         path = "/snmp/oid/1.3.6.1.4.1.99999.1.0"

@@ -1,5 +1,6 @@
 """SNMP against Debian's snmpd: names for people, errors that say what is wrong, agents that restart."""
 import os
+import re
 import subprocess
 import tempfile
 import unittest
@@ -54,6 +55,10 @@ class AgainstSnmpd(unittest.TestCase):
                 with self.subTest(host=host):
                     found = sp.eventually(lambda: agents.error(scottyd, host), "an error")
                     self.assertIn(text, found)
+                    silent = host in ("community", "short", "gone")
+                    state = "failed to connect" if silent else "failed to poll"
+                    sp.eventually(
+                        lambda: scottyd.endpoints()[host, "snmp"]["state"] == state, state)
             self.assertNotIn("authpass", scottyd.log())
             self.assertNotIn("privpass", scottyd.log())
 
@@ -77,7 +82,7 @@ class AgainstSnmpd(unittest.TestCase):
     def patient(self):
         """An endpoint whose polls outlast an agent's restart."""
         options = dict(agents.user_options("sha512aes256"), walk="system", retries=20,
-                       timeout="200ms")
+                       timeout="1s")
         return {"endpoints": [self.ep("restart", **options)],
                 "collection": {"pollTimeout": "30s", "connectTimeout": "30s"}}
 
@@ -86,6 +91,9 @@ class AgainstSnmpd(unittest.TestCase):
             agents.wait_synced(scottyd, "restart")
             path = "/snmp/agent/restarts"
             self.assertEqual(scottyd.value("restart", "snmp", path), 0)
+            # Longer than a restart takes, or the time would not be seen to go back.
+            sp.eventually(lambda: float(scottyd.value(
+                "restart", "snmp", "/snmp/system/up-time")) > 4 * sp.SLOW, "an older agent", 30)
             self.check_still_polled(scottyd, self.agent.restart)
             sp.eventually(lambda: scottyd.value("restart", "snmp", path) == 1, "restart seen", 30)
             self.assertTrue(scottyd.has_line("agent restarted"))
@@ -116,6 +124,8 @@ class AgainstSnmpd(unittest.TestCase):
             cpus = [path for path in states if "@1966" in path]
             self.assertEqual(len(cpus) > 1, os.cpu_count() > 1, states)
 
+
+EXAMPLE = os.path.join(os.path.dirname(sp.__file__), "..", "..", "examples", "snmp.yaml")
 
 BAD_OPTIONS = {  # options as YAML in one line: (column, complaint)
     "{walk: [system, ifTabel]}": (28, "neither a number nor a known name: 'ifTabel'"),
@@ -150,6 +160,20 @@ class Options(unittest.TestCase):
                 done = sp.run("-config", f.name, "-validate")
                 self.assertEqual(done.returncode, 1, options)
                 self.assertIn(f"{f.name}:8:{column}: {text}", done.stdout + done.stderr)
+
+    def test_the_example(self):
+        self.assertEqual(sp.run("-config", EXAMPLE, "-validate").returncode, 0)
+        with open(EXAMPLE, encoding="utf-8") as f:
+            text = f.read()
+        with agents.Snmpd() as agent, sp.Scottyd({}) as scottyd:
+            text = re.sub("(?m)^(listen|stateDir):.*\n", "", text)
+            text = text.replace("192.0.2.1\n    port: 161", f"127.0.0.1\n    port: {agent.port}")
+            scottyd.configure_raw(text + f"stateDir: {scottyd.state}\n")
+            scottyd.reload()
+            sp.ask(scottyd.port, "POST", "/api/poll")
+            agents.wait_synced(scottyd, "switch1")
+            self.assertGreater(
+                scottyd.value("switch1", "snmp", "/snmp/if/lo/hc-in-octets"), 0)
 
     def test_sighup_and_put(self):
         with sp.Scottyd({}) as scottyd:
