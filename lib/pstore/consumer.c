@@ -262,7 +262,7 @@ check_element(const struct conf *element, struct map *names, struct conf_report 
 {
 	struct consumer c = { NULL };
 	const struct conf *at;
-	size_t writers = 0;
+	size_t writers = 0, count = report->count;
 	struct err err;
 
 	if (element->shape != CONF_MAP) {
@@ -279,7 +279,8 @@ check_element(const struct conf *element, struct map *names, struct conf_report 
 	}
 	if (writers > 1)
 		conf_complain(report, element, "only one writer field may be defined");
-	if (!conf_check(conf_child(element, "consumer"), consumer_opts, report) || writers > 1)
+	conf_check(conf_child(element, "consumer"), consumer_opts, report);
+	if (report->count > count)
 		return;
 	if (read_consumer(&c, element, &at, &err) != 0) {
 		conf_complain(report, at != NULL ? at : element, "%s", err.text);
