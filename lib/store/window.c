@@ -430,38 +430,67 @@ undo_any(struct window *w, const struct row *row, const struct row_block *block,
 	undo_change(w, &w->slots[number], &undo);
 }
 
-/* The same where a change is an event and no slot's last one; newest first. */
+/* What is known of all events of a row. */
+struct row_events {
+	struct window *w;
+	struct event *events;
+	int64_t ts_ns;
+	uint32_t row;
+};
+
+ALWAYS_INLINE void
+put_plain_event(const struct row_events *all, struct slot *slot)
+{
+	uint32_t number = place_event(all->w, slot);
+	struct event *event = &all->events[number];
+
+	event->ts_ns = all->ts_ns;
+	event->bits = slot->bits;
+	event->row = all->row;
+	event->tail = event_tail(number + 1, slot->active);
+}
+
+/*
+ * The same where a change is an event and no slot's last one; newest first. What is undone in the
+ * same way comes after each other, so that the processor guesses its way right.
+ */
 ALWAYS_INLINE void
 undo_block(struct window *w, const struct row *row, const struct row_block *block, unsigned n)
 {
-	const uint32_t *slot_of = w->slot_of;
-	struct slot *slots = w->slots;
-	struct event *events = w->events;
-	uint32_t row_number = w->walk.next_row - 1;
-	int64_t ts_ns = w->walk.ts_ns;
+	struct row_events all = { w, w->events, w->walk.ts_ns, w->walk.next_row - 1 };
+	uint8_t ints[ROW_BLOCK], floats[ROW_BLOCK], others[ROW_BLOCK];
+	unsigned int_count = 0, float_count = 0, other_count = 0;
+	struct slot *slots[ROW_BLOCK];
 
 	for (unsigned i = 0; i < n; i++) {
-		uint32_t number = slot_of[block->at[i]];
-		struct slot *slot = &slots[number];
-		struct event *event;
-		uint64_t after;
+		uint32_t number = w->slot_of[block->at[i]];
+		/* Of codes that are differences. */
+		bool plain = block->code[i] - (CODE_FLIP + 1U) < DIFFERENCE_MAX;
 
 		if (number == NO_SLOT)
 			continue;
-		if (slot->plain == 0 || block->code[i] - (CODE_FLIP + 1U) >= DIFFERENCE_MAX) {
-			undo_any(w, row, block, i);
-			continue;
-		}
-		after = slot->bits;
-		slot->bits = slot->plain == ROW_INT + 1
-		                 ? after - unfold(block->payload[i])
-		                 : float_before(block->payload[i], ROW_F64, after);
-		number = place_event(w, slot);
-		event = &events[number];
-		event->ts_ns = ts_ns;
-		event->bits = after;
-		event->row = row_number;
-		event->tail = event_tail(number + 1, slot->active);
+		slots[i] = &w->slots[number];
+		ints[int_count] = floats[float_count] = others[other_count] = (uint8_t)i;
+		int_count += plain & (slots[i]->plain == ROW_INT + 1);
+		float_count += plain & (slots[i]->plain == ROW_F64 + 1);
+		other_count += !plain | (slots[i]->plain == 0);
+	}
+	for (unsigned i = 0; i < int_count; i++) {
+		struct slot *slot = slots[ints[i]];
+
+		put_plain_event(&all, slot);
+		slot->bits -= unfold(block->payload[ints[i]]);
+	}
+	for (unsigned i = 0; i < float_count; i++) {
+		struct slot *slot = slots[floats[i]];
+
+		put_plain_event(&all, slot);
+		slot->bits = float_before(block->payload[floats[i]], ROW_F64, slot->bits);
+	}
+	for (unsigned i = 0; i < other_count; i++) {
+		struct row_undo undo = row_block_undo(row, block, others[i]);
+
+		undo_change(w, slots[others[i]], &undo);
 	}
 }
 
