@@ -11,6 +11,8 @@
 #define FEW_SLOTS 4
 /* Distributions taken apart at a time. */
 #define MOST_ARENA_BYTES ((size_t)16 * 1024 * 1024)
+/* Strings and lists held for the events of some series, though pages may go meanwhile. */
+#define MOST_BLOBS 65536
 /* Windows kept for the next readers: so many, of that part of the store's limit at most each. */
 #define MOST_SPARES 4
 #define SPARE_PART  256
@@ -590,6 +592,14 @@ end_run(struct window *w)
 	}
 }
 
+/* More than there should be at a time beside events. What cannot go on has to be read at once. */
+static bool
+holds_much(const struct window *w)
+{
+	return (w->arena.used_bytes > MOST_ARENA_BYTES || w->blob_len > w->kept_len + MOST_BLOBS) &&
+	       !(w->oldest_first && w->slot_len == 1);
+}
+
 /* The rows, until all is found, there are too many events, or memory is short. */
 static void
 run(struct window *w, size_t most_events)
@@ -598,8 +608,7 @@ run(struct window *w, size_t most_events)
 	struct row row;
 
 	while (w->open_len > 0 && !w->failed) {
-		if (w->event_len + most_of_row > most_events ||
-		    w->arena.used_bytes > MOST_ARENA_BYTES) {
+		if (w->event_len + most_of_row > most_events || holds_much(w)) {
 			w->full = true;
 			return;
 		}
@@ -688,8 +697,9 @@ held_bytes(const struct window *w)
 	       w->blob_cap * sizeof(struct blob *) + w->arena.used_bytes + w->other.used_bytes;
 }
 
-struct window *
-window_take(struct store *store)
+/* A spare one; NULL: there is none. */
+static struct window *
+take_spare(struct store *store)
 {
 	struct window *w;
 
@@ -700,14 +710,21 @@ window_take(struct store *store)
 		store->window_count--;
 	}
 	lock_drop(&store->pool.lock);
-	if (w != NULL) {
-		memory_uncharge(store, w->charged_bytes);
-		window_reset(w);
-		return w;
-	}
-	w = malloc(sizeof(*w));
 	if (w != NULL)
-		window_init(w);
+		memory_uncharge(store, w->charged_bytes);
+	return w;
+}
+
+struct window *
+window_take(struct store *store)
+{
+	struct window *w = take_spare(store);
+
+	if (w == NULL) {
+		w = malloc(sizeof(*w));
+		if (w != NULL)
+			window_init(w);
+	}
 	return w;
 }
 
@@ -716,6 +733,16 @@ window_free(struct window *w)
 {
 	window_fini(w);
 	free(w);
+}
+
+bool
+windows_free_one(struct store *store)
+{
+	struct window *w = take_spare(store);
+
+	if (w != NULL)
+		window_free(w);
+	return w != NULL;
 }
 
 void
@@ -744,16 +771,4 @@ window_give_back(struct store *store, struct window *w)
 	}
 	if (!kept)
 		window_free(w);
-}
-
-void
-windows_free(struct store *store)
-{
-	while (store->windows != NULL) {
-		struct window *w = store->windows;
-
-		store->windows = w->next_spare;
-		memory_uncharge(store, w->charged_bytes);
-		window_free(w);
-	}
 }
