@@ -34,15 +34,14 @@ held_bytes(const struct scratch *s)
 	return s->cap * each + 2 * s->stream_cap * sizeof(*s->works) + s->rows.cap;
 }
 
-/* Counts what it has grown; pages make room. False: there is none. */
+/* Counts what it has grown. False: there is no room for it. */
 static bool
 charge(struct store *store, struct scratch *scratch)
 {
 	size_t bytes = held_bytes(scratch);
-	struct err err;
 
 	if (bytes > scratch->charged_bytes &&
-	    memory_charge(store, bytes - scratch->charged_bytes, &err) != 0)
+	    !memory_try_charge(store, bytes - scratch->charged_bytes))
 		return false;
 	if (bytes < scratch->charged_bytes)
 		memory_uncharge(store, scratch->charged_bytes - bytes);

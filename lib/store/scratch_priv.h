@@ -44,7 +44,7 @@ struct scratch {
 
 /* Room for so many positions and streams. NULL with ERR_NOMEM. */
 struct scratch *scratch_take(struct store *, size_t positions, size_t streams, struct err *);
-/* NULL is fine. Hold no lock of rank series or above. */
+/* NULL is fine. */
 void scratch_give_back(struct store *, struct scratch *);
 
 #endif
