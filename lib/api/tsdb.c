@@ -1,6 +1,6 @@
 /*
  * Two plain-text views into the store: /api/earliest/[PATH], from when on the history of a path is
- * whole, and /api/tsdb/HOST/APP/PATH, the changes of a numeric metric as numbers.
+ * whole, and /api/tsdb/HOST/APP/PATH, a numeric metric at each time of its group, as numbers.
  */
 #include <stdlib.h>
 
@@ -97,21 +97,61 @@ earliest_get(struct request *req, struct response *resp)
 	buf_putc(&resp->body, '\n');
 }
 
-/* Adds the current series' active values since start, newest first. */
+/* A series' values, newest first, one at a time. */
+struct changes {
+	struct iter *iter;
+	struct record records[RECORDS];
+	size_t len, at;
+};
+
+/* The newest that is not gone by; NULL at the end. */
+static const struct record *
+changes_peek(struct changes *changes)
+{
+	if (changes->at == changes->len) {
+		changes->len = iter_read(changes->iter, changes->records, RECORDS);
+		changes->at = 0;
+	}
+	return changes->len == 0 ? NULL : &changes->records[changes->at];
+}
+
+static void
+add_point(struct points *points, int64_t ts_ns, const struct record *record)
+{
+	if (record->active && points->len < MOST_POINTS)
+		points->p[points->len++] =
+		    (struct point){ ts_ns, value_to_double(record->desc->kind, &record->value) };
+}
+
+/*
+ * Adds what the current series was at each time of its group since start, newest first, as upstream
+ * does; what is older than these times are, at the times it changed.
+ */
 static void
 add_points(struct points *points, struct iter *iter, int64_t start_ns)
 {
-	struct record records[RECORDS];
+	struct changes changes = { .iter = iter };
+	const struct record *record;
+	int64_t times[RECORDS];
 	size_t n;
 
-	iter_range(iter, start_ns, INT64_MAX);
-	while (points->len < MOST_POINTS && (n = iter_read(iter, records, RECORDS)) > 0) {
-		for (size_t i = 0; i < n && points->len < MOST_POINTS; i++) {
-			if (!records[i].active || records[i].ts_ns < start_ns)
-				continue;
-			points->p[points->len++] = (struct point){ records[i].ts_ns,
-				value_to_double(records[i].desc->kind, &records[i].value) };
+	/* The start is part of it, which for the iterator it is not. */
+	iter_range(iter, start_ns > INT64_MIN ? start_ns - 1 : start_ns, INT64_MAX);
+	while (points->len < MOST_POINTS && (n = iter_read_times(iter, times, RECORDS)) > 0) {
+		for (size_t i = 0; i < n; i++) {
+			while (
+			    (record = changes_peek(&changes)) != NULL && record->ts_ns > times[i])
+				changes.at++;
+			if (record != NULL)
+				add_point(points, times[i], record);
+			if (record != NULL && record->ts_ns == times[i])
+				changes.at++;
 		}
+	}
+	for (; (record = changes_peek(&changes)) != NULL && points->len < MOST_POINTS;
+	     changes.at++) {
+		if (record->ts_ns >= start_ns)
+			add_point(points, record->ts_ns, record);
 	}
 }
 

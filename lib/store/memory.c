@@ -112,7 +112,7 @@ make_room(struct store *store, size_t bytes, struct err *err)
 
 		if (spare != NULL) {
 			memory_free(store, spare, PAGE_BYTES);
-		} else if (!reclaim(store)) {
+		} else if (!reclaim(store) && !windows_free_one(store)) {
 			full_err(store, err);
 			return -1;
 		}

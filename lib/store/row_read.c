@@ -687,6 +687,25 @@ undo_counts_bmi2(
 #define undo_counts_bmi2 undo_counts
 #endif
 
+/* Two numbers and a code. */
+ALWAYS_INLINE bool
+take_dist_head(struct reader *r, uint64_t *len, uint64_t *rollovers, uint64_t *sum_code)
+{
+	uint64_t word = row_nibbles(r->p, r->at);
+	unsigned len_code = word & 15, rollovers_code = word >> 4 * (1 + len_code % 8) & 15;
+
+	/* All in one word, as is usual. */
+	if (len_code <= 4 && rollovers_code <= 4 && r->end - r->at >= WORD_NIBBLES) {
+		*len = low_nibbles(word >> 4, len_code);
+		word >>= 4 * (2 + len_code);
+		*rollovers = low_nibbles(word, rollovers_code);
+		*sum_code = word >> 4 * rollovers_code & 15;
+		r->at += 3 + len_code + rollovers_code;
+		return true;
+	}
+	return take_number(r, len) && take_number(r, rollovers) && take(r, 1, sum_code);
+}
+
 ALWAYS_INLINE double
 sum_before(uint64_t code, uint64_t payload, double after)
 {
@@ -702,9 +721,8 @@ dist_before(
 	struct reader r = { undo->p, undo->payload, undo->payload + undo->nibbles };
 	uint64_t len, rollovers, sum_code, sum_payload;
 
-	if (undo->form != ROW_BUCKETS || !take_number(&r, &len) || len != after->len ||
-	    !take_number(&r, &rollovers) || !take(&r, 1, &sum_code) || sum_code == CODE_FLIP ||
-	    sum_code == CODE_SPECIAL)
+	if (undo->form != ROW_BUCKETS || !take_dist_head(&r, &len, &rollovers, &sum_code) ||
+	    len != after->len || sum_code == CODE_FLIP || sum_code == CODE_SPECIAL)
 		return false;
 	if (!take(&r, payload_len((unsigned)sum_code), &sum_payload))
 		return false;

@@ -8,10 +8,11 @@
 #define MOST_KEPT_POSITIONS 16384
 
 static void
-scratch_free(struct scratch *scratch)
+scratch_free(struct store *store, struct scratch *scratch)
 {
 	if (scratch == NULL)
 		return;
+	memory_uncharge(store, scratch->charged_bytes);
 	free(scratch->changes);
 	free(scratch->spares);
 	free(scratch->born);
@@ -23,8 +24,33 @@ scratch_free(struct scratch *scratch)
 	free(scratch);
 }
 
+/* What it has, but for the head. */
+static size_t
+held_bytes(const struct scratch *s)
+{
+	size_t each = 2 * sizeof(*s->changes) + 2 * sizeof(struct blob *) + sizeof(*s->born) +
+	              sizeof(*s->metric_of) + sizeof(struct blob *) + 2 * sizeof(*s->dists);
+
+	return s->cap * each + 2 * s->stream_cap * sizeof(*s->works) + s->rows.cap;
+}
+
+/* Counts what it has grown. False: there is no room for it. */
+static bool
+charge(struct store *store, struct scratch *scratch)
+{
+	size_t bytes = held_bytes(scratch);
+
+	if (bytes > scratch->charged_bytes &&
+	    !memory_try_charge(store, bytes - scratch->charged_bytes))
+		return false;
+	if (bytes < scratch->charged_bytes)
+		memory_uncharge(store, scratch->charged_bytes - bytes);
+	scratch->charged_bytes = bytes;
+	return true;
+}
+
 static struct scratch *
-scratch_new(size_t positions, size_t streams)
+scratch_new(struct store *store, size_t positions, size_t streams)
 {
 	struct scratch *scratch = calloc(1, sizeof(*scratch));
 	size_t n = positions + positions / 4 + 16;
@@ -44,7 +70,7 @@ scratch_new(size_t positions, size_t streams)
 	if (scratch->changes == NULL || scratch->spares == NULL || scratch->born == NULL ||
 	    scratch->metric_of == NULL || scratch->fresh == NULL || scratch->dists == NULL ||
 	    scratch->works == NULL) {
-		scratch_free(scratch);
+		scratch_free(store, scratch);
 		return NULL;
 	}
 	return scratch;
@@ -61,11 +87,11 @@ scratch_take(struct store *store, size_t positions, size_t streams, struct err *
 		store->scratches = scratch->next;
 	lock_drop(&store->pool.lock);
 	if (scratch != NULL && (scratch->cap < positions || scratch->stream_cap < streams)) {
-		scratch_free(scratch);
+		scratch_free(store, scratch);
 		scratch = NULL;
 	}
 	if (scratch == NULL)
-		scratch = scratch_new(positions, streams);
+		scratch = scratch_new(store, positions, streams);
 	if (scratch == NULL) {
 		err_nomem(err);
 		return NULL;
@@ -81,8 +107,8 @@ scratch_give_back(struct store *store, struct scratch *scratch)
 {
 	if (scratch == NULL)
 		return;
-	if (scratch->cap > MOST_KEPT_POSITIONS) {
-		scratch_free(scratch);
+	if (scratch->cap > MOST_KEPT_POSITIONS || !charge(store, scratch)) {
+		scratch_free(store, scratch);
 		return;
 	}
 	lock_take(&store->pool.lock);
@@ -98,6 +124,6 @@ scratches_free(struct store *store)
 		struct scratch *scratch = store->scratches;
 
 		store->scratches = scratch->next;
-		scratch_free(scratch);
+		scratch_free(store, scratch);
 	}
 }

@@ -1,6 +1,6 @@
 /*
  * store/scratch_priv.h - memory that an append works in, kept for the next one of any set, so that
- * there are as many as threads append at a time. Not counted as the store's memory.
+ * there are as many as threads append at a time. Counted as the store's memory.
  *
  * Threads: a scratch belongs to who took it. Locks taken: pages.
  */
@@ -39,6 +39,7 @@ struct scratch {
 	struct buf rows;
 	size_t change_len, born_len, fresh_len, dist_len, work_len;
 	size_t cap, stream_cap;
+	size_t charged_bytes;
 };
 
 /* Room for so many positions and streams. NULL with ERR_NOMEM. */

@@ -63,7 +63,8 @@ store_free(struct store *store)
 	blob_table_fini(&store->blobs);
 	meta_table_fini(&store->metas);
 	scratches_free(store);
-	windows_free(store);
+	while (windows_free_one(store))
+		;
 	while ((page = pages_take_spare(&store->pool)) != NULL)
 		memory_free(store, page, PAGE_BYTES);
 	pages_fini(&store->pool);

@@ -137,8 +137,8 @@ void memory_free(struct store *, void *p, size_t bytes); /* bytes: as allocated;
 
 /* scratch.c: frees what appends kept for the next. */
 void scratches_free(struct store *);
-/* window.c: the same of readers. */
-void windows_free(struct store *);
+/* window.c: frees one that a reader left for the next. False: there is none. */
+bool windows_free_one(struct store *);
 
 /* self.c: the own metrics below /store. */
 int store_self_add(struct store *, struct own *, struct err *err);

@@ -11,6 +11,8 @@
 #define FEW_SLOTS 4
 /* Distributions taken apart at a time. */
 #define MOST_ARENA_BYTES ((size_t)16 * 1024 * 1024)
+/* Strings and lists held for the events of some series, though pages may go meanwhile. */
+#define MOST_BLOBS 65536
 /* Windows kept for the next readers: so many, of that part of the store's limit at most each. */
 #define MOST_SPARES 4
 #define SPARE_PART  256
@@ -430,38 +432,67 @@ undo_any(struct window *w, const struct row *row, const struct row_block *block,
 	undo_change(w, &w->slots[number], &undo);
 }
 
-/* The same where a change is an event and no slot's last one; newest first. */
+/* What is known of all events of a row. */
+struct row_events {
+	struct window *w;
+	struct event *events;
+	int64_t ts_ns;
+	uint32_t row;
+};
+
+ALWAYS_INLINE void
+put_plain_event(const struct row_events *all, struct slot *slot)
+{
+	uint32_t number = place_event(all->w, slot);
+	struct event *event = &all->events[number];
+
+	event->ts_ns = all->ts_ns;
+	event->bits = slot->bits;
+	event->row = all->row;
+	event->tail = event_tail(number + 1, slot->active);
+}
+
+/*
+ * The same where a change is an event and no slot's last one; newest first. What is undone in the
+ * same way comes after each other, so that the processor guesses its way right.
+ */
 ALWAYS_INLINE void
 undo_block(struct window *w, const struct row *row, const struct row_block *block, unsigned n)
 {
-	const uint32_t *slot_of = w->slot_of;
-	struct slot *slots = w->slots;
-	struct event *events = w->events;
-	uint32_t row_number = w->walk.next_row - 1;
-	int64_t ts_ns = w->walk.ts_ns;
+	struct row_events all = { w, w->events, w->walk.ts_ns, w->walk.next_row - 1 };
+	uint8_t ints[ROW_BLOCK], floats[ROW_BLOCK], others[ROW_BLOCK];
+	unsigned int_count = 0, float_count = 0, other_count = 0;
+	struct slot *slots[ROW_BLOCK];
 
 	for (unsigned i = 0; i < n; i++) {
-		uint32_t number = slot_of[block->at[i]];
-		struct slot *slot = &slots[number];
-		struct event *event;
-		uint64_t after;
+		uint32_t number = w->slot_of[block->at[i]];
+		/* Of codes that are differences. */
+		bool plain = block->code[i] - (CODE_FLIP + 1U) < DIFFERENCE_MAX;
 
 		if (number == NO_SLOT)
 			continue;
-		if (slot->plain == 0 || block->code[i] - (CODE_FLIP + 1U) >= DIFFERENCE_MAX) {
-			undo_any(w, row, block, i);
-			continue;
-		}
-		after = slot->bits;
-		slot->bits = slot->plain == ROW_INT + 1
-		                 ? after - unfold(block->payload[i])
-		                 : float_before(block->payload[i], ROW_F64, after);
-		number = place_event(w, slot);
-		event = &events[number];
-		event->ts_ns = ts_ns;
-		event->bits = after;
-		event->row = row_number;
-		event->tail = event_tail(number + 1, slot->active);
+		slots[i] = &w->slots[number];
+		ints[int_count] = floats[float_count] = others[other_count] = (uint8_t)i;
+		int_count += plain & (slots[i]->plain == ROW_INT + 1);
+		float_count += plain & (slots[i]->plain == ROW_F64 + 1);
+		other_count += !plain | (slots[i]->plain == 0);
+	}
+	for (unsigned i = 0; i < int_count; i++) {
+		struct slot *slot = slots[ints[i]];
+
+		put_plain_event(&all, slot);
+		slot->bits -= unfold(block->payload[ints[i]]);
+	}
+	for (unsigned i = 0; i < float_count; i++) {
+		struct slot *slot = slots[floats[i]];
+
+		put_plain_event(&all, slot);
+		slot->bits = float_before(block->payload[floats[i]], ROW_F64, slot->bits);
+	}
+	for (unsigned i = 0; i < other_count; i++) {
+		struct row_undo undo = row_block_undo(row, block, others[i]);
+
+		undo_change(w, slots[others[i]], &undo);
 	}
 }
 
@@ -561,6 +592,14 @@ end_run(struct window *w)
 	}
 }
 
+/* More than there should be at a time beside events. What cannot go on has to be read at once. */
+static bool
+holds_much(const struct window *w)
+{
+	return (w->arena.used_bytes > MOST_ARENA_BYTES || w->blob_len > w->kept_len + MOST_BLOBS) &&
+	       !(w->oldest_first && w->slot_len == 1);
+}
+
 /* The rows, until all is found, there are too many events, or memory is short. */
 static void
 run(struct window *w, size_t most_events)
@@ -569,8 +608,7 @@ run(struct window *w, size_t most_events)
 	struct row row;
 
 	while (w->open_len > 0 && !w->failed) {
-		if (w->event_len + most_of_row > most_events ||
-		    w->arena.used_bytes > MOST_ARENA_BYTES) {
+		if (w->event_len + most_of_row > most_events || holds_much(w)) {
 			w->full = true;
 			return;
 		}
@@ -659,8 +697,9 @@ held_bytes(const struct window *w)
 	       w->blob_cap * sizeof(struct blob *) + w->arena.used_bytes + w->other.used_bytes;
 }
 
-struct window *
-window_take(struct store *store)
+/* A spare one; NULL: there is none. */
+static struct window *
+take_spare(struct store *store)
 {
 	struct window *w;
 
@@ -671,14 +710,21 @@ window_take(struct store *store)
 		store->window_count--;
 	}
 	lock_drop(&store->pool.lock);
-	if (w != NULL) {
-		memory_uncharge(store, w->charged_bytes);
-		window_reset(w);
-		return w;
-	}
-	w = malloc(sizeof(*w));
 	if (w != NULL)
-		window_init(w);
+		memory_uncharge(store, w->charged_bytes);
+	return w;
+}
+
+struct window *
+window_take(struct store *store)
+{
+	struct window *w = take_spare(store);
+
+	if (w == NULL) {
+		w = malloc(sizeof(*w));
+		if (w != NULL)
+			window_init(w);
+	}
 	return w;
 }
 
@@ -687,6 +733,16 @@ window_free(struct window *w)
 {
 	window_fini(w);
 	free(w);
+}
+
+bool
+windows_free_one(struct store *store)
+{
+	struct window *w = take_spare(store);
+
+	if (w != NULL)
+		window_free(w);
+	return w != NULL;
 }
 
 void
@@ -715,16 +771,4 @@ window_give_back(struct store *store, struct window *w)
 	}
 	if (!kept)
 		window_free(w);
-}
-
-void
-windows_free(struct store *store)
-{
-	while (store->windows != NULL) {
-		struct window *w = store->windows;
-
-		store->windows = w->next_spare;
-		memory_uncharge(store, w->charged_bytes);
-		window_free(w);
-	}
 }
