@@ -46,7 +46,8 @@ struct endpoint {
 	int64_t since_ns;     /* when the current state was entered; mono */
 	int64_t phase_ns[PHASE_COUNT];
 	struct loop_timer tick_timer;
-	struct loop_timer stale_timer; /* stale_after past the last good poll */
+	int64_t fresh_until_ns;        /* stale_after past the last good poll */
+	struct loop_timer stale_timer; /* then or before: it need not be moved with each poll */
 	struct endpoint *next, *prev;  /* of the poller's */
 	bool linked;                   /* is one of them: was added, has not ended */
 
@@ -272,10 +273,13 @@ be_fresh(struct endpoint *ep)
 	struct poller *poller = ep->poller;
 	int64_t stale_after_ns = poller->pool->stale_after_ns;
 
-	if (stale_after_ns > 0)
-		loop_timer_set(poller->loop, &ep->stale_timer, now_ns(ep) + stale_after_ns);
-	else
+	if (stale_after_ns <= 0) {
 		loop_timer_clear(poller->loop, &ep->stale_timer);
+		return;
+	}
+	ep->fresh_until_ns = now_ns(ep) + stale_after_ns;
+	if (!ep->stale_timer.set || ep->stale_timer.at_ns > ep->fresh_until_ns)
+		loop_timer_set(poller->loop, &ep->stale_timer, ep->fresh_until_ns);
 }
 
 static void
@@ -693,6 +697,10 @@ on_stale(struct loop_timer *timer)
 {
 	struct endpoint *ep = CONTAINER_OF(timer, struct endpoint, stale_timer);
 
+	if (ep->fresh_until_ns > now_ns(ep)) {
+		loop_timer_set(ep->poller->loop, timer, ep->fresh_until_ns);
+		return;
+	}
 	store_deactivate(ep->series, loop_real_ns(ep->poller->loop));
 	lock_take(&ep->lock);
 	ep->status.stale = true;
@@ -757,6 +765,7 @@ static void
 take_over(struct endpoint *ep, struct endpoint *from)
 {
 	inherit_status(ep, from);
+	ep->fresh_until_ns = from->fresh_until_ns;
 	if (from->stale_timer.set)
 		loop_timer_set(ep->poller->loop, &ep->stale_timer, from->stale_timer.at_ns);
 	end(from);

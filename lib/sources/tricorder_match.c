@@ -15,8 +15,6 @@
 #define SAFE_DIGITS 19
 /* Seconds whose nanoseconds surely fit an int64_t. */
 #define SAFE_SECONDS UINT64_C(9000000000)
-/* What reading a number looks at, at most. */
-#define LONGEST_NUMBER 64
 /* Of a skeleton, what most have: head, holes and fixed bytes. */
 #define FETCHED_BYTES 320
 /* And how many skeletons ahead. */
@@ -46,9 +44,9 @@ struct matcher {
  */
 
 /*
- * Branches that go now this way, now that are what reading by a layout would spend most of its time
- * on: thousands a poll, each of them mispredicted costs as much as comparing 300 bytes. So lengths
- * are sorted into few classes, and within a class all lengths do the same.
+ * Lengths differ from metric to metric, and a branch that is mispredicted costs as much as
+ * comparing 200 bytes. So they are sorted into few classes, and within a class all do the same:
+ * pieces of one length, which overlap.
  */
 
 /* Sixteen bytes, which the compiler compares at once. */
@@ -107,12 +105,12 @@ static inline __attribute__((always_inline)) bool
 same_many_bytes(const char *a, const char *b, size_t n)
 {
 	wide differ = { 0, 0 };
-	size_t last, second, third;
+	size_t last, third;
 
 	for (; n > 256; a += 256, b += 256, n -= 256)
 		differ |= differ64(a, b) | differ64(a + 64, b + 64) | differ64(a + 128, b + 128) |
 		          differ64(a + 192, b + 192);
-	if (n < 64) {
+	if (n < 64) { /* the rest of many */
 		a -= 64 - n;
 		b -= 64 - n;
 		n = 64;
@@ -120,9 +118,8 @@ same_many_bytes(const char *a, const char *b, size_t n)
 	last = n - 64;
 	differ |= differ64(a, b) | differ64(a + last, b + last);
 	if (n > 128) {
-		second = 64;
 		third = last < 128 ? last : 128;
-		differ |= differ64(a + second, b + second) | differ64(a + third, b + third);
+		differ |= differ64(a + 64, b + 64) | differ64(a + third, b + third);
 	}
 	return is_zero(differ);
 }
@@ -279,10 +276,11 @@ read_few_digits(const char *p, const char *end, uint64_t *value)
 	return n > 0 ? n : read_many_digits(p, end, value);
 }
 
-/* n digits at `at` make *out. */
 static inline char *
-end_magnitude(char *at, size_t n, uint64_t *out)
+read_magnitude(const struct matcher *m, char *at, uint64_t *out)
 {
+	size_t n = read_digits(at, m->end, out);
+
 	if (n == 0 || (n > 1 && *at == '0'))
 		return NULL;
 	if (n > SAFE_DIGITS) {
@@ -292,14 +290,6 @@ end_magnitude(char *at, size_t n, uint64_t *out)
 			return NULL;
 	}
 	return at + n;
-}
-
-static inline char *
-read_magnitude(const struct matcher *m, char *at, uint64_t *out)
-{
-	size_t n = read_digits(at, m->end, out);
-
-	return end_magnitude(at, n, out);
 }
 
 static inline char *
@@ -474,12 +464,10 @@ read_list(struct matcher *m, char *at)
 	return scan_value(&s, &m->pending) == 0 ? s.p : NULL;
 }
 
-static inline char *
+static char *
 read_bucket(struct matcher *m, char *at, size_t i)
 {
-	size_t n = read_few_digits(at, m->end, &m->counts[i]);
-
-	at = end_magnitude(at, n, &m->counts[i]);
+	at = read_magnitude(m, at, &m->counts[i]);
 	return at != NULL && !__builtin_add_overflow(m->total, m->counts[i], &m->total) ? at : NULL;
 }
 
@@ -530,11 +518,11 @@ skip_fixed(const struct matcher *m, char *at, const char *fixed, size_t n)
 	return (size_t)(m->end - at) >= n && same_bytes(at, fixed, n) ? at + n : NULL;
 }
 
-/* A value and a stamp: so are most metrics. */
+/* A value and a stamp, in this order: so are most metrics. */
 static inline bool
 is_plain(const struct skeleton *s)
 {
-	return s->hole_count == 2 && s->holes[1].type == HOLE_STAMP;
+	return s->kind != KIND_DIST && s->hole_count == 2 && s->holes[1].type == HOLE_STAMP;
 }
 
 /*
@@ -552,15 +540,16 @@ read_buckets(struct matcher *m, const struct skeleton *s, const struct hole *hol
 
 	for (; hole < last && hole->type == HOLE_BUCKET; hole++) {
 		size_t gap = hole->gap, n;
-		uint64_t count;
+		uint64_t count, sum;
 
 		if (gap < 32 || gap > 96 || (size_t)(end - at) < gap + 8 ||
 		    !same_32_to_96_bytes(at, fixed, gap))
 			break;
 		n = up_to_seven_digits(at + gap, &count);
 		if (n == 0 || (n > 1 && at[gap] == '0') ||
-		    __builtin_add_overflow(total, count, &total))
+		    __builtin_add_overflow(total, count, &sum))
 			break;
+		total = sum;
 		counts[hole->at] = count;
 		at += gap + n;
 		fixed += gap;
@@ -609,19 +598,6 @@ end_dist(struct matcher *m, const struct skeleton *s, struct value *out)
 	out->dist = m->dists++;
 }
 
-/* Apart from the plain ones, so that branches know what to expect of either. */
-static __attribute__((noinline)) char *
-read_other(struct matcher *m, const struct skeleton *s, char *at, struct value *out)
-{
-	if (s->kind != KIND_DIST)
-		return read_metric(m, s, at, out);
-	begin_dist(m);
-	at = read_metric(m, s, at, out);
-	if (at != NULL)
-		end_dist(m, s, out);
-	return at;
-}
-
 /* False if another metric of the group has another stamp. */
 static inline bool
 take_stamp(struct matcher *m, size_t i)
@@ -637,16 +613,22 @@ take_stamp(struct matcher *m, size_t i)
 	return true;
 }
 
-/* The i-th metric, which stands there if it does. */
-static inline char *
+/* The i-th metric, which stands there if it does. Out of the way of the plain ones. */
+static __attribute__((noinline)) char *
 match_metric(struct matcher *m, size_t i, char *at)
 {
 	const struct skeleton *s = m->layout->skeletons[i];
 	struct value *out = &m->values[i];
 
 	m->stamp_ns = TS_NONE;
-	at = read_other(m, s, at, out);
-	return at != NULL && take_stamp(m, i) ? at : NULL;
+	if (s->kind == KIND_DIST)
+		begin_dist(m);
+	at = read_metric(m, s, at, out);
+	if (at == NULL || !take_stamp(m, i))
+		return NULL;
+	if (s->kind == KIND_DIST)
+		end_dist(m, s, out);
+	return at;
 }
 
 /* The value that was put off until its metric was sure to match. */
@@ -694,12 +676,43 @@ fetch_ahead(const struct layout *l, size_t i)
 		__builtin_prefetch(next + at);
 }
 
-/* As read_hole, for what is in line below. */
+/* As read_hole, save for what is in line below. */
 static __attribute__((noinline)) char *
 read_rare(struct matcher *m, const struct skeleton *s, char *at, struct value *out)
 {
 	at = read_hole(m, s, &s->holes[0], at, out);
 	return m->pending.type == SCAN_NOTHING ? at : NULL;
+}
+
+static inline char *
+read_plain_value(struct matcher *m, const struct skeleton *s, char *at, struct value *out)
+{
+	if (s->holes[0].type == HOLE_UINT)
+		return read_uint(m, at, s->kind, &out->u);
+	if (s->holes[0].type == HOLE_INT)
+		return read_int(m, at, s->kind, &out->i);
+	if (s->holes[0].type == HOLE_F64)
+		return read_short_f64(m, at, &out->f);
+	return read_rare(m, s, at, out);
+}
+
+/* What a plain metric has behind its value, with that stamp. */
+static inline char *
+skip_plain_end(const struct matcher *m, const struct skeleton *s, struct str stamp, char *at)
+{
+	size_t value_gap = s->holes[0].gap, stamp_gap = s->holes[1].gap;
+	const char *fixed = s->fixed + value_gap;
+	size_t rest = s->fixed_len - value_gap - stamp_gap;
+
+	if ((size_t)(m->end - at) < stamp_gap + stamp.len + rest)
+		return NULL;
+	if (!same_few_bytes(at, fixed, stamp_gap))
+		return NULL;
+	at += stamp_gap;
+	if (!same_few_bytes(at, stamp.p, stamp.len))
+		return NULL;
+	at += stamp.len;
+	return same_few_bytes(at, fixed + stamp_gap, rest) ? at + rest : NULL;
 }
 
 /*
@@ -719,41 +732,20 @@ match_plain(struct matcher *m, size_t i)
 		return i;
 	for (; i < l->shared.len; i++) {
 		const struct skeleton *s = l->skeletons[i];
-		const struct hole *holes = s->holes;
-		const char *fixed = s->fixed;
-		size_t gap = holes[0].gap;
+		size_t gap;
 
 		fetch_ahead(l, i + AHEAD);
-		if (!is_plain(s) ||
-		    (size_t)(m->end - at) < s->fixed_len + stamp.len + LONGEST_NUMBER ||
+		if (!is_plain(s) || (size_t)(m->end - at) < 3 + s->fixed_len ||
 		    differ4(at, ",\n\t{") != 0)
 			break;
 		at += 3;
-		if (gap < 64 ? !same_bytes(at, fixed, gap) : !same_many_bytes(at, fixed, gap))
+		gap = s->holes[0].gap;
+		if (gap < 64 ? !same_bytes(at, s->fixed, gap) : !same_many_bytes(at, s->fixed, gap))
 			break;
-		at += gap;
-		fixed += gap;
-		if (holes[0].type == HOLE_UINT)
-			at = read_uint(m, at, s->kind, &m->values[i].u);
-		else if (holes[0].type == HOLE_INT)
-			at = read_int(m, at, s->kind, &m->values[i].i);
-		else if (holes[0].type == HOLE_F64)
-			at = read_short_f64(m, at, &m->values[i].f);
-		else
-			at = read_rare(m, s, at, &m->values[i]);
-		if (at == NULL || (size_t)(m->end - at) < s->fixed_len - gap + stamp.len)
+		at = read_plain_value(m, s, at + gap, &m->values[i]);
+		if (at == NULL || m->group_ts[l->slots[i]] != stamp_ns ||
+		    (at = skip_plain_end(m, s, stamp, at)) == NULL)
 			break;
-		if (!same_few_bytes(at, fixed, holes[1].gap))
-			break;
-		at += holes[1].gap;
-		fixed += holes[1].gap;
-		if (!same_few_bytes(at, stamp.p, stamp.len))
-			break;
-		at += stamp.len;
-		gap = s->fixed_len - gap - holes[1].gap;
-		if (!same_few_bytes(at, fixed, gap) || m->group_ts[l->slots[i]] != stamp_ns)
-			break;
-		at += gap;
 		m->ts[i] = stamp_ns;
 		list->p = at;
 	}

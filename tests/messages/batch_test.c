@@ -563,6 +563,41 @@ without_memory_nothing_is_adopted(void **state)
 	assert_true(f->batch.layout_id == 0);
 }
 
+static void
+memory_goes_from_one_batch_to_another(void **state)
+{
+	struct metric_desc desc = { .path = STR("/a"), .kind = KIND_INT64 };
+	struct value value = { .i = 1 };
+	struct batch from, to;
+	const void *chunk, *text;
+	struct err err;
+
+	(void)state;
+	batch_init(&from, 0);
+	batch_init(&to, 1);
+	to.text.limit = 1000;
+	for (int i = 0; i < 3; i++) { /* what it had goes */
+		assert_true(buf_reserve(&from.text, 500));
+		assert_int_equal(batch_add(&from, &desc, &value, 0, TS_NONE, &err), 0);
+		batch_reset(&from);
+		chunk = from.arena.chunks;
+		text = from.text.p;
+		assert_non_null(chunk);
+		batch_move_memory(&to, &from);
+		assert_ptr_equal(to.arena.chunks, chunk);
+		assert_ptr_equal(to.text.p, text);
+		assert_int_equal(to.text.limit, 1000);
+		assert_int_equal(to.arena.limit_bytes, to.arena.used_bytes);
+		assert_null(from.arena.chunks);
+		assert_null(from.text.p);
+	}
+	/* It may go on using what it got, and no more. */
+	assert_non_null(arena_alloc(&to.arena, 8));
+	assert_null(arena_alloc(&to.arena, 1000 * 1000));
+	batch_fini(&from);
+	batch_fini(&to);
+}
+
 int
 main(void)
 {
@@ -595,6 +630,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    a_batch_adopts_the_metrics_of_its_layout, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_memory_nothing_is_adopted, setup, teardown),
+		cmocka_unit_test(memory_goes_from_one_batch_to_another),
 		cmocka_unit_test(text_is_kept_between_polls_unless_it_is_large),
 	};
 

@@ -53,6 +53,7 @@ report_done(struct script *script)
 	struct poll_job *job = script->job;
 	char path[32];
 
+	source_begin_batch(job);
 	for (size_t i = 0; i < script->metrics || i < 1; i++) {
 		snprintf(path, sizeof(path), "/metric%06zu", i);
 		add_metric(job->batch, path, (int64_t)script->started);

@@ -333,6 +333,37 @@ memory_goes_with_what_is_under_way(void **state)
 }
 
 static void
+a_batch_has_memory_once_it_is_begun(void **state)
+{
+	struct fixture f;
+	struct endpoint *eps[4];
+	struct poller *poller;
+
+	(void)state;
+	begin(&f);
+	poller = &f.pool->pollers[0];
+	for (unsigned i = 0; i < 4; i++)
+		eps[i] = add(&f, i, &plain_ops);
+	for (int round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < 4; i++)
+			endpoint_poll_now(eps[i]);
+		settle(&f);
+		for (unsigned i = 0; i < 4; i++) {
+			assert_non_null(scripts[i].job);
+			assert_null(scripts[i].job->batch->arena.chunks);
+		}
+		for (unsigned i = 0; i < 4; i++) {
+			report_done(&scripts[i]);
+			settle(&f);
+			assert_int_equal(poller->kept_count, 1);
+		}
+	}
+	for (unsigned i = 0; i < 4; i++)
+		endpoint_remove(eps[i]);
+	finish(&f);
+}
+
+static void
 a_crowd_is_not_remembered(void **state)
 {
 	enum { N = 300 };
@@ -632,6 +663,7 @@ main(void)
 		cmocka_unit_test(staleness_passes_on_to_the_replacement),
 		cmocka_unit_test(an_endpoint_that_comes_back_finds_its_series),
 		cmocka_unit_test(memory_goes_with_what_is_under_way),
+		cmocka_unit_test(a_batch_has_memory_once_it_is_begun),
 		cmocka_unit_test(a_crowd_is_not_remembered),
 		cmocka_unit_test(a_pool_needs_all_its_memory),
 		cmocka_unit_test(adding_takes_all_its_memory_first),

@@ -35,7 +35,7 @@
 struct poll {
 	struct http_request request;
 	struct buf body;
-	unsigned connected, done;
+	unsigned connected, begun, done;
 	bool failed;
 	struct err err;
 	struct fixture *free_all; /* targets and client are freed in on_done */
@@ -228,6 +228,15 @@ note_connected(struct http_request *request)
 }
 
 static void
+note_body(struct http_request *request)
+{
+	struct poll *p = CONTAINER_OF(request, struct poll, request);
+
+	assert_int_equal(p->body.len, 0);
+	assert_int_equal(p->begun++, 0);
+}
+
+static void
 note_done(struct http_request *request, const struct err *err)
 {
 	struct poll *p = CONTAINER_OF(request, struct poll, request);
@@ -248,11 +257,12 @@ static void
 start_target(struct poll *p, struct http_target *target, bool hold)
 {
 	p->request.on_connected = note_connected;
+	p->request.on_body = note_body;
 	p->request.on_done = note_done;
 	p->request.body = &p->body;
 	p->request.max_bytes = MAX_BYTES;
 	p->request.hold = hold;
-	p->connected = p->done = 0;
+	p->connected = p->begun = p->done = 0;
 	p->failed = false;
 	http_get(&p->request, target);
 }
@@ -287,6 +297,7 @@ assert_body(const struct poll *p, struct str body)
 	assert_int_equal(p->done, 1);
 	if (p->failed)
 		fail_msg("%s", p->err.text);
+	assert_int_equal(p->begun, 1);
 	assert_true(str_eq(buf_view(&p->body), body));
 	assert_int_equal(p->body.p[body.len], '\0');
 }

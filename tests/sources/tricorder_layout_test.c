@@ -366,7 +366,9 @@ static const struct {
 	        "{\"ranges\":[{\"count\":8,\"x\":[{}]}],\"y\":{\"count\":1}}", "{\"ranges\":[]}",
 	        "{\"ranges\":1,\"ranges\":[{\"count\":8}]}",
 	        "{\"ranges\":[{\"count\":8,\"count\":9}]}", "{\"r\\u0061nges\":[{\"count\":8}]}",
-	        "{\"isNotCumulative\":true,\"ranges\":[{\"count\":8}]}", "7" } },
+	        "{\"isNotCumulative\":true,\"ranges\":[{\"count\":8}]}", "7", DIST("2", "4"),
+	        DIST("1234567", "12345678"), DIST("01", "x"), DIST("18446744073709551615", "0"),
+	        DIST("18446744073709551615", "1") } },
 };
 
 static void
@@ -380,18 +382,34 @@ write_value(struct buf *doc, const char *kind, const char *value)
 	assert_false(doc->failed);
 }
 
+/* As tricorder writes them, with stamps: most are read another way then. */
 static void
-any_value_may_follow_any_other(void **state)
+write_value_as_tricorder(struct buf *doc, const char *kind, const char *value)
 {
-	struct fixture *f = *state;
+	buf_init(doc, 0);
+	for (char c = 'a'; c <= 'd'; c++) {
+		buf_printf(doc, "%s\t{\n\t\t\"path\": \"/%c\",\n\t\t\"description\": \"%*c\",\n",
+		    c == 'a' ? "[\n" : ",\n", c, (c - 'a') * 100, '.');
+		buf_printf(doc,
+		    "\t\t\"kind\": %s,\n\t\t\"value\": %s,\n\t\t\"timestamp\": \"" TS
+		    "\",\n\t\t\"groupId\": 0\n\t}",
+		    c == 'a' ? "\"bool\"" : kind, c == 'a' ? "true" : value);
+	}
+	buf_puts(doc, "\n]");
+	assert_false(doc->failed);
+}
 
+static void
+let_any_value_follow_any_other(
+    struct fixture *f, void (*write)(struct buf *, const char *, const char *))
+{
 	for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
 		for (size_t i = 0; kinds[k].values[i] != NULL; i++) {
 			for (size_t j = 0; kinds[k].values[j] != NULL; j++) {
 				struct buf before, after;
 
-				write_value(&before, kinds[k].kind, kinds[k].values[i]);
-				write_value(&after, kinds[k].kind, kinds[k].values[j]);
+				write(&before, kinds[k].kind, kinds[k].values[i]);
+				write(&after, kinds[k].kind, kinds[k].values[j]);
 				buf_putc(&before, '\0');
 				poll_after(&f->ep, before.p, buf_view(&after));
 				buf_fini(&before);
@@ -399,6 +417,13 @@ any_value_may_follow_any_other(void **state)
 			}
 		}
 	}
+}
+
+static void
+any_value_may_follow_any_other(void **state)
+{
+	let_any_value_follow_any_other(*state, write_value);
+	let_any_value_follow_any_other(*state, write_value_as_tricorder);
 }
 
 #define STAMPED(a, b, c)                                                                           \
