@@ -44,7 +44,7 @@ endfunction()
 # scotty_test(PATH/NAME_test [MODULES store ...] [LIBS x ...] [SOURCES extra.c ...] [LABEL unit])
 #   one cmocka program per file. It links only the modules it names, so an upward call fails to link.
 function(scotty_test path)
-  cmake_parse_arguments(T "WRAP_MALLOC" "LABEL;TIMEOUT" "MODULES;LIBS;SOURCES" ${ARGN})
+  cmake_parse_arguments(T "WRAP_MALLOC;WRAP_IO" "LABEL;TIMEOUT" "MODULES;LIBS;SOURCES" ${ARGN})
   string(REPLACE "/" "_" name ${path})
   add_executable(${name} ${path}.c ${T_SOURCES})
   target_link_libraries(${name} PRIVATE scotty_flags scotty_test_support PkgConfig::CMOCKA ${T_LIBS})
@@ -55,6 +55,12 @@ function(scotty_test path)
     # The whole program's malloc family goes through tests/support/fault.c.
     target_link_options(${name} PRIVATE -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
       -Wl,--wrap=strdup -Wl,--wrap=strndup -Wl,--wrap=aligned_alloc)
+  endif()
+  if(T_WRAP_IO)
+    # And its calls that change files through tests/support/fault_io.c.
+    target_link_options(${name} PRIVATE -Wl,--wrap=openat -Wl,--wrap=write -Wl,--wrap=writev
+      -Wl,--wrap=fsync -Wl,--wrap=fdatasync -Wl,--wrap=ftruncate -Wl,--wrap=renameat
+      -Wl,--wrap=unlinkat -Wl,--wrap=mkdirat)
   endif()
   target_compile_definitions(${name} PRIVATE TEST_DATA="${CMAKE_SOURCE_DIR}/tests/data")
   add_test(NAME ${name} COMMAND ${name})

@@ -39,7 +39,7 @@ tap_open(struct store_tap *tap, uint64_t *stretch)
 	struct journal *j = journal_of(tap);
 
 	lock_take(&j->lock);
-	if (!j->listening || j->waiting.len > WAITING_MOST) {
+	if (!j->listening || j->waiting.len >= j->conf.waiting_bytes) {
 		lock_drop(&j->lock);
 		return NULL;
 	}
@@ -355,6 +355,8 @@ journal_new(const struct journal_conf *conf, struct own *own, struct err *err)
 	j->tap = (struct store_tap){ tap_open, tap_close, tap_missed };
 	j->conf = *conf;
 	j->conf.state_dir = strdup(conf->state_dir);
+	if (j->conf.waiting_bytes == 0)
+		j->conf.waiting_bytes = WAITING_MOST;
 	j->dir_fd = j->segment.fd = -1;
 	lock_init(&j->lock, LOCK_journal);
 	lock_init(&j->error_lock, LOCK_trouble);
@@ -377,6 +379,7 @@ journal_start(struct journal *j, struct store *store, struct err *err)
 	int rc;
 
 	try_to_begin(j, clock_mono_ns(), clock_real_ns());
+	j->store = store;
 	store_set_tap(store, &j->tap);
 	if (j->conf.manual)
 		return 0;
@@ -410,6 +413,9 @@ journal_stop(struct journal *j)
 	if (j->segment.fd >= 0 && sync_segment(j, mono_ns, &err) != 0)
 		degrade(j, (struct store_told){ 0 }, mono_ns, &err);
 	segment_close(&j->segment);
+	if (j->store != NULL)
+		store_set_tap(j->store, NULL);
+	j->store = NULL;
 }
 
 void

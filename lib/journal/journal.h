@@ -35,6 +35,7 @@ struct journal_conf {
 	uint64_t segment_bytes; /* or so large */
 	int64_t retention_ns;   /* segments not written to for so long go */
 	uint64_t disk_bytes;    /* all segments together; the oldest go */
+	size_t waiting_bytes;   /* what waits for a slow disk; more is lost; 0 = 16 MiB */
 	bool manual;            /* for tests: no thread, journal_turn is called */
 };
 
@@ -43,7 +44,7 @@ struct journal_conf {
  * own may be NULL. NULL with ERR_NOMEM, ERR_IO (no thread).
  */
 struct journal *journal_new(const struct journal_conf *, struct own *, struct err *);
-/* Stops it if need be. The store is no longer appended to. NULL is fine. */
+/* Stops it if need be. NULL is fine. */
 void journal_free(struct journal *);
 
 /* Asked now and then; true to have restoring end early. */
@@ -58,7 +59,7 @@ int journal_restore(struct journal *, struct store *, uint64_t memory_bytes, jou
     void *ctx, struct err *);
 /* Begins to write what the store tells. Before the first append. -1 with ERR_IO (no thread). */
 int journal_start(struct journal *, struct store *, struct err *);
-/* Writes what is left, durably. What is told later is lost. */
+/* Writes what is left, durably. The store is no longer appended to, but still there. */
 void journal_stop(struct journal *);
 
 /* Stands for all that was told so far. */

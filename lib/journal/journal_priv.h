@@ -16,6 +16,7 @@ struct journal {
 	struct store_tap tap;
 	struct journal_conf conf; /* the text in it is owned */
 	struct own *own;          /* NULL: no own metrics */
+	struct store *store;      /* that tells it; NULL: none */
 	pthread_t thread;
 	bool has_thread;
 

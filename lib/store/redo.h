@@ -40,7 +40,10 @@ struct store_tap {
 	void (*missed)(struct store_tap *, struct store_told);
 };
 
-/* From now on; the tap is lent, and outlives the last append. Before the first append. */
+/*
+ * From now on; NULL: nobody listens. The tap is lent. Nothing is appended, forgotten or released
+ * meanwhile.
+ */
 void store_set_tap(struct store *, struct store_tap *);
 
 /* Never used for another set of the same name, and rising: sets that are made later have a later

@@ -133,12 +133,13 @@ class Fleet:
     """A simulator and a scottyd that polls it."""
 
     def __init__(self, endpoints, metrics, interval_ms, bad=None, collector=None, memory="3GiB",
-                 collection=""):
+                 collection="", durable=False):
         self.endpoints, self.metrics = endpoints, metrics
         self.bad, self.collection = bad or {}, collection
         self.good = endpoints - sum(self.bad.values())
         self.interval_ms = self.first_interval_ms = interval_ms
         self.memory = memory
+        self.durable = durable  # with a journal
         self.collector = collector or COLLECTOR
         self.stack = contextlib.ExitStack()
 
@@ -147,7 +148,8 @@ class Fleet:
         with contextlib.ExitStack() as stack:
             with children_on(self.collector):
                 self.scottyd = stack.enter_context(
-                    sp.Scottyd({"store": {"memory": self.memory}}))
+                    sp.Scottyd({"store": {"memory": self.memory}}
+                               | ({} if self.durable else {"stateDir": ""})))
             self.config = self.scottyd.config_file + ".sim"
             with children_on(SIMULATOR):
                 self.sim = stack.enter_context(sp.FleetSim(
@@ -168,7 +170,8 @@ class Fleet:
             text = f.read()
         text = re.sub(r"  frequency: \S+", f"  frequency: {interval_ms}ms\n{self.collection}",
                       text, count=1)
-        self.scottyd.configure_raw(f"{text}stateDir: {self.scottyd.state}\n"
+        state = self.scottyd.state if self.durable else '""'
+        self.scottyd.configure_raw(f"{text}stateDir: {state}\n"
                                    f"store: {{memory: {self.memory}}}\n")
         self.scottyd.reload()
 
@@ -184,6 +187,11 @@ class Fleet:
         cpu, taken = self.scottyd.cpu_seconds() - cpu, time.monotonic() - begin
         return Load(self, taken, sim, cpu, Histogram(self.own("lateness")).since(lateness),
                     self.own("skippedTicks")["value"] - skipped)
+
+    def journal(self):
+        """(bytes, changed values) written so far"""
+        return [self.scottyd.get_json(f"/metricsapi/journal/{path}")[0]["value"]
+                for path in ("bytes", "values")]
 
     def wait_polled(self, timeout=60):
         """Until all good endpoints were polled once."""
@@ -317,6 +325,28 @@ def slow(report, quick):
         report.load(fleet, load)
     report.figure("CPU seconds per million values, 1,000 x 200 every 10 s",
                   f"{load.cpu_per_million:.3f}", "0.50", "0.30")
+
+
+def durable(report, quick):
+    """What the journal costs: 1,000 x 200, with and without it in turn"""
+    for interval_ms in (1000,) if quick else (10000, 1000):
+        best = {}
+        for with_journal in (False, True) * (1 if quick else 2):
+            with Fleet(1000, 200, interval_ms, durable=with_journal) as fleet:
+                fleet.wait_polled()
+                written = fleet.journal() if with_journal else None
+                load = fleet.measure(8 if quick else max(15, 3 * interval_ms / 1000))
+                report.load(fleet, load, ", journal" if with_journal else "")
+                best[with_journal] = min(best.get(with_journal, load.cpu_us_per_poll),
+                                         load.cpu_us_per_poll)
+                if with_journal:
+                    # Without the births of all series, at the start, or once a segment.
+                    size, values = (a - b for a, b in zip(fleet.journal(), written))
+                    bytes_per_value = size / values
+        report.figure(f"CPU with a journal over that without, every {interval_ms / 1000:g} s",
+                      f"{best[True] / best[False]:.2f}", "1.25")
+        report.figure(f"Journal bytes per changed value, every {interval_ms / 1000:g} s",
+                      f"{bytes_per_value:.2f}", "4")
 
 
 def fast(report, quick):
@@ -552,7 +582,7 @@ def allocations(report, quick):
 
 
 RUNS = {f.__name__: f for f in
-        (slow, fast, allocations, tiny, most, once, memory, latest, hour, half, hang, overload,
+        (slow, fast, durable, allocations, tiny, most, once, memory, latest, hour, half, hang, overload,
          big)}
 QUICK = ("fast", "allocations", "most", "once", "latest", "hour")
 
