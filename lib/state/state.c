@@ -253,6 +253,17 @@ state_dir(const struct state *state)
 	return state->dir;
 }
 
+bool
+state_can_read(struct state *state)
+{
+	bool can;
+
+	lock_take(&state->lock);
+	can = state->db != NULL;
+	lock_drop(&state->lock);
+	return can;
+}
+
 /* --- access ---------------------------------------------------------------------------------- */
 
 /* REQUIRES the lock. */
