@@ -36,8 +36,8 @@ struct fleet_conf {
 	struct conf_doc *doc;         /* holds endpoints */
 	const struct conf *endpoints; /* the list, checked; NULL = none */
 	int64_t frequency_ns;         /* default interval */
-	struct state *state;          /* outlives the fleet; NULL = API registrations are not kept */
-	const char *mdb_file;         /* NULL or "" = none */
+	struct state *state;  /* outlives the fleet; NULL = API registrations are not kept */
+	const char *mdb_file; /* NULL or "" = none */
 	/*
 	 * If this host is on the machine list (by one of its addresses) and announces no
 	 * application at own_port, our own metrics are collected as its application own_app
@@ -59,8 +59,8 @@ bool fleet_check_endpoints(const struct conf *list, struct conf_report *);
  */
 struct fleet *fleet_new(struct pollers *, struct store *, struct own *, struct err *);
 /*
- * Reads the registry and the machine list, starts polling all of it. conf is copied. A registry that
- * can't be had is logged; it is tried again by PUT, DELETE and fleet_reload. -1 with err.
+ * Reads the registry and the machine list, starts polling all of it. conf is copied. A registry
+ * that can't be had is logged; it is tried again by PUT, DELETE and fleet_reload. -1 with err.
  */
 int fleet_start(struct fleet *, const struct fleet_conf *, struct err *);
 /*
