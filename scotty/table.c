@@ -201,7 +201,7 @@ out:
 static int
 print(struct str text, struct err *err)
 {
-	if (fwrite(text.p, 1, text.len, stdout) == text.len)
+	if (text.len == 0 || fwrite(text.p, 1, text.len, stdout) == text.len)
 		return 0;
 	err_errno(err, errno, "write the answer");
 	return -1;

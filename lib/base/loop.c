@@ -28,7 +28,7 @@ struct loop {
 	int wake_fd; /* an eventfd, written by other threads */
 
 	/* The loop's thread. */
-	int64_t mono_ns, real_ns;
+	int64_t mono_ns, real_ns, stamp_ns;
 	uint64_t turn_count;
 	bool clock_stands; /* loop_set_clock was called */
 	bool turning;
@@ -74,13 +74,26 @@ open_fds(struct loop *loop, struct err *err)
 	return 0;
 }
 
+/*
+ * A wall clock that was set back, or stands still, is waited for at half speed, so that stamps go
+ * on meanwhile.
+ */
+static void
+set_clocks(struct loop *loop, int64_t mono_ns, int64_t real_ns)
+{
+	if (real_ns > loop->stamp_ns)
+		loop->stamp_ns = real_ns;
+	else
+		loop->stamp_ns += (mono_ns - loop->mono_ns) / 2;
+	loop->mono_ns = mono_ns;
+	loop->real_ns = real_ns;
+}
+
 static void
 read_clocks(struct loop *loop)
 {
-	if (loop->clock_stands)
-		return;
-	loop->mono_ns = clock_mono_ns();
-	loop->real_ns = clock_real_ns();
+	if (!loop->clock_stands)
+		set_clocks(loop, clock_mono_ns(), clock_real_ns());
 }
 
 struct loop *
@@ -140,12 +153,19 @@ loop_real_ns(const struct loop *loop)
 	return loop->real_ns;
 }
 
+int64_t
+loop_stamp_ns(const struct loop *loop)
+{
+	return loop->stamp_ns;
+}
+
 void
 loop_set_clock(struct loop *loop, int64_t mono_ns, int64_t real_ns)
 {
+	if (!loop->clock_stands)
+		loop->stamp_ns = INT64_MIN; /* what the real clocks said does not count */
 	loop->clock_stands = true;
-	loop->mono_ns = mono_ns;
-	loop->real_ns = real_ns;
+	set_clocks(loop, mono_ns, real_ns);
 }
 
 /* Deferred tasks: called after each callback, so that no other comes between. */

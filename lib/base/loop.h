@@ -71,6 +71,11 @@ int64_t loop_now_ns(const struct loop *);
 /* The wall clock, read once per turn. */
 int64_t loop_real_ns(const struct loop *);
 /*
+ * The wall clock for stamping what is kept: it never goes back. When the wall clock is set back or
+ * stands still, it goes on at half speed until that is ahead again.
+ */
+int64_t loop_stamp_ns(const struct loop *);
+/*
  * For tests: time stands still at the given values until set again; loop_turn then never waits.
  */
 void loop_set_clock(struct loop *, int64_t mono_ns, int64_t real_ns);

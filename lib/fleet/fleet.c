@@ -349,7 +349,7 @@ begin(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
 	if (apply_config(fleet, conf, err) != 0)
 		return -1;
 	fleet->state = conf->state;
-	if (read_registry(fleet, &registry_err) != 0)
+	if (read_registry(fleet, &registry_err) != 0 && state_can_read(fleet->state))
 		log_error("fleet", "registered endpoints are not polled for now: error=\"%s\"",
 		    registry_err.text);
 	if (discoveries_set(fleet, conf, err) != 0)

@@ -318,7 +318,7 @@ store(struct endpoint *ep)
 	struct append_stats stats;
 	struct err err;
 
-	batch_end(batch, loop_real_ns(ep->poller->loop));
+	batch_end(batch, loop_stamp_ns(ep->poller->loop));
 	if (store_append(ep->series, batch, &stats, &err) == 0)
 		succeed(ep, &stats);
 	else
@@ -701,7 +701,7 @@ on_stale(struct loop_timer *timer)
 		loop_timer_set(ep->poller->loop, timer, ep->fresh_until_ns);
 		return;
 	}
-	store_deactivate(ep->series, loop_real_ns(ep->poller->loop));
+	store_deactivate(ep->series, loop_stamp_ns(ep->poller->loop));
 	lock_take(&ep->lock);
 	ep->status.stale = true;
 	lock_drop(&ep->lock);

@@ -41,7 +41,7 @@ self_start(struct source *source, struct poll_job *job)
 	struct err err;
 
 	source_begin_batch(job);
-	if (own_collect(self->env->own, job->batch, loop_real_ns(self->env->loop), &err) == 0)
+	if (own_collect(self->env->own, job->batch, loop_stamp_ns(self->env->loop), &err) == 0)
 		job->report(job, POLL_DONE, NULL);
 	else
 		job->report(job, POLL_FAILED, &err);

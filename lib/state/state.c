@@ -181,21 +181,47 @@ open_to_read(struct state *state, struct err *err)
 	return -1;
 }
 
+/* Remembers which file was opened. REQUIRES the lock. */
+static void
+note_file(struct state *state)
+{
+	struct stat st = { 0 };
+
+	if (stat(state->path, &st) != 0)
+		st.st_ino = 0;
+	state->dev = st.st_dev;
+	state->ino = st.st_ino;
+}
+
+/* SQLite would go on writing to a file that has no name any more. REQUIRES the lock. */
+static bool
+is_still_there(const struct state *state)
+{
+	struct stat st;
+
+	return stat(state->path, &st) == 0 && st.st_dev == state->dev && st.st_ino == state->ino;
+}
+
 /* Opens it in the best way there is. -1 with why it can't be written. REQUIRES the lock. */
 static int
 open_db(struct state *state, struct err *err)
 {
 	struct err ignored;
+	int rc;
 
 	close_db(state);
 	state->read_only = false;
 	state->generation++;
 	state->retry_mono_ns = clock_mono_ns() + RETRY_NS;
-	if (open_to_write(state, err) == 0)
+	rc = open_to_write(state, err);
+	if (rc != 0 && err->code == ERR_PROTO) {
+		rc = state_set_aside(state->path, err->text, err);
+		if (rc == 0)
+			rc = open_to_write(state, err);
+	}
+	note_file(state);
+	if (rc == 0)
 		return 0;
-	if (err->code == ERR_PROTO)
-		return state_set_aside(state->path, err->text, err) == 0 ? open_to_write(state, err)
-		                                                         : -1;
 	/* Another's file, or a directory that can't be written. */
 	if (err->code == ERR_IO)
 		state->read_only = open_to_read(state, &ignored) == 0;
@@ -253,12 +279,29 @@ state_dir(const struct state *state)
 	return state->dir;
 }
 
+bool
+state_can_read(struct state *state)
+{
+	bool can;
+
+	lock_take(&state->lock);
+	can = state->db != NULL;
+	lock_drop(&state->lock);
+	return can;
+}
+
 /* --- access ---------------------------------------------------------------------------------- */
 
 /* REQUIRES the lock. */
 static int
 have_db(struct state *state, enum state_access access, struct err *err)
 {
+	if (state->db != NULL && access != STATE_READ && !state->read_only &&
+	    !is_still_there(state)) {
+		log_error("state", "database was removed or replaced: file=%s", state->path);
+		close_db(state);
+		state->retry_mono_ns = INT64_MIN;
+	}
 	if (state->db != NULL && (access == STATE_READ || !state->read_only))
 		return 0;
 	if (clock_mono_ns() < state->retry_mono_ns) {

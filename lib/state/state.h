@@ -34,6 +34,8 @@ struct state;
 struct state *state_open(const char *dir, struct err *);
 void state_close(struct state *); /* NULL is fine */
 const char *state_dir(const struct state *);
+/* False: the database can't be read for now, which was logged. */
+bool state_can_read(struct state *);
 
 /* What was registered over the API. All: -1 with ERR_IO, ERR_TIMEOUT, ERR_NOMEM. */
 

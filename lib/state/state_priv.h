@@ -4,6 +4,8 @@
 #ifndef SCOTTY_STATE_STATE_PRIV_H
 #define SCOTTY_STATE_STATE_PRIV_H
 
+#include <sys/types.h>
+
 #include "base/lock.h"
 #include "state/db_priv.h"
 #include "state/state.h"
@@ -37,6 +39,8 @@ struct state {
 	/* The lock. */
 	struct db *db; /* NULL: can't be had for now */
 	bool read_only;
+	dev_t dev; /* which file it is */
+	ino_t ino;
 	struct db_query *queries[QUERY_COUNT];
 	int64_t retry_mono_ns; /* not before */
 	uint64_t generation;   /* how often it was opened: numbers of sets are of one */

@@ -191,6 +191,30 @@ clock_stands_at_what_was_set(void **state)
 /* File descriptors. */
 
 static void
+stamps_never_go_back(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		int64_t mono_s, real_s, stamp_s;
+	} steps[] = {
+		{ 100, 1000, 1000 },
+		{ 110, 4610, 4610 }, /* an hour ahead */
+		{ 120, 1020, 4615 }, /* and back */
+		{ 130, 1030, 4620 },
+		{ 140, 1030, 4625 }, /* stands still */
+		{ 9000, 9890, 9890 },
+		{ 9000, 9890, 9890 },
+		{ 9010, 9900, 9900 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+		loop_set_clock(f->loop, steps[i].mono_s * NS_PER_S, steps[i].real_s * NS_PER_S);
+		assert_int_equal(loop_stamp_ns(f->loop), steps[i].stamp_s * NS_PER_S);
+		assert_int_equal(loop_real_ns(f->loop), steps[i].real_s * NS_PER_S);
+	}
+}
+
+static void
 an_fd_is_called_for_what_it_waits_for(void **state)
 {
 	static const struct {
@@ -1109,6 +1133,7 @@ main(void)
 		TEST(loop_without_memory_is_an_error),
 		TEST(loop_without_fds_is_an_error),
 		TEST(clock_stands_at_what_was_set),
+		TEST(stamps_never_go_back),
 		TEST(an_fd_is_called_for_what_it_waits_for),
 		TEST(events_can_be_changed),
 		TEST(a_hang_up_is_reported_unasked),

@@ -111,8 +111,8 @@ main(void)
 {
 	struct store_conf conf = { .memory_bytes = (uint64_t)512 << 20 };
 	char dir[] = "/tmp/scotty-bench-XXXXXX", command[64];
-	struct cursor *cursor;
-	struct state *state;
+	struct cursor *cursor = NULL;
+	struct state *state = NULL;
 	struct store *store;
 	struct err err;
 	int64_t begin;

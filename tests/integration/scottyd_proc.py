@@ -177,18 +177,20 @@ class Process:
 class Scottyd(Process):
     """A running scottyd with a state directory of its own.
 
-    config is the configuration without listen and stateDir. Leaving the with block stops it and
+    config is the configuration without listen and stateDir; prefix a command that runs what follows
+    it, without a process of its own. Leaving the with block stops it and
     checks that it ended well.
     """
 
-    def __init__(self, config, *flags, state=None, listen_address="127.0.0.1"):
+    def __init__(self, config, *flags, state=None, listen_address="127.0.0.1", prefix=()):
         self.dir = tempfile.mkdtemp(prefix="scottyd-")
         self.state = state or os.path.join(self.dir, "state")
         self.port = free_port(listen_address or "127.0.0.1")
         self.listen = f"{listen_address}:{self.port}"
         self.config_file = os.path.join(self.dir, "scottyd.yaml")
         self.configure(config)
-        super().__init__([SCOTTYD, "-config", self.config_file, "-listen", self.listen, *flags])
+        super().__init__([*prefix, SCOTTYD, "-config", self.config_file, "-listen", self.listen,
+                          *flags])
         self.stopped = False
         try:
             eventually(self._is_ready, "ready", 10)

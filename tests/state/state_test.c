@@ -447,6 +447,24 @@ a_database_that_cannot_be_had_is_no_end(void **state)
 }
 
 static void
+a_database_that_was_removed_is_noticed(void **state)
+{
+	struct fixture *f = *state;
+	struct err err;
+
+	put(f, "h", "a", "x", false);
+	remove_files(f, "state.db");
+	put(f, "h", "b", "x", false);
+	reopen(f);
+	assert_rows(f, "h/b=x;");
+	remove_files(f, "state.db");
+	assert_int_equal(mkdir(temp_path(&f->dir, "state.db"), 0700), 0);
+	assert_int_equal(
+	    state_registry_put(f->state, STR("h"), STR("a"), STR("x"), false, &err), -1);
+	assert_int_equal(err.code, ERR_IO);
+}
+
+static void
 a_full_disk_gives_an_error_and_recovers(void **state)
 {
 	struct fixture *f = *state;
@@ -588,6 +606,8 @@ main(void)
 		    a_database_of_the_version_before_is_upgraded, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    a_database_that_cannot_be_had_is_no_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_database_that_was_removed_is_noticed, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    a_full_disk_gives_an_error_and_recovers, setup, teardown),
 		cmocka_unit_test_setup_teardown(

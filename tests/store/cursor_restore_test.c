@@ -271,7 +271,7 @@ static void
 a_restarted_cursor_gives_what_another_gives(void **state)
 {
 	(void)state;
-	for (uint32_t seed = 0; seed < 60; seed++) {
+	for (uint32_t seed = 0; seed < 40; seed++) {
 		struct fixture *f = fixture_new(BIG_BYTES);
 		struct reader never = { .mode = seed % 2 ? CURSOR_EVERY : CURSOR_CHANGES };
 		struct reader restarted = { .mode = never.mode };
@@ -301,7 +301,7 @@ what_is_missed_is_counted_over_restarts(void **state)
 	uint64_t missed = 0;
 
 	(void)state;
-	for (uint32_t seed = 0; seed < 30; seed++) {
+	for (uint32_t seed = 0; seed < 8; seed++) {
 		struct fixture *f = fixture_new((uint64_t)256 * 1024);
 		struct reader never = { .mode = seed % 2 ? CURSOR_EVERY : CURSOR_CHANGES };
 		struct reader restarted = { .mode = never.mode };
@@ -313,9 +313,9 @@ what_is_missed_is_counted_over_restarts(void **state)
 		reader_open(f, &restarted);
 		for (int64_t ms = 0; ms < 4000; ms++) {
 			append_some(f, &random, ms * 1000);
-			if (draw(&random, 8) == 0)
+			if (draw(&random, 30) == 0)
 				reader_read(&restarted, 1 + draw(&random, 64));
-			if (draw(&random, 50) == 0) {
+			if (draw(&random, 400) == 0) {
 				drain(&restarted);
 				reader_save(&restarted);
 				reader_restart(f, &restarted);

@@ -173,17 +173,26 @@ read_thread(void *arg)
 	return NULL;
 }
 
+static int
+restore_guest(void *guest, struct cursor_position *pos, struct err *err)
+{
+	assert(cursor_restore(guest, pos, err) == 0 || err->code == ERR_NOTFOUND);
+	return 0;
+}
+
 static void *
 cursor_thread(void *arg)
 {
 	struct reader *reader = arg;
 	struct shared *shared = reader->shared;
 	struct cursor_record records[200];
+	struct cursor *guest;
 	uint64_t rounds = 0;
 	struct err err;
 	bool last;
 	size_t n;
 
+	cursor_keep(reader->cursor);
 	do {
 		last = shared->appenders_left == 0;
 		while ((n = cursor_read(reader->cursor, records, ARRAY_LEN(records))) > 0) {
@@ -197,8 +206,12 @@ cursor_thread(void *arg)
 			for (size_t i = 0; i < n; i++)
 				reader->delivered += !records[i].is_base;
 		}
-		/* Coming and going does no harm either. */
-		cursor_free(cursor_new(shared->store, "guest", CURSOR_EVERY, &err));
+		/* Coming and going does no harm either, nor to go on where another is. */
+		guest = cursor_new(shared->store, "guest", CURSOR_EVERY, &err);
+		if (guest != NULL)
+			cursor_save(reader->cursor, restore_guest, guest, &err);
+		cursor_saved(reader->cursor);
+		cursor_free(guest);
 	} while (!last);
 	return NULL;
 }
