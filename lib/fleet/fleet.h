@@ -119,7 +119,7 @@ struct member_view {
 	uint16_t port;
 	bool active;
 	enum origin origin;
-	struct endpoint_status status; /* of an inactive one: as it was last */
+	struct endpoint_status status;    /* of an inactive one: as it was last */
 	struct tag tags[TARGET_TAGS_MAX]; /* tag_count of them, sorted by key */
 	size_t tag_count;
 	char text[520 + TARGET_TAG_BYTES_MAX]; /* address, region and tags point here */

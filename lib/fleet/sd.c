@@ -193,8 +193,7 @@ read_label(struct labels *labels, struct str name, struct str value, struct err 
 	if (known != NULL)
 		*known = value;
 	if (str_starts(name, param))
-		return add_param(
-		    labels, str_sub(name, param.len, name.len), value, err);
+		return add_param(labels, str_sub(name, param.len, name.len), value, err);
 	if (str_starts(name, hidden) || str_eq(name, STR("region")))
 		return 0;
 	return add_tag(labels, name, value, err);
@@ -252,7 +251,8 @@ add_params(struct buf *out, const struct labels *labels, const struct conf *base
 	const char *comma = "";
 
 	buf_putc(out, '{');
-	for (const struct conf *child = base == NULL || base->shape != CONF_MAP ? NULL : base->first;
+	for (const struct conf *child = base == NULL || base->shape != CONF_MAP ? NULL
+	                                                                        : base->first;
 	     child != NULL; child = child->next) {
 		bool replaced = false;
 
@@ -283,8 +283,8 @@ struct overrides {
 };
 
 static int
-find_overrides(const struct source_ops *source, const struct labels *labels,
-    struct overrides *out, struct err *err)
+find_overrides(const struct source_ops *source, const struct labels *labels, struct overrides *out,
+    struct err *err)
 {
 	*out = (struct overrides){ 0 };
 	if (labels->scheme.len > 0 && !is_https(labels) &&
@@ -405,8 +405,7 @@ make_options(struct reader *reader, const struct labels *labels, struct err *err
 	rc = 0;
 	if (options->text.len > 0 && str_eq(buf_view(&text), buf_view(&options->text)))
 		goto out;
-	if (over.scheme == NULL && over.path == NULL && over.params == NULL &&
-	    over.timeout == NULL)
+	if (over.scheme == NULL && over.path == NULL && over.params == NULL && over.timeout == NULL)
 		doc = defaults->options == NULL ? NULL : conf_doc_ref(defaults->doc);
 	else if ((doc = parse_options(reader, buf_view(&text), err)) == NULL)
 		rc = -1;
@@ -464,8 +463,7 @@ host_of(const struct labels *labels, struct str address)
 	struct str host;
 	uint16_t port;
 
-	if (labels->instance.len > 0 &&
-	    sd_split_address(labels->instance, &host, &port) == NULL)
+	if (labels->instance.len > 0 && sd_split_address(labels->instance, &host, &port) == NULL)
 		return host;
 	return address;
 }
@@ -552,14 +550,14 @@ static const struct conf_opt group_opts[] = {
 };
 
 static void
-check_scalars(const struct conf *node, enum conf_shape shape, const char *what,
-    struct conf_report *report)
+check_scalars(
+    const struct conf *node, enum conf_shape shape, const char *what, struct conf_report *report)
 {
 	if (node == NULL)
 		return;
 	if (node->shape != shape) {
-		conf_complain(report, node, "%s must be a %s", what,
-		    shape == CONF_LIST ? "list" : "map");
+		conf_complain(
+		    report, node, "%s must be a %s", what, shape == CONF_LIST ? "list" : "map");
 		return;
 	}
 	for (const struct conf *child = node->first; child != NULL; child = child->next) {
