@@ -488,7 +488,7 @@ check_targets(
 	const struct conf *options = conf_child(entry, "options");
 
 	if (source != NULL && options != NULL)
-		conf_check(options, source->opts, report);
+		source_options_check(source, options, report);
 	check_name(entry, "app", NAME_IDENTITY, report);
 	check_name(entry, "region", NAME_OTHER, report);
 }

@@ -135,7 +135,8 @@ static const struct {
 	    "no option 'params'\n" },
 	/* Labels that can't be. */
 	{ &full_source, "", "[{targets: ['a:1'], labels: {'a-b': x}}]",
-	    "1 bad: f:1:13: target 'a:1': label 'a-b' has a name that no label can have\n" },
+	    "1 bad: f:1:13: target 'a:1': label 'a-b' has a name that is not of letters, "
+	    "digits and '_'\n" },
 	{ &full_source, "", "[{\"targets\": [\"a:1\"], \"labels\": {\"a\": \"x\\ny\"}}]",
 	    "1 bad: f:1:15: target 'a:1': label 'a' holds a control character\n" },
 	{ &full_source, "", "[{targets: ['a:1'], labels: {job: a/b}}]",
