@@ -250,15 +250,18 @@ has_targets_of_any_source(const struct discoverer_ops *kind)
 static char *
 identity_of(const struct discoverer_ops *kind, const struct conf *entry)
 {
+	static const char *const others[] = { "app", "source" };
 	struct buf text;
 
 	buf_init(&text, 0);
-	buf_printf(&text, "%s ", kind->key);
+	buf_printf(&text, "%s=", kind->key);
 	conf_text_tree(&text, conf_child(entry, kind->key));
-	buf_putc(&text, ' ');
-	conf_text_tree(&text, conf_child(entry, "app"));
-	buf_putc(&text, ' ');
-	conf_text_tree(&text, conf_child(entry, "source"));
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		if (conf_child(entry, others[i]) == NULL)
+			continue;
+		buf_printf(&text, " %s=", others[i]);
+		conf_text_tree(&text, conf_child(entry, others[i]));
+	}
 	buf_putc(&text, '\0');
 	if (text.failed)
 		buf_fini(&text);

@@ -155,6 +155,13 @@ read_label(struct labels *labels, struct str name, struct str value, struct err 
 	return tags_add(&labels->tags, name, value, err);
 }
 
+static bool
+is_null(const struct conf *scalar)
+{
+	return !scalar->quoted && (scalar->text.len == 0 || str_eq(scalar->text, STR("~")) ||
+	                              str_eq_nocase(scalar->text, STR("null")));
+}
+
 /* -1 with err: what makes all targets of the group unfit. */
 static int
 read_labels(const struct conf *map, struct labels *labels, struct err *err)
@@ -162,6 +169,8 @@ read_labels(const struct conf *map, struct labels *labels, struct err *err)
 	*labels = (struct labels){ 0 };
 	for (const struct conf *label = map == NULL ? NULL : map->first; label != NULL;
 	     label = label->next) {
+		if (is_null(label))
+			continue;
 		if (read_label(labels, label->key, label->text, err) != 0)
 			return -1;
 	}
@@ -473,7 +482,7 @@ read_target(struct reader *reader, const struct labels *labels, struct str text,
 	    reader->out, target_new(&proto), place_of(&proto, reader->options.hash), err);
 }
 
-/* -1 when out of memory; what is wrong with single targets is noted. */
+/* -1 with ERR_NOMEM, ERR_LIMIT; what is wrong with single targets is noted. */
 static int
 read_group(struct reader *reader, const struct conf *group, struct err *err)
 {
@@ -484,6 +493,11 @@ read_group(struct reader *reader, const struct conf *group, struct err *err)
 	(void)read_labels(conf_child(group, "labels"), &labels, &label_err);
 	for (const struct conf *target = targets == NULL ? NULL : targets->first; target != NULL;
 	     target = target->next) {
+		if (reader->out->len + reader->out->bad == SD_TARGETS_MAX) {
+			err_set(err, ERR_LIMIT, "%s: more than %d targets", reader->name,
+			    SD_TARGETS_MAX);
+			return -1;
+		}
 		if (label_err.code != ERR_NONE)
 			*err = label_err;
 		else if (read_target(reader, &labels, target->text, err) == 0)

@@ -81,6 +81,8 @@ static const struct {
 	{ &full_source, "", "[]", "" },
 	{ &full_source, "", "- targets: [a:1, b]\n- targets: ['c:3']\n  labels:\n",
 	    "a/full a:1 30s\nb/full b:80 30s\nc/full c:3 30s\n" },
+	{ &full_source, "", "[{targets: ['a:1'], labels: {n: null, s: 'null', t: ~}}]",
+	    "a/full a:1 30s s=null\n" },
 	{ &full_source, "", "- labels: {a: b}\n- targets: []\n", "" },
 	{ &full_source, "",
 	    "[{\"targets\": [\"a:1\"], \"labels\": {\"job\": \"j\", \"z\": \"1\", "
@@ -213,6 +215,32 @@ too_many_labels_are_refused(void **state)
 }
 
 static void
+too_many_targets_are_refused(void **state)
+{
+	struct target_defaults defaults = { .source = &full_source, .interval_ns = NS_PER_S };
+	struct target_list list;
+	struct buf text;
+	struct err err;
+
+	(void)state;
+	buf_init(&text, 0);
+	buf_puts(&text, "[{\"targets\": [\"a:1\"");
+	for (int i = 1; i < SD_TARGETS_MAX; i++)
+		buf_puts(&text, ",\"a:1\"");
+	buf_puts(&text, "]}, {\"targets\": []}]");
+	target_list_init(&list);
+	assert_int_equal(sd_read(buf_view(&text), "f", &defaults, &list, &err), 0);
+	assert_int_equal(list.len, SD_TARGETS_MAX);
+	target_list_fini(&list);
+	text.len -= 3;
+	buf_puts(&text, "\"a:1\"]}]");
+	assert_int_equal(sd_read(buf_view(&text), "f", &defaults, &list, &err), -1);
+	assert_int_equal(err.code, ERR_LIMIT);
+	target_list_fini(&list);
+	buf_fini(&text);
+}
+
+static void
 reading_without_memory_fails_cleanly(void **state)
 {
 	static const char text[] =
@@ -244,6 +272,7 @@ main(void)
 		cmocka_unit_test(groups_become_targets),
 		cmocka_unit_test(options_are_shared_and_places_differ),
 		cmocka_unit_test(too_many_labels_are_refused),
+		cmocka_unit_test(too_many_targets_are_refused),
 		cmocka_unit_test(reading_without_memory_fails_cleanly),
 	};
 
