@@ -52,8 +52,8 @@ struct fleet_conf {
 };
 
 /*
- * Checks a list of endpoints elements (keys: host app address port source interval region tags options),
- * with all complaints. True if there is none. Host + app given twice is one.
+ * Checks a list of endpoints elements (keys: host app address port source interval region tags
+ * options), with all complaints. True if there is none. Host + app given twice is one.
  */
 bool fleet_check_endpoints(const struct conf *list, struct conf_report *);
 
