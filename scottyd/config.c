@@ -356,6 +356,7 @@ config_generate(FILE *out)
 	      "#   source: tricorder       # see below\n"
 	      "#   interval: 30s           # default: collection.frequency\n"
 	      "#   region: us-east-1       # optional\n"
+	      "#   tags: {rack: r7}        # optional: what else is known of it\n"
 	      "#   options: {}             # what the source takes:\n",
 	    out);
 	for (size_t i = 0; source_at(i) != NULL; i++) {

@@ -8,7 +8,7 @@
 #include "fleet/fleet_priv.h"
 #include "fleet/target_conf_priv.h"
 
-#define APP_BYTES (NAME_BYTES_MAX + sizeof(":65535:0123456789abcdef"))
+#define APP_BYTES  (NAME_BYTES_MAX + sizeof(":65535:0123456789abcdef"))
 #define NAME_FORMS 3
 
 /* A discovered target. */
@@ -62,10 +62,10 @@ settle(struct fleet *fleet, struct claim *claim, const struct target *was)
 	struct err err;
 
 	claim->unsettled = false;
-	if (first != NULL && (member_want(fleet, first->target->host, first->target->app,
-	                          first->origin, first->target, &err) != 0 ||
-	                         (first->origin == ORIGIN_MDB &&
-	                             machine_set(fleet, first->target, &err) != 0))) {
+	if (first != NULL &&
+	    (member_want(fleet, first->target->host, first->target->app, first->origin,
+	         first->target, &err) != 0 ||
+	        (first->origin == ORIGIN_MDB && machine_set(fleet, first->target, &err) != 0))) {
 		claim->unsettled = true;
 		fleet_refused(fleet, &err);
 	}
@@ -131,8 +131,8 @@ static struct claim *
 claim_get(struct fleet *fleet, const struct item *item, struct str app, struct err *err)
 {
 	char text[2 * NAME_BYTES_MAX + 2];
-	int len = snprintf(
-	    text, sizeof(text), "%.*s/%.*s", STR_ARG(item->found->host), STR_ARG(app));
+	int len =
+	    snprintf(text, sizeof(text), "%.*s/%.*s", STR_ARG(item->found->host), STR_ARG(app));
 	struct str key = { text, (size_t)len };
 	struct claim *claim = map_get(&fleet->claims, key);
 

@@ -9,10 +9,10 @@
 #include "fleet/fleet_priv.h"
 #include "fleet/target_conf_priv.h"
 
-#define ENTRIES_MAX  1000
-#define SERVERS_MAX  100 /* each has a thread */
-#define ROW_COUNT    5
-#define PATH_BYTES   64
+#define ENTRIES_MAX 1000
+#define SERVERS_MAX 100 /* each has a thread */
+#define ROW_COUNT   5
+#define PATH_BYTES  64
 
 /* Who can discover: one line each. */
 static const struct discoverer_ops *const kinds[] = {
@@ -68,8 +68,8 @@ static const struct {
 	                        read_changes } },
 	{ "errors", { NULL, "Times that a list could not be had", UNIT_NONE, KIND_UINT64, 0,
 	                read_errors } },
-	{ "lastGood", { NULL, "When a list was last found good", UNIT_NONE, KIND_TIME, 0,
-	                  read_last_good } },
+	{ "lastGood",
+	    { NULL, "When a list was last found good", UNIT_NONE, KIND_TIME, 0, read_last_good } },
 	{ "targets", { NULL, "Targets on its lists", UNIT_NONE, KIND_UINT64, 0, read_targets } },
 };
 
@@ -214,8 +214,7 @@ discovery_drop(struct discovery *d, const char *name)
 
 	if (!is_part(*at, name))
 		return;
-	log_info("fleet", "targets: %s=%s now=0 removed=%zu", d->ops->key, name,
-	    (*at)->items.len);
+	log_info("fleet", "targets: %s=%s now=0 removed=%zu", d->ops->key, name, (*at)->items.len);
 	part_remove(d, at);
 }
 
@@ -251,15 +250,18 @@ has_targets_of_any_source(const struct discoverer_ops *kind)
 static char *
 identity_of(const struct discoverer_ops *kind, const struct conf *entry)
 {
+	static const char *const others[] = { "app", "source" };
 	struct buf text;
 
 	buf_init(&text, 0);
-	buf_printf(&text, "%s ", kind->key);
+	buf_printf(&text, "%s=", kind->key);
 	conf_text_tree(&text, conf_child(entry, kind->key));
-	buf_putc(&text, ' ');
-	conf_text_tree(&text, conf_child(entry, "app"));
-	buf_putc(&text, ' ');
-	conf_text_tree(&text, conf_child(entry, "source"));
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		if (conf_child(entry, others[i]) == NULL)
+			continue;
+		buf_printf(&text, " %s=", others[i]);
+		conf_text_tree(&text, conf_child(entry, others[i]));
+	}
 	buf_putc(&text, '\0');
 	if (text.failed)
 		buf_fini(&text);
@@ -482,14 +484,14 @@ check_name(const struct conf *entry, const char *key, enum name_use use, struct 
 }
 
 static void
-check_targets(const struct discoverer_ops *kind, const struct conf *entry,
-    struct conf_report *report)
+check_targets(
+    const struct discoverer_ops *kind, const struct conf *entry, struct conf_report *report)
 {
 	const struct source_ops *source = source_from_conf(entry, kind->opts, report);
 	const struct conf *options = conf_child(entry, "options");
 
 	if (source != NULL && options != NULL)
-		conf_check(options, source->opts, report);
+		source_options_check(source, options, report);
 	check_name(entry, "app", NAME_IDENTITY, report);
 	check_name(entry, "region", NAME_OTHER, report);
 }
@@ -507,7 +509,8 @@ check_entry(const struct conf *entry, struct conf_report *report)
 	}
 	kind = kind_of(entry, &count);
 	if (kind == NULL) {
-		conf_complain(report, entry, count == 0
+		conf_complain(report, entry,
+		    count == 0
 		        ? "an entry of 'discovery' must have one of fileSd, httpSd, mdb"
 		        : "an entry of 'discovery' can have only one of fileSd, httpSd, mdb");
 		return NULL;
@@ -542,11 +545,10 @@ static void
 check_count(const struct conf *list, size_t entries, size_t servers, struct conf_report *report)
 {
 	if (entries > ENTRIES_MAX)
-		conf_complain(
-		    report, list, "'discovery' has more than %d entries", ENTRIES_MAX);
+		conf_complain(report, list, "'discovery' has more than %d entries", ENTRIES_MAX);
 	if (servers > SERVERS_MAX)
-		conf_complain(report, list, "'discovery' has more than %d entries of httpSd",
-		    SERVERS_MAX);
+		conf_complain(
+		    report, list, "'discovery' has more than %d entries of httpSd", SERVERS_MAX);
 }
 
 bool

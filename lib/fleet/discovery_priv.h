@@ -13,10 +13,10 @@
 #define SCOTTY_FLEET_DISCOVERY_PRIV_H
 
 #include "base/hash.h"
-#include "messages/own.h"
 #include "fleet/claims_priv.h"
 #include "fleet/fleet.h"
 #include "fleet/target_list_priv.h"
+#include "messages/own.h"
 
 struct fleet;
 struct discovery;
@@ -49,9 +49,11 @@ extern const struct discoverer_ops discoverer_file_sd, discoverer_http_sd, disco
 	{ "app", CONF_TEXT, NULL, "default: the label job, else the source's name", 0, 0 },        \
 	    { "source", CONF_TEXT, "tricorder", "how they are polled", 0, 0 },                     \
 	    { "interval", CONF_DURATION, NULL, "default: collection.frequency", 100 * NS_PER_MS,   \
-		24 * 3600 * NS_PER_S },                                                            \
+		    24 * 3600 * NS_PER_S },                                                        \
 	    { "region", CONF_TEXT, NULL, "of targets without a label region", 0, 0 },              \
-	    { "options", CONF_TREE, NULL, "what the source takes", 0, 0 }
+	{                                                                                          \
+		"options", CONF_TREE, NULL, "what the source takes", 0, 0                          \
+	}
 
 /* A list that was yielded last for one part. */
 struct part {
@@ -71,7 +73,7 @@ struct discovery {
 	struct discoverer *discoverer;
 
 	/* discovery.c's */
-	char *identity; /* equal for what stays the same entry over a reload */
+	char *identity;  /* equal for what stays the same entry over a reload */
 	unsigned number; /* from 1, of those of the same kind */
 	bool wanted;
 	bool is_quiet, told_bad; /* while it runs at first or anew: one line for all parts */

@@ -140,8 +140,8 @@ complain(struct files *files, struct file *file, const struct err *err)
 	if (err->code == ERR_NOTFOUND && !file->told)
 		log_info("fleet", "%s not there yet: file=%s", files->user.what, file->path);
 	else
-		log_error("fleet", "%s %s%s%s; %s", files->user.what,
-		    names_file ? "" : file->path, names_file ? "" : ": ", err->text,
+		log_error("fleet", "%s %s%s%s; %s", files->user.what, names_file ? "" : file->path,
+		    names_file ? "" : ": ", err->text,
 		    file->told ? "its last good list stays" : "it has given no list yet");
 }
 

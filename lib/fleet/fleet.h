@@ -53,8 +53,8 @@ struct fleet_conf {
 };
 
 /*
- * Checks a list of endpoints elements (keys: host app address port source interval region options),
- * with all complaints. True if there is none. Host + app given twice is one.
+ * Checks a list of endpoints elements (keys: host app address port source interval region tags
+ * options), with all complaints. True if there is none. Host + app given twice is one.
  */
 bool fleet_check_endpoints(const struct conf *list, struct conf_report *);
 
@@ -120,7 +120,7 @@ struct member_view {
 	uint16_t port;
 	bool active;
 	enum origin origin;
-	struct endpoint_status status; /* of an inactive one: as it was last */
+	struct endpoint_status status;    /* of an inactive one: as it was last */
 	struct tag tags[TARGET_TAGS_MAX]; /* tag_count of them, sorted by key */
 	size_t tag_count;
 	char text[520 + TARGET_TAG_BYTES_MAX]; /* address, region and tags point here */

@@ -63,9 +63,9 @@ struct fleet {
 	struct discovery *discoveries; /* in the order of the table */
 	struct map claims;             /* see claims_priv.h */
 	struct ifaddrs *interfaces;    /* of this host, as of the last machine list */
-	struct map machines;      /* host to struct machine_state, those off the list too */
-	size_t refused_count;     /* times that a discovered endpoint could not be had */
-	struct conf_doc *tls_doc; /* options of an application that wants TLS */
+	struct map machines;           /* host to struct machine_state, those off the list too */
+	size_t refused_count;          /* times that a discovered endpoint could not be had */
+	struct conf_doc *tls_doc;      /* options of an application that wants TLS */
 
 	struct {
 		struct conf_doc *doc;

@@ -15,7 +15,7 @@
 struct http_fetch;
 
 struct http_fetch_conf {
-	const char *url; /* http or https */
+	const char *url;     /* http or https */
 	const char *ca_file; /* NULL = the system's */
 	const char *bearer;  /* token; NULL = none */
 	int64_t refresh_ns;  /* from one answer to the next request */
@@ -29,7 +29,8 @@ struct http_fetch_conf {
 	void *ctx;
 };
 
-/* "http://HOST..." or "https://HOST..." without user, password and fragment. NULL or a complaint. */
+/* "http://HOST..." or "https://HOST..." without user, password and fragment. NULL or a complaint.
+ */
 const char *http_fetch_url_fault(struct str url);
 
 /* Text copied. The first request goes out at once. NULL with ERR_NOMEM, ERR_IO. */

@@ -207,8 +207,8 @@ address_of(const struct machine *machine)
 
 /* The health agents of all machines, in out. */
 static int
-list_agents(const struct machine_list *list, int64_t interval_ns, struct target_list *out,
-    struct err *err)
+list_agents(
+    const struct machine_list *list, int64_t interval_ns, struct target_list *out, struct err *err)
 {
 	for (size_t i = 0; i < list->len; i++) {
 		const struct machine *machine = &list->machines[i];
@@ -311,8 +311,8 @@ mdb_open(struct discovery *discovery, struct err *err)
 	}
 	mdb->discoverer.ops = &discoverer_mdb;
 	mdb->discovery = discovery;
-	mdb->files = files_new(discovery->fleet->loop, &discovery->fleet->registry_lock, &path, 1,
-	    true, &user, err);
+	mdb->files = files_new(
+	    discovery->fleet->loop, &discovery->fleet->registry_lock, &path, 1, true, &user, err);
 	if (mdb->files == NULL) {
 		mdb_close(&mdb->discoverer);
 		return NULL;

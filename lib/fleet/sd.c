@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "fleet/conf_text_priv.h"
+#include "fleet/tags_priv.h"
 #include "fleet/target_conf_priv.h"
 #include "sources/resolver.h"
 
@@ -18,8 +19,7 @@ struct labels {
 	struct str address, scheme, path, interval, timeout, instance, job, region;
 	struct tag params[PARAMS_MAX];
 	size_t param_count;
-	struct tag tags[TARGET_TAGS_MAX];
-	size_t tag_count;
+	struct tags tags;
 };
 
 /* The options made last: those of neighbours are mostly the same. */
@@ -96,30 +96,6 @@ sd_split_address(struct str text, struct str *host, uint16_t *port)
 
 /* Labels. */
 
-/* [a-zA-Z_][a-zA-Z0-9_]*, Prometheus' own rule. */
-static bool
-is_label_name(struct str name)
-{
-	for (size_t i = 0; i < name.len; i++) {
-		char c = name.p[i];
-
-		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && c != '_' &&
-		    !(i > 0 && c >= '0' && c <= '9'))
-			return false;
-	}
-	return name.len > 0;
-}
-
-static bool
-has_control(struct str text)
-{
-	for (size_t i = 0; i < text.len; i++) {
-		if ((unsigned char)text.p[i] < ' ' || text.p[i] == 0x7f)
-			return true;
-	}
-	return false;
-}
-
 /* The label that has a meaning of its own, else NULL. */
 static struct str *
 known_label(struct labels *labels, struct str name)
@@ -158,34 +134,14 @@ add_param(struct labels *labels, struct str name, struct str value, struct err *
 }
 
 static int
-add_tag(struct labels *labels, struct str name, struct str value, struct err *err)
-{
-	size_t bytes = name.len + value.len, at = labels->tag_count;
-
-	for (size_t i = 0; i < labels->tag_count; i++)
-		bytes += labels->tags[i].key.len + labels->tags[i].value.len;
-	if (bytes > TARGET_TAG_BYTES_MAX || labels->tag_count == TARGET_TAGS_MAX) {
-		err_set(err, ERR_LIMIT, "more than %d labels or %d bytes of them", TARGET_TAGS_MAX,
-		    TARGET_TAG_BYTES_MAX);
-		return -1;
-	}
-	for (; at > 0 && str_cmp(labels->tags[at - 1].key, name) > 0; at--)
-		labels->tags[at] = labels->tags[at - 1];
-	labels->tags[at] = (struct tag){ name, value };
-	labels->tag_count++;
-	return 0;
-}
-
-static int
 read_label(struct labels *labels, struct str name, struct str value, struct err *err)
 {
 	const struct str param = STR("__param_"), hidden = STR("__");
 	struct str *known = known_label(labels, name);
+	const char *fault = tag_fault(name, value);
 
-	if (!is_label_name(name) || has_control(value)) {
-		err_set(err, ERR_CONFIG, "label '%.*s' %s", STR_ARG(name),
-		    is_label_name(name) ? "holds a control character"
-		                        : "has a name that no label can have");
+	if (fault != NULL) {
+		err_set(err, ERR_CONFIG, "label '%.*s' %s", STR_ARG(name), fault);
 		return -1;
 	}
 	if (value.len == 0)
@@ -193,11 +149,17 @@ read_label(struct labels *labels, struct str name, struct str value, struct err 
 	if (known != NULL)
 		*known = value;
 	if (str_starts(name, param))
-		return add_param(
-		    labels, str_sub(name, param.len, name.len), value, err);
+		return add_param(labels, str_sub(name, param.len, name.len), value, err);
 	if (str_starts(name, hidden) || str_eq(name, STR("region")))
 		return 0;
-	return add_tag(labels, name, value, err);
+	return tags_add(&labels->tags, name, value, err);
+}
+
+static bool
+is_null(const struct conf *scalar)
+{
+	return !scalar->quoted && (scalar->text.len == 0 || str_eq(scalar->text, STR("~")) ||
+	                              str_eq_nocase(scalar->text, STR("null")));
 }
 
 /* -1 with err: what makes all targets of the group unfit. */
@@ -207,6 +169,8 @@ read_labels(const struct conf *map, struct labels *labels, struct err *err)
 	*labels = (struct labels){ 0 };
 	for (const struct conf *label = map == NULL ? NULL : map->first; label != NULL;
 	     label = label->next) {
+		if (is_null(label))
+			continue;
 		if (read_label(labels, label->key, label->text, err) != 0)
 			return -1;
 	}
@@ -252,7 +216,8 @@ add_params(struct buf *out, const struct labels *labels, const struct conf *base
 	const char *comma = "";
 
 	buf_putc(out, '{');
-	for (const struct conf *child = base == NULL || base->shape != CONF_MAP ? NULL : base->first;
+	for (const struct conf *child = base == NULL || base->shape != CONF_MAP ? NULL
+	                                                                        : base->first;
 	     child != NULL; child = child->next) {
 		bool replaced = false;
 
@@ -283,8 +248,8 @@ struct overrides {
 };
 
 static int
-find_overrides(const struct source_ops *source, const struct labels *labels,
-    struct overrides *out, struct err *err)
+find_overrides(const struct source_ops *source, const struct labels *labels, struct overrides *out,
+    struct err *err)
 {
 	*out = (struct overrides){ 0 };
 	if (labels->scheme.len > 0 && !is_https(labels) &&
@@ -374,7 +339,7 @@ parse_options(const struct reader *reader, struct str text, struct err *err)
 	if (doc == NULL)
 		return NULL;
 	conf_report_init(&report, "labels");
-	if (!conf_check(doc->root, reader->defaults->source->opts, &report)) {
+	if (!source_options_check(reader->defaults->source, doc->root, &report)) {
 		conf_report_err(&report, err);
 		conf_doc_unref(doc);
 		doc = NULL;
@@ -405,8 +370,7 @@ make_options(struct reader *reader, const struct labels *labels, struct err *err
 	rc = 0;
 	if (options->text.len > 0 && str_eq(buf_view(&text), buf_view(&options->text)))
 		goto out;
-	if (over.scheme == NULL && over.path == NULL && over.params == NULL &&
-	    over.timeout == NULL)
+	if (over.scheme == NULL && over.path == NULL && over.params == NULL && over.timeout == NULL)
 		doc = defaults->options == NULL ? NULL : conf_doc_ref(defaults->doc);
 	else if ((doc = parse_options(reader, buf_view(&text), err)) == NULL)
 		rc = -1;
@@ -464,8 +428,7 @@ host_of(const struct labels *labels, struct str address)
 	struct str host;
 	uint16_t port;
 
-	if (labels->instance.len > 0 &&
-	    sd_split_address(labels->instance, &host, &port) == NULL)
+	if (labels->instance.len > 0 && sd_split_address(labels->instance, &host, &port) == NULL)
 		return host;
 	return address;
 }
@@ -499,8 +462,8 @@ read_target(struct reader *reader, const struct labels *labels, struct str text,
 		.source = defaults->source,
 		.interval_ns = defaults->interval_ns,
 		.region = labels->region.len > 0 ? labels->region : defaults->region,
-		.tags = labels->tags,
-		.tag_count = labels->tag_count,
+		.tags = labels->tags.p,
+		.tag_count = labels->tags.len,
 	};
 	struct str address = labels->address.len > 0 ? labels->address : text;
 	const char *fault = sd_split_address(address, &proto.address, &proto.port);
@@ -519,7 +482,7 @@ read_target(struct reader *reader, const struct labels *labels, struct str text,
 	    reader->out, target_new(&proto), place_of(&proto, reader->options.hash), err);
 }
 
-/* -1 when out of memory; what is wrong with single targets is noted. */
+/* -1 with ERR_NOMEM, ERR_LIMIT; what is wrong with single targets is noted. */
 static int
 read_group(struct reader *reader, const struct conf *group, struct err *err)
 {
@@ -530,6 +493,11 @@ read_group(struct reader *reader, const struct conf *group, struct err *err)
 	(void)read_labels(conf_child(group, "labels"), &labels, &label_err);
 	for (const struct conf *target = targets == NULL ? NULL : targets->first; target != NULL;
 	     target = target->next) {
+		if (reader->out->len + reader->out->bad == SD_TARGETS_MAX) {
+			err_set(err, ERR_LIMIT, "%s: more than %d targets", reader->name,
+			    SD_TARGETS_MAX);
+			return -1;
+		}
 		if (label_err.code != ERR_NONE)
 			*err = label_err;
 		else if (read_target(reader, &labels, target->text, err) == 0)
@@ -552,14 +520,14 @@ static const struct conf_opt group_opts[] = {
 };
 
 static void
-check_scalars(const struct conf *node, enum conf_shape shape, const char *what,
-    struct conf_report *report)
+check_scalars(
+    const struct conf *node, enum conf_shape shape, const char *what, struct conf_report *report)
 {
 	if (node == NULL)
 		return;
 	if (node->shape != shape) {
-		conf_complain(report, node, "%s must be a %s", what,
-		    shape == CONF_LIST ? "list" : "map");
+		conf_complain(
+		    report, node, "%s must be a %s", what, shape == CONF_LIST ? "list" : "map");
 		return;
 	}
 	for (const struct conf *child = node->first; child != NULL; child = child->next) {

@@ -23,7 +23,8 @@
 
 #include "fleet/target_list_priv.h"
 
-#define SD_BYTES_MAX (16 * 1024 * 1024)
+#define SD_BYTES_MAX   (16 * 1024 * 1024)
+#define SD_TARGETS_MAX 100000 /* of one text: a server that floods is told from a fleet */
 
 /*
  * Adds the text's targets to out; name is what complaints call it. -1 with ERR_CONFIG, ERR_LIMIT,

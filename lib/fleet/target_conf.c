@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "fleet/fleet.h"
+#include "fleet/tags_priv.h"
 
 #define DEFAULT_SOURCE "tricorder"
 
@@ -17,6 +18,7 @@ static const struct conf_opt endpoint_opts[] = {
 	{ "interval", CONF_DURATION, NULL, "default: collection.frequency", 100 * NS_PER_MS,
 	    24 * 3600 * NS_PER_S },
 	{ "region", CONF_TEXT, NULL, "becomes a tag", 0, 0 },
+	{ "tags", CONF_TREE, NULL, "map of texts: what else is known of it", 0, 0 },
 	{ "options", CONF_TREE, NULL, "what the source takes", 0, 0 },
 	{ NULL, CONF_TREE, NULL, NULL, 0, 0 },
 };
@@ -99,6 +101,13 @@ check_text(const struct conf *element, const char *key, struct conf_report *repo
 		conf_complain(report, conf_child(element, key), "'%s' %s", key, fault);
 }
 
+bool
+source_options_check(
+    const struct source_ops *source, const struct conf *options, struct conf_report *report)
+{
+	return conf_check(options, source->opts, report);
+}
+
 /*
  * Who registers an endpoint could have any file this process can read sent to a machine of his own
  * as a password, so over the API a secret is text.
@@ -127,7 +136,8 @@ check_for_source(const struct conf *element, const struct source_ops *source, bo
 
 	if (source == NULL)
 		return;
-	if (options != NULL && conf_check(options, source->opts, report) && source->check != NULL)
+	if (options != NULL && conf_check)
+		source_options_check(source, options, report) && source->check != NULL)
 		source->check(options, report);
 	if (options != NULL && options->shape == CONF_MAP && !from_file)
 		refuse_references(options, source->opts, report);
@@ -135,10 +145,35 @@ check_for_source(const struct conf *element, const struct source_ops *source, bo
 		conf_complain(report, element, "'port' is missing");
 }
 
-/* Makes all complaints; true if there are none, then proto is filled with what element lends. */
+static void
+read_tags(const struct conf *map, struct tags *tags, struct conf_report *report)
+{
+	struct err err;
+
+	*tags = (struct tags){ 0 };
+	if (map != NULL && map->shape != CONF_MAP) {
+		conf_complain(report, map, "'tags' must be a map");
+		return;
+	}
+	for (const struct conf *tag = map == NULL ? NULL : map->first; tag != NULL;
+	     tag = tag->next) {
+		const char *fault =
+		    tag->shape != CONF_SCALAR ? "must be a text" : tag_fault(tag->key, tag->text);
+
+		if (fault != NULL)
+			conf_complain(report, tag, "tag '%.*s' %s", STR_ARG(tag->key), fault);
+		else if (tags_add(tags, tag->key, tag->text, &err) != 0)
+			conf_complain(report, tag, "%s", err.text);
+	}
+}
+
+/*
+ * Makes all complaints; true if there are none, then proto is filled with what element and tags
+ * lend.
+ */
 static bool
 read_target(const struct conf *element, struct str host, struct str app, int64_t frequency_ns,
-    struct target *proto, struct conf_report *report)
+    struct target *proto, struct tags *tags, struct conf_report *report)
 {
 	size_t before = report->count;
 
@@ -159,6 +194,9 @@ read_target(const struct conf *element, struct str host, struct str app, int64_t
 	};
 	check_text(element, "address", report);
 	check_text(element, "region", report);
+	read_tags(conf_child(element, "tags"), tags, report);
+	proto->tags = tags->p;
+	proto->tag_count = tags->len;
 	check_for_source(element, proto->source, host.len == 0, report);
 	if (proto->address.p == NULL)
 		proto->address = proto->host;
@@ -170,8 +208,9 @@ target_from_conf(struct conf_doc *doc, const struct conf *element, struct str ho
     int64_t frequency_ns, struct conf_report *report)
 {
 	struct target proto, *target;
+	struct tags tags;
 
-	if (!read_target(element, host, app, frequency_ns, &proto, report))
+	if (!read_target(element, host, app, frequency_ns, &proto, &tags, report))
 		return NULL;
 	if (proto.options != NULL)
 		proto.doc = doc;
@@ -225,9 +264,10 @@ fleet_check_endpoints(const struct conf *list, struct conf_report *report)
 	arena_init(&keys, 0);
 	for (const struct conf *element = list->first; element != NULL; element = element->next) {
 		struct target proto;
+		struct tags tags;
 
 		/* The frequency is of no account here. */
-		if (read_target(element, STR_EMPTY, STR_EMPTY, NS_PER_S, &proto, report) &&
+		if (read_target(element, STR_EMPTY, STR_EMPTY, NS_PER_S, &proto, &tags, report) &&
 		    check_unique(element, &proto, &seen, &keys, report) != 0) {
 			conf_complain(report, element, "out of memory");
 			break;

@@ -22,6 +22,10 @@ const char *name_fault(struct str name, enum name_use);
 const struct source_ops *source_from_conf(
     const struct conf *element, const struct conf_opt *opts, struct conf_report *);
 
+/* Checks what the source takes. True if nothing was complained about. */
+bool source_options_check(
+    const struct source_ops *, const struct conf *options, struct conf_report *);
+
 /*
  * Checks element, which doc holds, and makes its target, with one reference. host and app, when not
  * empty, are given already (by the URL): the element may leave them out but not contradict them,

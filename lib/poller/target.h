@@ -22,7 +22,7 @@ struct target {
 	uint16_t port;
 	const struct source_ops *source;
 	int64_t interval_ns;
-	struct str region;                   /* empty = unknown */
+	struct str region; /* empty = unknown */
 	/*
 	 * What else is known of the endpoint, sorted by key, keys unique. They belong to the
 	 * endpoint: none of its metrics carries them.

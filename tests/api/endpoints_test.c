@@ -81,6 +81,22 @@ list_has_all_keys_in_order(void **state)
 }
 
 static void
+tags_come_last(void **state)
+{
+	struct api_fixture *f = *state;
+	struct member_view *view = &fake_fleet.members[fake_fleet.len++];
+	const char *answer,
+	    end[] = "\"waitPollSeconds\":0.125,\"tags\":{\"a\":\"\\\"\",\"b\":\"c\"}}]\n";
+
+	*view = good;
+	view->tags[0] = (struct tag){ STR("a"), STR("\"") };
+	view->tags[1] = (struct tag){ STR("b"), STR("c") };
+	view->tag_count = 2;
+	answer = get(f, "/api/endpoints");
+	assert_true(str_ends(str_of(answer), str_of(end)));
+}
+
+static void
 endpoint_that_never_answered_has_no_time(void **state)
 {
 	struct api_fixture *f = *state;
@@ -325,6 +341,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(list_has_all_keys_in_order),
+		TEST(tags_come_last),
 		TEST(endpoint_that_never_answered_has_no_time),
 		TEST(errors_are_those_of_active_endpoints_that_are_down),
 		TEST(pages_show_nothing_unescaped),

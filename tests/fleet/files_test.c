@@ -266,7 +266,7 @@ directories_and_pipes_are_no_files(void **state)
 	buf_init(&text, 0);
 	assert_int_equal(file_read("/nonexistent/x", 1, &text, &err), -1);
 	assert_int_equal(err.code, ERR_NOTFOUND);
-	assert_int_equal(file_read("/dev/null", 1, &text, &err), -1);
+	assert_int_equal(file_read(temp_path(&f.dir, "p"), 1, &text, &err), -1);
 	assert_string_equal(err.text, "not a file");
 	temp_write(&f.dir, "large", "123");
 	assert_int_equal(file_read(temp_path(&f.dir, "large"), 2, &text, &err), -1);

@@ -730,8 +730,9 @@ targets_come_from_files(void **state)
 	temp_write(&f->dir, "a.json",
 	    "[{\"targets\": [\"web1:9100\", \"[::1]:9101\"], \"labels\": {\"job\": \"j\","
 	    " \"dc\": \"x\", \"__meta_a\": \"b\", \"__metrics_path__\": \"/m\"}}]");
-	temp_write(&f->dir, "b.yml", "- targets: [web2]\n  labels: {region: r, __scheme__: https,\n"
-	                             "    __scrape_interval__: 7s}\n");
+	temp_write(&f->dir, "b.yml",
+	    "- targets: [web2]\n  labels: {region: r, __scheme__: https,\n"
+	    "    __scrape_interval__: 7s}\n");
 	discover(f, "[{fileSd: [$D/*.json, $D/*.yml], interval: 15s}]");
 	start(f);
 	assert_members(f, "::1/j ::1:9101 tricorder fileSd\n"
@@ -828,8 +829,7 @@ targets_of_one_name_get_names_of_their_own(void **state)
 {
 	struct fixture *f = *state;
 
-	temp_write(&f->dir, "a.json",
-	    "[{\"targets\": [\"h:1\", \"h:2\", \"h:2\", \"g:1\"]}]");
+	temp_write(&f->dir, "a.json", "[{\"targets\": [\"h:1\", \"h:2\", \"h:2\", \"g:1\"]}]");
 	temp_write(&f->dir, "b.json",
 	    "[{\"targets\": [\"h:1\", \"g:1\"]},"
 	    " {\"targets\": [\"h:2\"], \"labels\": {\"__metrics_path__\": \"/other\"}}]");

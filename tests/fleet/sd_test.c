@@ -49,8 +49,8 @@ show(struct buf *out, const struct target *t)
 
 /* Reads text and shows what became of it: the targets, or the error. */
 static void
-read_and_show(const char *text, const struct source_ops *source, const char *options,
-    struct buf *out)
+read_and_show(
+    const char *text, const struct source_ops *source, const char *options, struct buf *out)
 {
 	struct target_list list;
 	struct err err;
@@ -81,15 +81,20 @@ static const struct {
 	{ &full_source, "", "[]", "" },
 	{ &full_source, "", "- targets: [a:1, b]\n- targets: ['c:3']\n  labels:\n",
 	    "a/full a:1 30s\nb/full b:80 30s\nc/full c:3 30s\n" },
+	{ &full_source, "", "[{targets: ['a:1'], labels: {n: null, s: 'null', t: ~}}]",
+	    "a/full a:1 30s s=null\n" },
 	{ &full_source, "", "- labels: {a: b}\n- targets: []\n", "" },
-	{ &full_source, "", "[{\"targets\": [\"a:1\"], \"labels\": {\"job\": \"j\", \"z\": \"1\", "
-	                    "\"b\": \"\\u00e4\", \"e\": \"\", \"__meta_x\": \"y\", \"__tmp\": \"t\"}}]",
+	{ &full_source, "",
+	    "[{\"targets\": [\"a:1\"], \"labels\": {\"job\": \"j\", \"z\": \"1\", "
+	    "\"b\": \"\\u00e4\", \"e\": \"\", \"__meta_x\": \"y\", \"__tmp\": \"t\"}}]",
 	    "a/j a:1 30s b=\xc3\xa4 job=j z=1\n" },
 	/* Addresses. */
-	{ &full_source, "", "[{targets: ['[::1]:9', '[fe80::2]', '::3'], labels: {__scheme__: https}}]",
+	{ &full_source, "",
+	    "[{targets: ['[::1]:9', '[fe80::2]', '::3'], labels: {__scheme__: https}}]",
 	    "::1/full ::1:9 30s {\"tls\": true}\nfe80::2/full fe80::2:443 30s {\"tls\": true}\n"
 	    "::3/full ::3:443 30s {\"tls\": true}\n" },
-	{ &full_source, "", "[{targets: [ignored], labels: {__address__: 'x:7', instance: 'web9:7'}}]",
+	{ &full_source, "",
+	    "[{targets: [ignored], labels: {__address__: 'x:7', instance: 'web9:7'}}]",
 	    "web9/full x:7 30s instance=web9:7\n" },
 	{ &full_source, "", "[{targets: ['b:9115'], labels: {instance: 'https://site/x'}}]",
 	    "b/full b:9115 30s instance=https://site/x\n" },
@@ -108,7 +113,8 @@ static const struct {
 	    " __scrape_interval__: 5s, __scrape_timeout__: 3s, region: r}}]",
 	    "a/full a:1 5s @r {\"user\": u, \"path\": \"/m\", \"params\": {\"a\": [1, 2], "
 	    "\"b\": \"y\\\"\", \"c\": \"z\"}, \"timeout\": \"3s\"}\n" },
-	{ &full_source, "{user: 'true'}", "[{targets: ['a:1']}]", "a/full a:1 30s {\"user\": \"true\"}\n" },
+	{ &full_source, "{user: 'true'}", "[{targets: ['a:1']}]",
+	    "a/full a:1 30s {\"user\": \"true\"}\n" },
 	{ &full_source, "", "[{targets: ['a:1'], labels: {__scrape_interval__: 1x}}]",
 	    "1 bad: f:1:13: target 'a:1': label '__scrape_interval__' is no duration from 100ms to "
 	    "24h\n" },
@@ -116,19 +122,23 @@ static const struct {
 	    "1 bad: f:1:13: target 'a:1': labels:1:13: 'timeout' must be from 1s to 1m, not 5m\n" },
 	{ &full_source, "", "[{targets: ['a:1'], labels: {__scheme__: ftp}}]",
 	    "1 bad: f:1:13: target 'a:1': label '__scheme__' is neither http nor https\n" },
-	{ &bare_source, "", "[{targets: ['a:1'], labels: {__scheme__: http, __scrape_timeout__: 1s}}]",
+	{ &bare_source, "",
+	    "[{targets: ['a:1'], labels: {__scheme__: http, __scrape_timeout__: 1s}}]",
 	    "a/bare a:1 30s\n" },
 	{ &bare_source, "", "[{targets: ['a:1', 'b:1'], labels: {__scheme__: https}}]",
-	    "2 bad: f:1:13: target 'a:1': label '__scheme__': source 'bare' has no option 'tls'\n" },
+	    "2 bad: f:1:13: target 'a:1': label '__scheme__': source 'bare' has no option "
+	    "'tls'\n" },
 	{ &bare_source, "", "[{targets: ['a:1'], labels: {__metrics_path__: /}}]",
 	    "1 bad: f:1:13: target 'a:1': label '__metrics_path__': source 'bare' has no option "
 	    "'path'\n" },
 	{ &bare_source, "", "[{targets: ['a:1'], labels: {__param_target: x}}, {targets: ['b:1']}]",
-	    "b/bare b:1 30s\n1 bad: f:1:13: target 'a:1': label '__param_target': source 'bare' has "
+	    "b/bare b:1 30s\n1 bad: f:1:13: target 'a:1': label '__param_target': source 'bare' "
+	    "has "
 	    "no option 'params'\n" },
 	/* Labels that can't be. */
 	{ &full_source, "", "[{targets: ['a:1'], labels: {'a-b': x}}]",
-	    "1 bad: f:1:13: target 'a:1': label 'a-b' has a name that no label can have\n" },
+	    "1 bad: f:1:13: target 'a:1': label 'a-b' has a name that is not of letters, "
+	    "digits and '_'\n" },
 	{ &full_source, "", "[{\"targets\": [\"a:1\"], \"labels\": {\"a\": \"x\\ny\"}}]",
 	    "1 bad: f:1:15: target 'a:1': label 'a' holds a control character\n" },
 	{ &full_source, "", "[{targets: ['a:1'], labels: {job: a/b}}]",
@@ -138,7 +148,8 @@ static const struct {
 	{ &full_source, "", "{targets: [a]}", "f:1:1: not a list of target groups\n" },
 	{ &full_source, "", "[{targets: a}]", "f:1:12: 'targets' must be a list\n" },
 	{ &full_source, "", "[{targets: [[a]]}]", "f:1:13: 'targets' hold texts only\n" },
-	{ &full_source, "", "[{targets: [a], labels: {b: [c]}}]", "f:1:29: 'labels' hold texts only\n" },
+	{ &full_source, "", "[{targets: [a], labels: {b: [c]}}]",
+	    "f:1:29: 'labels' hold texts only\n" },
 	{ &full_source, "", "[{targets: [a], lables: {}}]", NULL },
 	{ &full_source, "", "[{\"targets\": [\"a:1\"", NULL },
 	{ &full_source, "", "nonsense", "f:1:1: not a list of target groups\n" },
@@ -165,8 +176,8 @@ groups_become_targets(void **state)
 static void
 options_are_shared_and_places_differ(void **state)
 {
-	static const char text[] =
-	    "[{targets: ['a:1', 'b:1']}, {targets: ['a:1', 'c:1'], labels: {__metrics_path__: /m}}]";
+	static const char text[] = "[{targets: ['a:1', 'b:1']}, {targets: ['a:1', 'c:1'], labels: "
+	                           "{__metrics_path__: /m}}]";
 	struct target_defaults defaults = { .source = &full_source, .interval_ns = NS_PER_S };
 	struct target_list list;
 	struct err err;
@@ -204,9 +215,36 @@ too_many_labels_are_refused(void **state)
 }
 
 static void
+too_many_targets_are_refused(void **state)
+{
+	struct target_defaults defaults = { .source = &full_source, .interval_ns = NS_PER_S };
+	struct target_list list;
+	struct buf text;
+	struct err err;
+
+	(void)state;
+	buf_init(&text, 0);
+	buf_puts(&text, "[{\"targets\": [\"a:1\"");
+	for (int i = 1; i < SD_TARGETS_MAX; i++)
+		buf_puts(&text, ",\"a:1\"");
+	buf_puts(&text, "]}, {\"targets\": []}]");
+	target_list_init(&list);
+	assert_int_equal(sd_read(buf_view(&text), "f", &defaults, &list, &err), 0);
+	assert_int_equal(list.len, SD_TARGETS_MAX);
+	target_list_fini(&list);
+	text.len -= 3;
+	buf_puts(&text, "\"a:1\"]}]");
+	assert_int_equal(sd_read(buf_view(&text), "f", &defaults, &list, &err), -1);
+	assert_int_equal(err.code, ERR_LIMIT);
+	target_list_fini(&list);
+	buf_fini(&text);
+}
+
+static void
 reading_without_memory_fails_cleanly(void **state)
 {
-	static const char text[] = "[{targets: ['a:1', 'b:1'], labels: {__metrics_path__: /m, x: y}}]";
+	static const char text[] =
+	    "[{targets: ['a:1', 'b:1'], labels: {__metrics_path__: /m, x: y}}]";
 	struct target_defaults defaults = { .source = &full_source, .interval_ns = NS_PER_S };
 	struct target_list list;
 	bool failed = true;
@@ -234,6 +272,7 @@ main(void)
 		cmocka_unit_test(groups_become_targets),
 		cmocka_unit_test(options_are_shared_and_places_differ),
 		cmocka_unit_test(too_many_labels_are_refused),
+		cmocka_unit_test(too_many_targets_are_refused),
 		cmocka_unit_test(reading_without_memory_fails_cleanly),
 	};
 

@@ -76,10 +76,11 @@ static void
 every_key_is_taken_over(void **state)
 {
 	char *text;
-	struct target *target = target_of("{host: web1, app: x, address: \"::1\", port: 65535,"
-	                                  " source: tricorder, interval: 100ms, region: eu/1,"
-	                                  " options: {tls: true, path: /m}}",
-	    NULL, NULL, &text);
+	struct target *target =
+	    target_of("{host: web1, app: x, address: \"::1\", port: 65535,"
+	              " source: tricorder, interval: 100ms, region: eu/1, tags: {rack: 7, dc: x},"
+	              " options: {tls: true, path: /m}}",
+	        NULL, NULL, &text);
 
 	(void)state;
 	assert_non_null(target);
@@ -87,6 +88,9 @@ every_key_is_taken_over(void **state)
 	assert_int_equal(target->port, 65535);
 	assert_int_equal(target->interval_ns, 100 * NS_PER_MS);
 	assert_str(target->region, "eu/1");
+	assert_int_equal(target->tag_count, 2);
+	assert_str(target->tags[0].key, "dc");
+	assert_str(target->tags[1].value, "7");
 	assert_non_null(target->doc);
 	assert_str(conf_child(target->options, "path")->text, "/m");
 	free(text);
@@ -172,6 +176,10 @@ static const struct {
 	{ "{app: '', port: 1}", "h", "a", "f:1:7: 'app' is '' here and 'a' in the URL\n" },
 	{ "{source: ping, port: 1}", "h", "a",
 	    "f:1:10: no source 'ping' in this build; there are: tricorder, self, snmp\n" },
+	{ "{port: 1, tags: [x]}", "h", "a", "f:1:17: 'tags' must be a map\n" },
+	{ "{port: 1, tags: {a-b: x, c: [d], e: \"\\n\"}}", "h", "a",
+	    "f:1:23: tag 'a-b' has a name that is not of letters, digits and '_'\n"
+	    "f:1:29: tag 'c' must be a text\nf:1:37: tag 'e' holds a control character\n" },
 	{ "{port: 1, address: '', region: \"\\x7f\"}", "h", "a",
 	    "f:1:20: 'address' must not be empty\nf:1:32: 'region' holds a control character\n" },
 };

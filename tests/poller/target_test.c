@@ -11,6 +11,9 @@
 static const struct source_ops some_source = { .name = "some" };
 static const struct source_ops other_source = { .name = "other" };
 
+static const struct tag some_tags[] = { { STR("dc"), STR("x") }, { STR("rack"), STR("7") } };
+static const struct tag other_tags[] = { { STR("dc"), STR("x") }, { STR("rack"), STR("8") } };
+
 static struct target
 proto(void)
 {
@@ -22,6 +25,8 @@ proto(void)
 		.source = &some_source,
 		.interval_ns = 30,
 		.region = STR("us-east-1"),
+		.tags = some_tags,
+		.tag_count = 2,
 		.deny_loopback = true,
 	};
 }
@@ -54,6 +59,9 @@ a_copy_is_equal_and_its_own(void **state)
 	assert_string_equal(copy->app.p, "health agent");
 	assert_string_equal(copy->address.p, "10.0.0.1");
 	assert_string_equal(copy->region.p, "us-east-1");
+	assert_int_equal(copy->tag_count, 2);
+	assert_string_equal(copy->tags[1].key.p, "rack");
+	assert_string_equal(copy->tags[1].value.p, "7");
 	assert_int_equal(copy->port, 6910);
 	assert_ptr_equal(copy->source, &some_source);
 	assert_int_equal(copy->interval_ns, 30);
@@ -128,6 +136,8 @@ every_field_makes_a_difference(void **state)
 	DIFFERS(source = &other_source);
 	DIFFERS(interval_ns = 31);
 	DIFFERS(region = STR_EMPTY);
+	DIFFERS(tags = other_tags);
+	DIFFERS(tag_count = 1);
 	DIFFERS(deny_loopback = false);
 	DIFFERS(deny_link_local = true);
 #undef DIFFERS
