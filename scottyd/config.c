@@ -196,6 +196,7 @@ fill(struct config *config, const struct flags *flags, const struct conf *root, 
 	config->frequency_ns = flags->frequency_ns >= 0
 	                           ? flags->frequency_ns
 	                           : conf_duration_ns(collection, collection_opts, "frequency");
+	config->pstore_ns = flags->pstore_ns > 0 ? flags->pstore_ns : 0;
 	config->threads = (unsigned)conf_int(collection, collection_opts, "threads");
 	config->connections =
 	    (uint64_t)(flags->connections >= 0

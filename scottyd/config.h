@@ -23,6 +23,7 @@ struct flags {
 	const char *mdb_file;
 	const char *name; /* application name of scottyd itself */
 	int64_t frequency_ns, connections, polls, memory_percent;
+	int64_t pstore_ns; /* -pstoreUpdateFrequency */
 	const char *pid_file;
 	bool debug_log;
 	enum { RUN, GENERATE, VALIDATE, VERSION, HELP } what;
@@ -42,6 +43,7 @@ struct config {
 	char *state_dir, *mdb_file, *own_app;
 	char *admin_token; /* NULL = none */
 	int64_t frequency_ns;
+	int64_t pstore_ns; /* 0 = the default */
 	unsigned threads;
 	uint64_t connections, polls;
 	int64_t connect_timeout_ns, poll_timeout_ns, stale_after_ns;

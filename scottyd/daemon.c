@@ -80,9 +80,10 @@ find_origin(void *ctx, struct str host, struct str app, struct origin_tags *out)
 static int
 start_writers(struct daemon *daemon, const struct config *config, struct err *err)
 {
-	struct pump_env env = {
-		.store = daemon->store, .origin = find_origin, .origin_ctx = daemon
-	};
+	struct pump_env env = { .store = daemon->store,
+		.idle_ns = config->pstore_ns,
+		.origin = find_origin,
+		.origin_ctx = daemon };
 
 	daemon->state_dir = strdup(config->state_dir);
 	if (daemon->state_dir == NULL) {

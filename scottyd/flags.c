@@ -23,6 +23,8 @@ static const struct flag table[] = {
 	    "endpoints connected or polled at once (open-file limit less 50)", 0 },
 	{ "concurrentPolls", FLAG_INT, FIELD(polls), "N",
 	    "of those, how many may transfer; 0 = all (0)", 0 },
+	{ "pstoreUpdateFrequency", FLAG_DURATION, FIELD(pstore_ns), "TIME",
+	    "how long values are collected for a request to a writer (1s)", 0 },
 	{ "memoryPercentage", FLAG_INT, FIELD(memory_percent), "N",
 	    "memory for history, % of RAM (50)", 0 },
 	{ "pidfile", FLAG_TEXT, FIELD(pid_file), "FILE", "write the process id there", 0 },
@@ -44,7 +46,6 @@ static const struct flag table[] = {
 	{ "inactiveThreshhold", FLAG_ABSENT, 0, NULL, "pages of inactive series always go first",
 	    0 },
 	{ "degree", FLAG_ABSENT, 0, NULL, "the store has no B-tree", 0 },
-	{ "pstoreUpdateFrequency", FLAG_ABSENT, 0, NULL, "there are no writers yet", 0 },
 	{ "coordinator", FLAG_ABSENT, 0, NULL, "there is no coordination yet", 0 },
 	{ "cloudWatchFreq", FLAG_ABSENT, 0, NULL, "there is no CloudWatch writer", 0 },
 	{ "cloudWatchTest", FLAG_ABSENT, 0, NULL, "there is no CloudWatch writer", 0 },
@@ -73,8 +74,11 @@ flags_help(FILE *out)
 int
 flags_parse(struct flags *flags, int argc, char **argv, struct err *err)
 {
-	*flags = (struct flags){
-		.port = -1, .frequency_ns = -1, .connections = -1, .polls = -1, .memory_percent = -1
-	};
+	*flags = (struct flags){ .port = -1,
+		.frequency_ns = -1,
+		.pstore_ns = -1,
+		.connections = -1,
+		.polls = -1,
+		.memory_percent = -1 };
 	return flag_parse(table, ARRAY_LEN(table), flags, argc, argv, NULL, err);
 }

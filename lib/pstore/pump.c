@@ -16,7 +16,7 @@
 /* Read from the queue at once. */
 #define CHUNK 256
 /* Once all was read: what comes within this time goes together. */
-#define IDLE_NS (1 * NS_PER_S)
+#define IDLE_NS (1 * NS_PER_S) /* unless the environment says otherwise */
 /* Memory for strings, lists and distributions of a round; then it is full, whatever its length. */
 #define ROUND_VALUE_BYTES ((size_t)8 * 1024 * 1024)
 /* After running out of memory. */
@@ -60,7 +60,8 @@ struct pump {
 	size_t round_count;   /* records read, whatever became of them */
 	size_t round_records; /* in the lanes */
 	int64_t round_begun_ns;
-	bool ran_out; /* the round has all there was */
+	int64_t idle_ns, begun_ns; /* begun: wall clock */
+	bool ran_out;              /* the round has all there was */
 	int64_t next_read_ns, next_lag_ns;
 	const struct metric_desc *last_desc;
 	const struct known_series *last_series;
@@ -72,6 +73,7 @@ struct pump {
 
 	_Atomic uint64_t unsupported, missed;
 	_Atomic int64_t oldest_ns; /* wall clock, of what is not written; 0 = nothing */
+	_Atomic double position;   /* percent */
 	_Atomic int64_t last_success_ns;
 	_Atomic enum pump_state state; /* but for an error or pause, which come before it */
 
@@ -209,6 +211,9 @@ pump_new(
 	lock_init(&p->lock, LOCK_pump);
 	lock_cond_init(&p->cond);
 	p->env = *env;
+	p->idle_ns = env->idle_ns > 0 ? env->idle_ns : IDLE_NS;
+	p->begun_ns = real_ns(p);
+	p->position = 100;
 	p->paused = consumer->paused;
 	p->consumer = consumer;
 	p->next_read_ns = p->next_lag_ns = INT64_MIN;
@@ -371,13 +376,17 @@ read_round(struct pump *p)
 static void
 look_up_lag(struct pump *p, int64_t now_ns)
 {
-	int64_t real = real_ns(p), lag;
+	int64_t real = real_ns(p), lag, span;
+	struct store_stats stats;
 
 	if (now_ns < p->next_lag_ns)
 		return;
 	p->next_lag_ns = now_ns + LAG_NS;
 	lag = queue_lag_ns(p->queue, real);
 	p->oldest_ns = lag > 0 ? real - lag : 0;
+	store_get_stats(p->env.store, &stats);
+	span = real - (stats.oldest_ts_ns == TS_NONE ? p->begun_ns : stats.oldest_ts_ns);
+	p->position = lag <= 0 ? 100 : lag >= span ? 0 : 100 * (1 - (double)lag / (double)span);
 }
 
 static void
@@ -412,7 +421,7 @@ turn_read(struct pump *p, int64_t now_ns)
 		p->next_read_ns = now_ns + NOMEM_NS;
 		return p->next_read_ns;
 	}
-	p->next_read_ns = p->ran_out ? now_ns + IDLE_NS : INT64_MIN;
+	p->next_read_ns = p->ran_out ? now_ns + p->idle_ns : INT64_MIN;
 	if (p->round_records == 0) {
 		end_round(p, now_ns);
 		p->state = p->ran_out ? PUMP_IDLE : PUMP_WRITING;
@@ -693,6 +702,7 @@ pump_get_stats(struct pump *p, struct pump_stats *out)
 		.dead_letters = p->counts.dead_letters,
 		.missed = p->missed,
 		.waiting = p->counts.waiting,
+		.position = p->position,
 		.last_success_ns = p->last_success_ns };
 	if (oldest_ns != 0 && oldest_ns < now_ns)
 		out->lag_s = (double)(now_ns - oldest_ns) / (double)NS_PER_S;

@@ -34,6 +34,7 @@ typedef void origin_lookup(void *ctx, struct str host, struct str app, struct or
 struct pump_env {
 	struct store *store;
 	const char *state_dir; /* NULL or "" = no dead letters */
+	int64_t idle_ns;       /* once all was read: what comes within goes together; 0 = 1 s */
 
 	origin_lookup *origin;
 	void *origin_ctx;
@@ -111,6 +112,7 @@ struct pump_stats {
 	uint64_t dead_letters; /* of these, those kept in the file */
 	uint64_t missed;       /* reclaimed before they were read */
 	uint64_t waiting;      /* read but not acknowledged */
+	double position;       /* in what the store holds, percent; 100 = all is acknowledged */
 	double lag_s;          /* age of the oldest record not acknowledged */
 	int64_t last_success_ns, last_error_ns; /* wall clock; 0 = never */
 	char last_error[ERR_TEXT_BYTES];

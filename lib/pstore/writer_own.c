@@ -55,6 +55,8 @@ READ(paused, b, s.state == PUMP_PAUSED)
 READ(error_time, i, s.last_error_ns)
 READ(success_time, i, s.last_success_ns)
 READ(lag, f, s.lag_s)
+READ(time_left, i, (int64_t)(s.lag_s *(double)NS_PER_S))
+READ(position, f, s.position)
 READ(missed, u, s.missed)
 READ(dropped, u, s.missed + s.refused + s.unwritable)
 READ(dead, u, s.dead_letters)
@@ -105,6 +107,8 @@ static const struct own_metric templates[] = {
 	{ "successfulWriteRatio", "Successful writes / write attempts", UNIT_NONE, KIND_FLOAT64, 0,
 	    read_ratio },
 	{ "successfulWrites", "Requests acknowledged", UNIT_NONE, KIND_UINT64, 0, read_successes },
+	{ "timeLeft", "Age of the oldest record not written", UNIT_NONE, KIND_DURATION, 0,
+	    read_time_left },
 	{ "unsupported", "Records of kinds that the writer can't hold", UNIT_NONE, KIND_UINT64, 0,
 	    read_unsupported },
 	{ "unwritable", "Values that the writer can't hold", UNIT_NONE, KIND_UINT64, 0,
@@ -115,6 +119,8 @@ static const struct own_metric templates[] = {
 	    KIND_BOOL, 0, read_skipped },
 	{ "valuesWritten", "Records acknowledged", UNIT_NONE, KIND_UINT64, 0, read_written },
 	{ "writeAttempts", "Requests", UNIT_NONE, KIND_UINT64, 0, read_attempts },
+	{ "writePositionIndex", "Position in what the store holds; 100: all is written", UNIT_NONE,
+	    KIND_FLOAT64, 0, read_position },
 };
 
 /* /writer/NAME/METRIC; a slash in the name would make it another path. */

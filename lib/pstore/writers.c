@@ -151,6 +151,7 @@ start(struct writers *w, struct entry *e, struct err *err)
 {
 	struct consumer *c = e->wanted;
 
+	e->removed_ns = clock_mono_ns(); /* if it fails */
 	if (e->queue != NULL && !queue_fits(e->queue, c)) {
 		log_warn("writer", "%s: other roll-up, begins at the oldest value", e->name);
 		queue_close(e->queue);
@@ -182,12 +183,14 @@ forget_removed(struct writers *w)
 	while (*at != NULL) {
 		struct entry *e = *at;
 
-		if (e->pump != NULL || e->wanted != NULL || now_ns - e->removed_ns < GRACE_NS) {
+		if (e->pump != NULL || (e->queue != NULL && now_ns - e->removed_ns < GRACE_NS)) {
 			at = &e->next;
 			continue;
 		}
 		*at = e->next;
-		log_info("writer", "%s: queue dropped, as it was removed an hour ago", e->name);
+		if (e->queue != NULL)
+			log_info(
+			    "writer", "%s: queue dropped, as it was removed an hour ago", e->name);
 		entry_free(w, e);
 	}
 }

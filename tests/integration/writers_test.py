@@ -406,7 +406,7 @@ class Configuration(WriterTest):
         for name in ("totalTimeSpent writeTimePerMetric maxRecordsPerSecond concurrency batchSize "
                      "rollUpSpan valuesWritten valuesNotWritten writeAttempts successfulWrites "
                      "successfulWriteRatio valuesSkipped blocked paused lastWriteError "
-                     "lastWriteErrorTime lastSuccessfulWrite lag dropped deadLettered retries "
+                     "timeLeft writePositionIndex lastWriteErrorTime lastSuccessfulWrite lag dropped deadLettered retries "
                      "bytes").split():
             self.assertIn("/writer/main one/" + name, metrics)
         self.assertGreater(metrics["/writer/main one/valuesWritten"]["value"], 0)

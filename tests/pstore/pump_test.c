@@ -458,6 +458,35 @@ strings_and_distributions_outlive_the_reading(void **state)
 }
 
 static void
+what_was_written_is_echoed(void **state)
+{
+	struct pump_fixture *f = *state;
+	struct consumer *c = fake_consumer(10, 1);
+	char path[128], text[1024] = "";
+	struct err err;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/echo", f->state_dir);
+	c->debug_metric = re_new(STR("^/s00[12]"), &err);
+	c->debug_host = re_new(STR("web"), &err);
+	c->debug_path = strdup(path);
+	sink.mode = SINK_PICKY;
+	sink.bad = "/s002 ";
+	fill_store(f, 3, 1);
+	open_pump(f, c);
+	run_pump(f, LONG);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	assert_true(fread(text, 1, sizeof(text) - 1, file) > 0);
+	fclose(file);
+	assert_non_null(strstr(text,
+	    "{HostName: web1, Path: /s001, Tags: {appname: app}, Kind: int64, SubType: , Unit: , "
+	    "Value: 0, Timestamp: 1500000000.001000000}\n\n\n"));
+	assert_null(strstr(text, "/s000"));
+	assert_null(strstr(text, "/s002"));
+}
+
+static void
 look_up_origin(void *ctx, struct str host, struct str app, struct origin_tags *out)
 {
 	const char **region = ctx;
@@ -631,6 +660,7 @@ main(void)
 		T(what_cannot_be_written_is_counted),
 		T(include_lets_only_those_in),
 		T(strings_and_distributions_outlive_the_reading),
+		T(what_was_written_is_echoed),
 		T(an_endpoints_tags_are_asked_for_now_and_then),
 		T(rolled_up_frames_arrive),
 		T(a_queue_goes_on_with_another_pump),
