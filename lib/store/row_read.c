@@ -642,7 +642,7 @@ undo_counts(const uint8_t *p, size_t codes_at, const uint64_t *after, uint64_t *
 	}
 }
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(ROW_PLAIN)
 #define BYTES_1 UINT64_C(0x0101010101010101)
 
 /* Most differences take two nibbles at most: up to 8 of those at a time, as bytes. */

@@ -314,6 +314,33 @@ numeric_history_is_shown_as_numbers(void **state)
 }
 
 static void
+a_number_is_shown_at_each_time_of_its_group(void **state)
+{
+	static const struct {
+		int64_t value;
+		bool there;
+	} polls[] = { { 5, true }, { 5, true }, { 7, true }, { 0, false }, { 7, true },
+		{ 7, true } };
+	struct api_fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(polls); i++) {
+		int64_t ts_ns = (FIXTURE_NOW_NS / NS_PER_S - 100 + (int64_t)i) * NS_PER_S;
+		struct batch batch;
+
+		batch_begin(&batch);
+		if (polls[i].there)
+			add_int(&batch, "/n", polls[i].value, 0, ts_ns);
+		add_int(&batch, "/other", 1, 0, ts_ns);
+		store_batch(f, "h", "a", &batch);
+	}
+	get(f, "/api/tsdb/h/a/n");
+	/* Not where it was absent. */
+	assert_int_equal(count(f->answer.p, " 5\n"), 2);
+	assert_int_equal(count(f->answer.p, " 7\n"), 3);
+	assert_int_equal(count(f->answer.p, "\n"), 2 + 5);
+}
+
+static void
 both_layouts_agree_for_every_kind(void **state)
 {
 	struct api_fixture *f = *state;
@@ -343,6 +370,7 @@ main(void)
 		TEST(singleton_takes_no_directory),
 		TEST(slash_in_a_name_comes_escaped),
 		TEST(a_long_history_comes_in_bounded_pieces),
+		TEST(a_number_is_shown_at_each_time_of_its_group),
 		TEST(both_layouts_agree_for_every_kind),
 		TEST(numeric_history_is_shown_as_numbers),
 	};

@@ -1,7 +1,7 @@
 /*
  * What history costs: bytes of memory per value and series, appends and reads per second, and how
- * long a poller waits while others read. Data: gen_metrics.h, or what scottyd says of itself
- * (-record, -replay).
+ * long a poller waits while others read. Data: gen_metrics.h, and what scottyd says of itself and
+ * of this machine at the moment, or said when it was recorded (-record, -replay).
  *
  * Prints `name value unit`, and what must be reached and is aimed at where there is such a goal.
  * Each section runs in a process of its own, so that none finds memory that another left.
@@ -657,6 +657,26 @@ run_replay(const struct options *options)
 	fclose(file);
 }
 
+/* What a scottyd says of itself and this machine now. */
+static void
+run_recorded(const struct options *options)
+{
+	char file[] = "/tmp/store_bench.XXXXXX";
+	struct options replay = *options;
+	int fd = mkstemp(file);
+	struct err err;
+
+	if (fd < 0)
+		die("no temporary file");
+	close(fd);
+	replay.replay = file;
+	if (record_scottyd(file, options->seconds, &err) == 0)
+		run_replay(&replay);
+	else
+		printf("replay: left out, %s\n", err.text);
+	unlink(file);
+}
+
 static void
 in_child(void (*section)(const struct options *), const struct options *options)
 {
@@ -751,6 +771,7 @@ main(int argc, char **argv)
 		{ "append", run_append },
 		{ "readers", run_readers },
 		{ "path", run_path },
+		{ "recorded", run_recorded },
 	};
 	struct options options = parse_options(argv);
 	struct err err;

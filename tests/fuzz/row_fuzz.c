@@ -67,6 +67,28 @@ undo_all_classes(const struct row_undo *undo, const struct row_undo *found)
 	}
 }
 
+/* All changes again, in blocks. */
+static void
+check_blocks(struct row row)
+{
+	struct row opened = row;
+	struct row_block block;
+	struct row_undo undo;
+	unsigned n;
+
+	while ((n = row_next_block(&opened, &block)) > 0) {
+		for (unsigned i = 0; i < n; i++) {
+			struct row_undo same = row_block_undo(&opened, &block, i);
+
+			assert(row_next(&row, &undo));
+			assert(
+			    same.at == undo.at && same.how == undo.how && same.form == undo.form);
+			assert(same.form == ROW_NOTHING || same.payload == undo.payload);
+		}
+	}
+	assert(!row_next(&row, &undo));
+}
+
 static void
 check_any_row(struct input in)
 {
@@ -79,6 +101,7 @@ check_any_row(struct input in)
 	if (row_open(&row, p, in.left, len_after) == 0) {
 		assert(row.bytes > 0 && row.bytes <= in.left);
 		assert(row.len_before <= len_after);
+		check_blocks(row);
 		for (; row_next(&row, &undo); count++) {
 			assert(undo.at < row.len_before && (count == 0 || undo.at > last));
 			assert(row_find(&row, undo.at, &found));

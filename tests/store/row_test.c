@@ -874,17 +874,40 @@ undo_position(struct history *history, struct state *now, const struct row_undo 
 		now->bits[at] = row_before(undo, class, now->bits[at]);
 }
 
+static void
+check_blocks(struct row row, const struct row_undo *undos, size_t n)
+{
+	struct row_block block;
+	size_t i = 0;
+	unsigned some;
+
+	while ((some = row_next_block(&row, &block)) > 0) {
+		for (unsigned k = 0; k < some; k++, i++) {
+			struct row_undo undo = row_block_undo(&row, &block, k);
+
+			assert_true(i < n);
+			assert_int_equal(undo.at, undos[i].at);
+			assert_int_equal(undo.how, undos[i].how);
+			assert_int_equal(undo.form, undos[i].form);
+			assert_true(undo.form == ROW_NOTHING || undo.payload == undos[i].payload);
+		}
+	}
+	assert_int_equal(i, n);
+}
+
 /* Undoes all changes of a row, last position first as the list on the side is read from its end. */
 static void
 undo_changes(struct history *history, struct state *now, struct row *row)
 {
 	static struct row_undo undos[POSITIONS];
+	struct row opened = *row;
 	struct row_undo found;
 	size_t n = 0;
 
 	while (row_next(row, &undos[n]))
 		n++;
 	assert_int_equal(n, row->change_count);
+	check_blocks(opened, undos, n);
 	for (uint32_t at = now->len; at-- > 0;) {
 		bool changed = n > 0 && undos[n - 1].at == at;
 
