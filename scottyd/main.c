@@ -91,6 +91,7 @@ run(const struct flags *flags, int argc, char **argv)
 	sigaddset(&signals, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the write */
 	if (config.admin_token != NULL)
 		prctl(PR_SET_DUMPABLE, 0); /* a secret must not end in a core file */
 	if (flags->debug_log)

@@ -236,13 +236,14 @@ take_waiting(struct journal *j, bool *rotates, uint64_t *told_count)
 static int
 write_waiting(struct journal *j, struct store_told told, uint64_t told_count, struct err *err)
 {
-	size_t bytes = j->writing.len;
+	uint64_t bytes_before = j->segment.bytes;
 
-	if (bytes > 0 && segment_append(&j->segment, j->writing.p, bytes, err) != 0)
+	if (j->writing.len > 0 &&
+	    segment_append(&j->segment, j->writing.p, j->writing.len, err) != 0)
 		return -1;
-	if (bytes > 0) {
+	if (j->writing.len > 0) {
 		j->is_dirty = true;
-		j->bytes += bytes + CHUNK_HEAD_BYTES;
+		j->bytes += j->segment.bytes - bytes_before;
 		j->chunks++;
 		j->rows += told.rows;
 		j->values += told.values;
@@ -357,7 +358,8 @@ journal_new(const struct journal_conf *conf, struct own *own, struct err *err)
 	j->conf.state_dir = strdup(conf->state_dir);
 	if (j->conf.waiting_bytes == 0)
 		j->conf.waiting_bytes = WAITING_MOST;
-	j->dir_fd = j->segment.fd = -1;
+	j->dir_fd = -1;
+	segment_writer_init(&j->segment);
 	lock_init(&j->lock, LOCK_journal);
 	lock_init(&j->error_lock, LOCK_trouble);
 	lock_cond_init(&j->wake);
@@ -429,6 +431,7 @@ journal_free(struct journal *j)
 		close(j->dir_fd);
 	buf_fini(&j->waiting);
 	buf_fini(&j->writing);
+	segment_writer_fini(&j->segment);
 	lock_cond_fini(&j->written);
 	lock_cond_fini(&j->wake);
 	lock_fini(&j->error_lock);

@@ -6,10 +6,12 @@
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "base/crash.h"
 #include "base/crc32c.h"
@@ -34,6 +36,14 @@ static_assert(sizeof(struct chunk_head) == CHUNK_HEAD_BYTES, "as described");
 
 static const char segment_magic[8] = { 's', 'c', 'o', 't', 't', 'y', 'S', 'J' };
 static const char chunk_magic[4] = { 'S', 'J', 'c', 'h' };
+static const char packed_magic[4] = { 'S', 'J', 'c', 'z' };
+
+/* The fastest. */
+#define DEFLATE_LEVEL 1
+/* No chunk that is smaller is compressed. */
+#define PACKED_LEAST 512
+/* No chunk is larger, whatever it says. */
+#define CONTENT_MOST ((uint32_t)1 << 30)
 
 void
 segment_name(char name[SEGMENT_NAME_BYTES], uint64_t number)
@@ -65,6 +75,7 @@ chunk_crc(uint64_t segment, const struct chunk_head *head, const void *content)
 {
 	uint32_t crc = crc32c(0, &segment, sizeof(segment));
 
+	crc = crc32c(crc, head->magic, sizeof(head->magic));
 	crc = crc32c(crc, &head->bytes, sizeof(head->bytes) + sizeof(head->number));
 	return crc32c(crc, content, head->bytes);
 }
@@ -105,7 +116,8 @@ segment_create(
 	memcpy(head.magic, segment_magic, sizeof(head.magic));
 	head.crc = head_crc(&head);
 	segment_name(name, number);
-	*w = (struct segment_writer){ .number = number };
+	w->number = number;
+	w->bytes = w->chunk_count = 0;
 	w->fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
 	if (w->fd < 0) {
 		err_errno(err, errno, "make journal/%s", name);
@@ -123,17 +135,102 @@ segment_create(
 	return 0;
 }
 
+void
+segment_writer_init(struct segment_writer *w)
+{
+	*w = (struct segment_writer){ .fd = -1 };
+	buf_init(&w->packed, 0);
+}
+
+void
+segment_writer_fini(struct segment_writer *w)
+{
+	segment_close(w);
+	if (w->deflate != NULL)
+		deflateEnd(w->deflate);
+	free(w->deflate);
+	buf_fini(&w->packed);
+}
+
+/* NULL: there is no memory. */
+static z_stream *
+open_deflate(struct segment_writer *w)
+{
+	if (w->deflate != NULL)
+		return deflateReset(w->deflate) == Z_OK ? w->deflate : NULL;
+	w->deflate = calloc(1, sizeof(*w->deflate));
+	if (w->deflate != NULL && deflateInit2(w->deflate, DEFLATE_LEVEL, Z_DEFLATED, -MAX_WBITS,
+	                              MAX_MEM_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK) {
+		free(w->deflate);
+		w->deflate = NULL;
+	}
+	return w->deflate;
+}
+
+/* Fills w->packed; false if that is no use, or there is no memory for it. */
+static bool
+pack(struct segment_writer *w, const void *content, uint32_t bytes)
+{
+	z_stream *z = bytes < PACKED_LEAST ? NULL : open_deflate(w);
+	bool done;
+
+	buf_clear(&w->packed);
+	if (z == NULL || !buf_reserve(&w->packed, bytes))
+		return false;
+	buf_add(&w->packed, &bytes, sizeof(bytes));
+	z->next_in = (Bytef *)(uintptr_t)content;
+	z->avail_in = bytes;
+	z->next_out = (Bytef *)w->packed.p + sizeof(bytes);
+	z->avail_out = bytes - (uint32_t)sizeof(bytes); /* else it is no use */
+	done = deflate(z, Z_FINISH) == Z_STREAM_END;
+	w->packed.len = bytes - z->avail_out;
+	return done;
+}
+
+/* The other way; false if it makes no sense. */
+static bool
+unpack(struct segment_reader *r, struct err *err)
+{
+	z_stream z = { .next_in = (Bytef *)r->packed.p + sizeof(uint32_t),
+		.avail_in = (uInt)(r->packed.len - sizeof(uint32_t)) };
+	uint32_t bytes;
+	bool done;
+
+	memcpy(&bytes, r->packed.p, sizeof(bytes));
+	if (bytes > CONTENT_MOST || inflateInit2(&z, -MAX_WBITS) != Z_OK)
+		return false;
+	buf_clear(&r->content);
+	if (!buf_reserve(&r->content, (size_t)bytes + RESTORE_SLACK)) {
+		err_nomem(err);
+		inflateEnd(&z);
+		return false;
+	}
+	z.next_out = (Bytef *)r->content.p;
+	z.avail_out = bytes;
+	done = inflate(&z, Z_FINISH) == Z_STREAM_END && z.avail_out == 0 && z.avail_in == 0;
+	inflateEnd(&z);
+	r->content.len = bytes;
+	return done;
+}
+
 int
 segment_append(struct segment_writer *w, const void *content, size_t bytes, struct err *err)
 {
-	struct chunk_head head = { .bytes = (uint32_t)bytes, .number = w->chunk_count };
+	struct chunk_head head = { .number = w->chunk_count };
 	struct iovec parts[] = { { &head, sizeof(head) }, { (void *)(uintptr_t)content, bytes } };
 
-	if (bytes > UINT32_MAX) {
+	if (bytes > CONTENT_MOST) {
 		err_set(err, ERR_LIMIT, "chunk of %zu bytes", bytes);
 		return -1;
 	}
 	memcpy(head.magic, chunk_magic, sizeof(head.magic));
+	if (pack(w, content, (uint32_t)bytes)) {
+		memcpy(head.magic, packed_magic, sizeof(head.magic));
+		content = w->packed.p;
+		bytes = w->packed.len;
+		parts[1] = (struct iovec){ w->packed.p, bytes };
+	}
+	head.bytes = (uint32_t)bytes;
 	head.crc = chunk_crc(w->number, &head, content);
 	CRASH_POINT("before chunk");
 	if (write_all(w->fd, parts, 2) != 0) {
@@ -222,6 +319,7 @@ segment_open(struct segment_reader *r, int dir_fd, const char *name, struct err 
 
 	*r = (struct segment_reader){ .fd = -1 };
 	buf_init(&r->content, 0);
+	buf_init(&r->packed, 0);
 	(void)segment_parse_name(name, &r->number);
 	r->fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
 	if (r->fd < 0 || fstat(r->fd, &st) != 0)
@@ -252,6 +350,8 @@ segment_next(struct segment_reader *r, struct err *err)
 {
 	uint64_t left = r->bytes - r->good_bytes;
 	struct chunk_head head;
+	struct buf *into;
+	bool is_packed;
 	ssize_t n;
 
 	if (left == 0)
@@ -261,25 +361,30 @@ segment_next(struct segment_reader *r, struct err *err)
 		return failed(r, err);
 	if (n < (ssize_t)sizeof(head))
 		return damaged(r, "a chunk is cut off", err);
-	if (memcmp(head.magic, chunk_magic, sizeof(head.magic)) != 0 ||
+	is_packed = memcmp(head.magic, packed_magic, sizeof(head.magic)) == 0;
+	if ((!is_packed && memcmp(head.magic, chunk_magic, sizeof(head.magic)) != 0) ||
 	    head.number != r->chunk_count)
 		return damaged(r, "here is no chunk", err);
-	if (head.bytes > left - sizeof(head))
+	if (head.bytes > left - sizeof(head) || (is_packed && head.bytes < sizeof(uint32_t)))
 		return damaged(r, "a chunk is cut off", err);
-	buf_clear(&r->content);
-	if (!buf_reserve(&r->content, (size_t)head.bytes + RESTORE_SLACK)) {
+	into = is_packed ? &r->packed : &r->content;
+	buf_clear(into);
+	if (!buf_reserve(into, (size_t)head.bytes + RESTORE_SLACK)) {
 		err_nomem(err);
 		return SEGMENT_FAILED;
 	}
-	n = read_all(r->fd, r->content.p, head.bytes, r->good_bytes + sizeof(head));
+	n = read_all(r->fd, into->p, head.bytes, r->good_bytes + sizeof(head));
 	if (n < 0)
 		return failed(r, err);
 	if ((size_t)n < head.bytes)
 		return damaged(r, "a chunk is cut off", err);
-	if (chunk_crc(r->number, &head, r->content.p) != head.crc)
+	if (chunk_crc(r->number, &head, into->p) != head.crc)
 		return damaged(r, "a chunk's checksum is wrong", err);
-	r->content.len = head.bytes;
-	memset(r->content.p + head.bytes, 0, RESTORE_SLACK);
+	into->len = head.bytes;
+	if (is_packed && !unpack(r, err))
+		return r->content.failed ? SEGMENT_FAILED
+		                         : damaged(r, "a chunk can't be unpacked", err);
+	memset(r->content.p + r->content.len, 0, RESTORE_SLACK);
 	r->good_bytes += sizeof(head) + head.bytes;
 	r->chunk_count++;
 	return SEGMENT_CHUNK;
@@ -291,4 +396,5 @@ segment_reader_close(struct segment_reader *r)
 	if (r->fd >= 0)
 		close(r->fd);
 	buf_fini(&r->content);
+	buf_fini(&r->packed);
 }

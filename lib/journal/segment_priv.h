@@ -9,11 +9,12 @@
  *	24	8	when it was begun, ns since 1970
  *
  *	offset	bytes	chunk
- *	0	4	"SJch"
+ *	0	4	"SJch"; "SJcz": the content is a word of 4 bytes, how many there are without
+ *			compression, and a raw deflate stream (RFC 1951)
  *	4	4	bytes of content
  *	8	4	number of the chunk in the segment, from 0
- *	12	4	CRC-32C of the segment's number (8 bytes), the 8 bytes before this and
- *content 16		content: whole tellings (store/redo.h)
+ *	12	4	CRC-32C of the segment's number (8 bytes), these 12 bytes and content
+ *	16		content: whole tellings (store/redo.h)
  *
  * Numbers have their lowest byte first. A chunk is what one write appends. The first chunk that is
  * no good ends the segment; what comes after it is set aside by recovery.
@@ -32,6 +33,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+struct z_stream_s;
+
 #define SEGMENT_VERSION    1
 #define SEGMENT_HEAD_BYTES 32
 #define CHUNK_HEAD_BYTES   16
@@ -46,6 +49,9 @@ struct segment_writer {
 	int fd; /* -1: closed */
 	uint64_t number, bytes;
 	uint32_t chunk_count;
+	struct z_stream_s
+	    *deflate; /* made with the first chunk; NULL: no memory, nothing is lost */
+	struct buf packed;
 };
 
 /* A new file in the directory, its head durable. -1 with ERR_IO: there is no such file. */
@@ -53,6 +59,9 @@ int segment_create(
     struct segment_writer *, int dir_fd, uint64_t number, int64_t real_ns, struct err *);
 /* -1 with ERR_IO: as far as can be, the file is as before; nothing may be added to it any more. */
 int segment_append(struct segment_writer *, const void *content, size_t bytes, struct err *);
+/* Once: what is used again for every segment. */
+void segment_writer_init(struct segment_writer *);
+void segment_writer_fini(struct segment_writer *);
 /* -1 with ERR_IO: what was not durable before may never be. */
 int segment_sync(struct segment_writer *, struct err *);
 void segment_close(struct segment_writer *);
@@ -65,6 +74,7 @@ struct segment_reader {
 	int64_t begun_ns;
 	uint32_t chunk_count;
 	struct buf content; /* of the last chunk, RESTORE_SLACK bytes behind it */
+	struct buf packed;
 };
 
 enum segment_found {

@@ -24,6 +24,7 @@ struct poll {
 	const struct work *other;
 	uint32_t reborn_count, wanted_reborn_count; /* in all rows; in the schema */
 	uint64_t len;                               /* positions of streams looked at */
+	int64_t last_ns;                            /* time of the last row read */
 	struct err *err;
 	int rc;
 };
@@ -264,13 +265,14 @@ read_row(struct poll *p)
 		bad(p);
 		return;
 	}
-	if ((flags & REDO_FIRST) == 0 &&
-	    (ts_ns < 0 || __builtin_add_overflow(p->before.ts_ns, ts_ns, &ts_ns)))
+	if (p->a.scratch->work_len == 0)
+		p->last_ns = (flags & REDO_FIRST) != 0 ? 0 : p->before.ts_ns;
+	ts_ns = (int64_t)((uint64_t)p->last_ns + (uint64_t)ts_ns);
+	if (ts_ns < p->before.ts_ns || ts_ns > TS_LATEST || ts_ns == TS_NONE) {
 		bad(p);
-	if (ts_ns > TS_LATEST || ts_ns == TS_NONE)
-		bad(p);
-	if (p->in->bad)
 		return;
+	}
+	p->last_ns = ts_ns;
 	work = append_begin_work(&p->a, (uint32_t)stream, &p->before, ts_ns);
 	if ((flags & REDO_CHANGES) != 0)
 		read_changes(p, work);

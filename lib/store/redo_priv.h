@@ -30,9 +30,10 @@
  *	value of one that is born
  *	with 4: how many are born at the end, and their values
  *
- * The time is signed: with flag 1 it is that, else how much later than the row before the row is.
- * It comes in the largest unit that divides it, times 4, plus the unit (0 ns, 1 us, 2 ms, 3 s); 0
- *is no time, and what is too big for that is 3 and a word.
+ * The time is signed: how much later it is than that of the row before it in this record, or, of
+ *the first one, than that of the stream's row before, or 1970 with flag 1. It comes in the largest
+ *unit that divides it, times 4, plus the unit (0 ns, 1 us, 2 ms, 3 s); 0 is no time, and what is
+ *too big for that is 3 and a word.
  *
  * Values come in blocks of 64 positions: a row that changes 0 to them, numbers only, and then, in
  * order, the others: a text, a list (how many elements; each is a text or a word), a distribution

@@ -322,20 +322,19 @@ put_beside(struct buf *out, const struct append *a, const struct work *work)
 	}
 }
 
+/* first: of its stream. The time is told as what it is later than from_ns. */
 static void
 put_row(struct buf *out, const struct append *a, const struct work *work, uint32_t number,
-    int64_t before_ns)
+    bool first, int64_t from_ns)
 {
 	struct row_change *changes = &a->scratch->changes[work->change];
-	bool first = before_ns == TS_NONE;
 
 	put_number(out, work->stream);
 	put_number(out, number);
 	buf_putc(
 	    out, (char)((first ? REDO_FIRST : 0) | (work->change_count > 0 ? REDO_CHANGES : 0) |
 	                (work->born_count > 0 ? REDO_BIRTHS : 0)));
-	put_time(out,
-	    first ? work->row.ts_ns : (int64_t)((uint64_t)work->row.ts_ns - (uint64_t)before_ns));
+	put_time(out, (int64_t)((uint64_t)work->row.ts_ns - (uint64_t)from_ns));
 	if (work->change_count > 0) {
 		exchange(changes, work->change_count);
 		(void)row_encode(out, no_time, work->len_before, work->len_before,
@@ -355,16 +354,17 @@ put_rows(struct buf *out, const struct append *a)
 {
 	const struct work *works = a->scratch->works;
 	uint32_t number = 0;
-	int64_t before_ns = TS_NONE;
 
 	put_number(out, a->scratch->work_len);
 	for (size_t i = 0; i < a->scratch->work_len; i++) {
-		if (i == 0 || works[i - 1].stream != works[i].stream) {
-			number = a->set->streams[works[i].stream]->next_row;
-			before_ns = a->set->streams[works[i].stream]->ts_ns;
-		}
-		put_row(out, a, &works[i], number++, before_ns);
-		before_ns = works[i].row.ts_ns;
+		const struct stream *s = a->set->streams[works[i].stream];
+		bool other = i == 0 || works[i - 1].stream != works[i].stream;
+		bool first = other && s->ts_ns == TS_NONE;
+		/* Groups of one program mostly have the same time, or nearly. */
+		int64_t from_ns = i > 0 ? works[i - 1].row.ts_ns : first ? 0 : s->ts_ns;
+
+		number = other ? s->next_row : number + 1;
+		put_row(out, a, &works[i], number, first, from_ns);
 	}
 }
 

@@ -81,8 +81,8 @@ it_may_die_at_any_step(void **state)
 {
 	static const char *const labels[] = { "segment made", "segment begun", "before chunk",
 		"after chunk", "before sync", "after sync", "segment closed", "segment dropped" };
-	struct said *said = mmap(
-	    NULL, sizeof(*said), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct said *said =
+	    mmap(NULL, sizeof(*said), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	(void)state;
 	assert_true(said != MAP_FAILED);
@@ -101,8 +101,7 @@ it_may_die_at_any_step(void **state)
 			f.conf.disk_bytes = strcmp(labels[i], "segment dropped") == 0 ? 1 : 1 << 30;
 			if (dies(&f, crash, said)) {
 				deaths++;
-				check(&f, crash,
-				    f.conf.disk_bytes == 1 ? 0 : said->accepted);
+				check(&f, crash, f.conf.disk_bytes == 1 ? 0 : said->accepted);
 			}
 			fixture_fini(&f);
 		}

@@ -146,8 +146,8 @@ a_journal_cut_anywhere_keeps_what_is_before(void **state)
 		if (cut < chunks.ends[last - 1] && cut % 13 != 0)
 			continue;
 		fixture_write(f, chunks.name, chunks.bytes, cut);
-		check_damaged(f, &chunks, cut < chunks.ends[0] ? 0 : good,
-		    cut == chunks.ends[good] ? 0 : 1);
+		check_damaged(
+		    f, &chunks, cut < chunks.ends[0] ? 0 : good, cut == chunks.ends[good] ? 0 : 1);
 	}
 	free(chunks.bytes);
 }
@@ -221,8 +221,7 @@ damage_in_one_segment_leaves_the_next(void **state)
 		assert_true(stats_of(f).missing_rows > 0);
 		assert_true(fixture_sum(f->store).records < sum.records);
 		/* All of the second, and some of the first. */
-		assert_in_range(
-		    fixture_rows(f->store), ENDPOINTS * 24, ENDPOINTS * 40 - 1);
+		assert_in_range(fixture_rows(f->store), ENDPOINTS * 24, ENDPOINTS * 40 - 1);
 		store_free(whole);
 	}
 }
@@ -438,8 +437,8 @@ any_call_may_fail(void **state)
 			assert_int_equal(fixture_open(&f, &err), 0);
 			assert_part_of(f.store, whole);
 			/* All is known up to the last poll. */
-			assert_int_equal(
-			    fixture_rows(f.store) >= ENDPOINTS && stats_of(&f).lost_restoring_rows == 0,
+			assert_int_equal(fixture_rows(f.store) >= ENDPOINTS &&
+			                     stats_of(&f).lost_restoring_rows == 0,
 			    1);
 			for (size_t i = 0; i < ENDPOINTS; i++) {
 				struct series_set *set =
@@ -568,8 +567,7 @@ restoring_ends_early_when_asked(void **state)
 	fixture_close(f);
 	f->store = store_new(&conf, NULL, &err);
 	f->journal = journal_new(&f->conf, NULL, &err);
-	assert_int_equal(
-	    journal_restore(f->journal, f->store, UINT64_MAX, always, NULL, &err), 0);
+	assert_int_equal(journal_restore(f->journal, f->store, UINT64_MAX, always, NULL, &err), 0);
 	assert_int_equal(fixture_rows(f->store), ENDPOINTS);
 }
 
@@ -653,13 +651,12 @@ threads_append_while_it_writes(void **state)
 	fixture_start(f);
 	for (int i = 0; i < APPENDERS; i++) {
 		appenders[i] = (struct appender){ .f = f, .number = i };
-		assert_int_equal(pthread_create(
-		                     &appenders[i].thread, NULL, append_many, &appenders[i]),
-		    0);
+		assert_int_equal(
+		    pthread_create(&appenders[i].thread, NULL, append_many, &appenders[i]), 0);
 	}
 	for (int i = 0; i < 3; i++)
-		assert_true(journal_wait(f->journal, journal_mark(f->journal),
-		    clock_mono_ns() + 20 * NS_PER_S));
+		assert_true(journal_wait(
+		    f->journal, journal_mark(f->journal), clock_mono_ns() + 20 * NS_PER_S));
 	for (int i = 0; i < APPENDERS; i++)
 		pthread_join(appenders[i].thread, NULL);
 	sum = fixture_sum(f->store);

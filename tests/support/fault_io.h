@@ -1,6 +1,6 @@
 /*
- * fault_io.h - makes calls that change files fail in programs linked with WRAP_IO: opening, writing,
- * syncing, cutting, renaming, deleting.
+ * fault_io.h - makes calls that change files fail in programs linked with WRAP_IO: opening,
+ * writing, syncing, cutting, renaming, deleting.
  */
 #ifndef SCOTTY_TESTS_FAULT_IO_H
 #define SCOTTY_TESTS_FAULT_IO_H

@@ -1,0 +1,230 @@
+"""What was polled outlives the process, a full disk and a restart; and what that costs."""
+import json
+import os
+import random
+import re
+import resource
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+import bad_endpoints as bad
+import scottyd_proc as sp
+
+KILLS = 200 if not sp.SANITIZED else 40
+ENDPOINTS = 6
+
+
+class Numbered(sp.Endpoint):
+    """An endpoint whose answers are numbered, and which knows what it has said."""
+
+    def __init__(self, width=1):
+        self.said = {}  # number: time stamp
+        self.width = width
+        super().__init__()
+
+    @property
+    def body(self):
+        number = len(self.said) + 1
+        stamp = f"{time.time():.9f}"
+        self.said[number] = stamp
+        wide = [sp.metric(f"/wide/{i:05d}", "uint64", random.getrandbits(63), stamp, bits=64)
+                for i in range(self.width - 1)]
+        return json.dumps([sp.metric("/number", "int64", number, stamp, bits=64)] + wide).encode()
+
+    @body.setter
+    def body(self, _):
+        pass
+
+
+def history(scottyd, host):
+    """{number: time stamp} as it is served."""
+    answer = scottyd.get(f"/api/hosts/{host}/app/number?history=60")
+    if answer.status != 200 or answer.json() == []:
+        return {}
+    values = [v for v in answer.json()[0]["values"] if v["active"]]
+    result = {v["value"]: float(v["timestamp"]) for v in values}
+    assert len(result) == len(values), f"{host}: a number twice"
+    return result
+
+
+def kill(scottyd):
+    """kill -9; the state stays, as it is not below the process's own directory."""
+    scottyd.kill()
+
+
+def own(scottyd, name):
+    return scottyd.get_json(f"/metricsapi/journal/{name}")[0]["value"]
+
+
+class Journal(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.state = os.path.join(directory.name, "state")
+
+    def damaged(self):
+        return [name for name in os.listdir(os.path.join(self.state, "journal"))
+                if "damaged" in name]
+
+    def check_served(self, endpoint, before, now, until):
+        """All that was served before, up to that time, is still; nothing was never said."""
+        missing = [number for number, stamp in before.items()
+                   if stamp <= until and number not in now]
+        self.assertEqual(missing, [], f"of {len(before)}")
+        for number, stamp in now.items():
+            self.assertIn(number, endpoint.said)
+            self.assertAlmostEqual(stamp, float(endpoint.said[number]), delta=1e-6)
+
+    def test_killed_at_random_moments(self):
+        endpoints = {f"host{i}": Numbered() for i in range(ENDPOINTS)}
+        for endpoint in endpoints.values():
+            self.addCleanup(endpoint.close)
+        config = {"endpoints": [e.element(host, "app") for host, e in endpoints.items()],
+                  "store": {"memory": "64MiB", "journalSegment": "3s"}}
+        served, killed_at = {host: {} for host in endpoints}, 0
+        checked = 0
+        for _ in range(KILLS):
+            with sp.Scottyd(config, state=self.state) as scottyd:
+                for host, endpoint in endpoints.items():
+                    now = history(scottyd, host)
+                    self.check_served(endpoint, served[host], now, killed_at - 1)
+                    checked += len(now)
+                time.sleep(random.uniform(0, 0.4))
+                served = {host: history(scottyd, host) for host in endpoints}
+                # Between the last look and the death nothing is known.
+                killed_at = time.time()
+                kill(scottyd)
+                scottyd.check_log()
+        print(f"{KILLS} kills, {checked} values compared, "
+              f"{len(self.damaged())} torn ends set aside")
+        self.assertGreater(min(len(e) for e in served.values()), KILLS // 4)
+
+    def test_sigterm_loses_nothing(self):
+        with Numbered() as endpoint:
+            hanging = bad.BadEndpoint(lambda *_: True)
+            self.addCleanup(hanging.close)
+            config = {"endpoints": [endpoint.element("good", "app"),
+                                    {"host": "hanging", "app": "app", "address": "127.0.0.1",
+                                     "port": hanging.port, "interval": "1s"}]}
+            with sp.Scottyd(config, state=self.state) as scottyd:
+                endpoint.wait_polled(10)
+                served = history(scottyd, "good")
+                code, seconds = scottyd.stop()
+                self.assertEqual(code, 0)
+                self.assertLess(seconds, 5 * sp.SLOW)
+            with sp.Scottyd(config, state=self.state) as scottyd:
+                self.check_served(endpoint, served, history(scottyd, "good"), time.time())
+                self.assertEqual(self.damaged(), [])
+
+    def check_full_disk(self, scottyd, endpoint, free):
+        """Degraded, polling on, well again; then a restart."""
+        sp.eventually(lambda: own(scottyd, "degraded"), "the disk is full", 60)
+        before = history(scottyd, "wide")
+        polled = endpoint.requests
+        sp.eventually(lambda: endpoint.requests > polled + 5, "polling goes on")
+        self.assertIn("not writing", scottyd.log())
+        self.assertNotEqual(own(scottyd, "lastError"), "")
+        free()
+        sp.eventually(lambda: not own(scottyd, "degraded"), "the disk is well again", 60)
+        endpoint.wait_polled(5)
+        self.assertTrue(scottyd.has_line(r"writing again: lostRows=[1-9]"), scottyd.log())
+        print(f"lost polls: {own(scottyd, 'lostPolls')}")
+        return before
+
+    def full_disk(self, free, **how):
+        with Numbered(2000) as endpoint:
+            config = {"endpoints": [endpoint.element("wide", "app")],
+                      "store": {"memory": "256MiB"}}
+            with sp.Scottyd(config, state=self.state, **how) as scottyd:
+                before = self.check_full_disk(scottyd, endpoint, lambda: free(scottyd))
+            with sp.Scottyd(config, state=self.state) as scottyd:
+                now = history(scottyd, "wide")
+                for number, stamp in now.items():
+                    self.assertAlmostEqual(stamp, float(endpoint.said[number]), delta=1e-6)
+                # What was before the disk was full is there, save the last moments.
+                kept = [n for n in before if n in now]
+                self.assertGreater(len(kept), 3)
+                self.assertEqual(self.damaged(), [])
+
+    def test_full_disk(self):
+        os.mkdir(self.state)
+        mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", self.state]
+        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+        if mounted.returncode != 0:
+            self.skipTest(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
+        self.addCleanup(subprocess.run, ["umount", self.state], check=True)
+        self.full_disk(lambda _: subprocess.run(
+            ["mount", "-o", "remount,size=64m", self.state], check=True))
+
+    def test_file_size_limit(self):
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limit[1]))
+        try:
+            self.full_disk(lambda scottyd: (
+                resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+                resource.prlimit(scottyd.child.pid, resource.RLIMIT_FSIZE, limit)))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+
+    def test_restart_with_a_million_values(self):
+        sim_config = self.state + ".sim"
+        with sp.FleetSim("-n", "100", "-metrics", "200", "-addresses", "-base",
+                         str(sp.free_port()), "-interval", "100ms", "-write-config",
+                         sim_config):
+            with open(sim_config, encoding="ascii") as f:
+                elements = re.findall(
+                    r"- \{host: (\S+), app: (\S+), address: (\S+), port: (\d+)\}", f.read())
+            config = {"collection": {"frequency": "100ms" if not sp.SANITIZED else "500ms"},
+                      "store": {"memory": "512MiB"},
+                      "endpoints": [{"host": h, "app": a, "address": ip, "port": int(p)}
+                                    for h, a, ip, p in elements]}
+            wanted = 1e6 if not sp.SANITIZED else 1e5
+            with sp.Scottyd(config, state=self.state) as scottyd:
+                sp.eventually(lambda: own(scottyd, "values") > wanted, "a million values", 60)
+                rss_before = scottyd.status_kib("VmRSS")
+                kill(scottyd)
+            begin = time.monotonic()
+            with sp.Scottyd(config, state=self.state) as scottyd:
+                polls = "/metricsapi/collector/polls"
+                sp.eventually(lambda: scottyd.get_json(polls)[0]["value"] > 0, "polling")
+                polling_s = time.monotonic() - begin
+                rss = scottyd.status_kib("VmRSS")
+                found = re.search(r"restored: .* values=(\d+) seconds=([\d.]+)", scottyd.log())
+                values, seconds = int(found.group(1)), float(found.group(2))
+                print(f"{values} values back in {seconds} s, polling after {polling_s:.2f} s, "
+                      f"RSS {rss_before} -> {rss} KiB")
+                self.assertGreater(values, wanted * 0.9)
+                self.assertLess(seconds, max(0.2, values * 5 / 10e6) * sp.SLOW)
+                self.assertLess(polling_s, 2 * sp.SLOW)
+                if not sp.SANITIZED:
+                    self.assertLess(rss, 1.1 * rss_before + 2048)
+
+    def test_without_a_state_directory_nothing_is_written(self):
+        with Numbered() as endpoint:
+            config = {"endpoints": [endpoint.element("good", "app")], "stateDir": ""}
+            with sp.Scottyd(config, state=self.state) as scottyd:
+                endpoint.wait_polled(5)
+                self.assertNotEqual(history(scottyd, "good"), {})
+                self.assertEqual(scottyd.get_json("/metricsapi/journal"), [])
+            self.assertFalse(os.path.exists(self.state))
+
+    def test_unwritable_directory(self):
+        os.mkdir(self.state)
+        with open(os.path.join(self.state, "journal"), "w", encoding="ascii"):
+            pass  # a file, where a directory should be
+        with Numbered() as endpoint:
+            config = {"endpoints": [endpoint.element("good", "app")]}
+            with sp.Scottyd(config, state=self.state) as scottyd:
+                endpoint.wait_polled(5)
+                self.assertNotEqual(history(scottyd, "good"), {})
+                self.assertTrue(own(scottyd, "degraded"))
+                self.assertIn("journal", own(scottyd, "lastError"))
+                os.remove(os.path.join(self.state, "journal"))
+                sp.eventually(lambda: not own(scottyd, "degraded"), "written after all", 30)
+
+
+if __name__ == "__main__":
+    sp.main()
