@@ -76,6 +76,7 @@ struct pollers {
 
 	/* Own metrics: any poller adds, any thread reads. */
 	_Atomic uint64_t endpoint_count, poll_count, failed_count, bad_count, skipped_count;
+	_Atomic uint64_t metric_count, body_bytes; /* of all good polls */
 };
 
 /*

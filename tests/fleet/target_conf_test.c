@@ -157,7 +157,8 @@ static const struct {
 	{ "{host: g, port: 1}", "h", "a", "f:1:8: 'host' is 'g' here and 'h' in the URL\n" },
 	{ "{app: '', port: 1}", "h", "a", "f:1:7: 'app' is '' here and 'a' in the URL\n" },
 	{ "{source: ping, port: 1}", "h", "a",
-	    "f:1:10: no source 'ping' in this build; there are: tricorder, self, snmp\n" },
+	    "f:1:10: no source 'ping' in this build; there are: tricorder, prometheus, self, "
+	    "snmp\n" },
 	{ "{port: 1, address: '', region: \"\\x7f\"}", "h", "a",
 	    "f:1:20: 'address' must not be empty\nf:1:32: 'region' holds a control character\n" },
 };

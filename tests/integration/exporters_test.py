@@ -178,6 +178,7 @@ class Exporters(Test):
         sp.eventually(lambda: is_synced(scottyd, "host1", "app"), "polled")
         one = scottyd.endpoints()["host1", "app"]
         self.assertEqual((one["badMetrics"], one["badMetric"]), (0, ""))
+        self.assertEqual((one["up"], one["bodyBytes"]), (True, len(text.encode())))
         again = federate(scottyd, '{job="app"}')
         want, got = read(text), without(read(again), "instance", "job")
         self.assertEqual(sorted(want), sorted(got))
