@@ -33,6 +33,13 @@ put_seconds(struct json *json, const char *key, int64_t ns)
 	json_f64(json, (double)ns / (double)NS_PER_S);
 }
 
+/* The last poll was good. */
+static bool
+is_up(const struct member_view *view)
+{
+	return view->active && !view->status.down && view->status.last_poll_ts_ns != TS_NONE;
+}
+
 static void
 put_endpoint(struct json *json, const struct member_view *view)
 {
@@ -61,6 +68,10 @@ put_endpoint(struct json *json, const struct member_view *view)
 	put_seconds(json, "connectSeconds", status->connect_ns);
 	put_seconds(json, "waitPollSeconds", status->wait_poll_ns);
 	json_tags(json, &(struct metric_desc){ .tags = view->tags, .tag_count = view->tag_count });
+	put_bool(json, "up", is_up(view));
+	put_count(json, "changedMetrics", status->changed);
+	put_count(json, "bodyBytes", status->body_bytes);
+	put_seconds(json, "latenessSeconds", status->lateness_ns);
 	json_end_object(json);
 }
 

@@ -102,6 +102,8 @@ publish_content(struct endpoint *ep, const struct batch *batch, size_t added)
 		status->later_polls++;
 	}
 	status->metric_count = batch->len;
+	status->body_bytes = batch->text.len;
+	status->changed = added;
 	status->bad_count = batch->bad_count;
 	if (batch->bad_count > 0)
 		memcpy(status->bad_text, batch->bad_text, sizeof(status->bad_text));
@@ -261,6 +263,8 @@ count_good(struct endpoint *ep, const struct append_stats *stats)
 		total_ns += ep->phase_ns[i];
 	pool->poll_count++;
 	pool->bad_count += ep->poll->batch.bad_count;
+	pool->metric_count += ep->poll->batch.len;
+	pool->body_bytes += ep->poll->batch.text.len;
 	own_dist_add(pool->collection_times, seconds(total_ns));
 	if (ep->is_tricorder)
 		own_dist_add(pool->tricorder_times, seconds(total_ns));

@@ -86,6 +86,7 @@ struct pollers {
 	/* Own metrics: any poller adds, any thread reads. */
 	_Atomic uint64_t endpoint_count, poll_count, failed_count, bad_count, skipped_count;
 	struct snmp_totals snmp;
+	_Atomic uint64_t metric_count, body_bytes; /* of all good polls */
 };
 
 /*

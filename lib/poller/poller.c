@@ -77,6 +77,24 @@ read_bad(void *ctx, struct arena *arena)
 }
 
 static struct value
+read_metrics(void *ctx, struct arena *arena)
+{
+	const struct pollers *pool = ctx;
+
+	(void)arena;
+	return (struct value){ .u = pool->metric_count };
+}
+
+static struct value
+read_body_bytes(void *ctx, struct arena *arena)
+{
+	const struct pollers *pool = ctx;
+
+	(void)arena;
+	return (struct value){ .u = pool->body_bytes };
+}
+
+static struct value
 read_skipped(void *ctx, struct arena *arena)
 {
 	const struct pollers *pool = ctx;
@@ -111,6 +129,10 @@ static const struct own_metric own_rows[] = {
 	{ "/collector/failedPolls", "Polls that failed", UNIT_NONE, KIND_UINT64, 0, read_failed },
 	{ "/collector/badMetrics", "Metrics left out of good polls", UNIT_NONE, KIND_UINT64, 0,
 	    read_bad },
+	{ "/collector/metrics", "Metrics of good polls, whether they changed or not", UNIT_NONE,
+	    KIND_UINT64, 0, read_metrics },
+	{ "/collector/answers", "Size of the answers of good polls, uncompressed", UNIT_BYTES,
+	    KIND_UINT64, 0, read_body_bytes },
 	{ "/collector/skippedTicks", "Times to poll that passed without a poll", UNIT_NONE,
 	    KIND_UINT64, 0, read_skipped },
 	{ "/collector/connectionsInUse", "Endpoints being connected or polled", UNIT_NONE,

@@ -95,6 +95,7 @@ struct endpoint_status {
 	uint64_t first_values;              /* values added by the first good poll */
 	uint64_t later_values, later_polls; /* by those after it */
 	int64_t lateness_ns;                /* start of the last poll that ended after its tick */
+	size_t body_bytes, changed;         /* of the last good poll: its answer, values added */
 };
 void endpoint_status(struct endpoint *, struct endpoint_status *out);
 

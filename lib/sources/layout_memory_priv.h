@@ -13,23 +13,16 @@
 
 struct layout_memory {
 	struct tricorder_layouts *table; /* NULL = remember nothing */
-	char *kin;                       /* endpoints with an equal one look alike */
-	size_t kin_len;
-	struct layout *layout; /* NULL = none yet */
-	unsigned wait;         /* answers that don't match until it is tried again */
-	unsigned backoff;      /* the next wait */
+	struct str kin;                  /* lent: endpoints with an equal one look alike */
+	struct layout *layout;           /* NULL = none yet */
+	unsigned wait;                   /* answers that don't match until it is tried again */
+	unsigned backoff;                /* the next wait */
 };
 
-/*
- * Endpoints of one source and app look alike. -1 with ERR_NOMEM; fini is fine then, and for one
- * that is all zero.
- */
-int layout_memory_init(struct layout_memory *, struct tricorder_layouts *, const char *source,
-    struct str app, struct err *);
+void layout_memory_init(struct layout_memory *, struct tricorder_layouts *, struct str kin);
 void layout_memory_fini(struct layout_memory *);
-struct str layout_memory_kin(const struct layout_memory *);
 
-/* What the next answer may look like; NULL: not known. */
+/* What the next answer may look like; NULL: not known. Lent until layout_memory_learned. */
 struct layout *layout_memory_recall(struct layout_memory *);
 /* The answer matched. */
 void layout_memory_confirm(struct layout_memory *);

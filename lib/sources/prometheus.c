@@ -21,6 +21,7 @@ struct prometheus {
 	struct http_target *target;
 	struct http_request request;
 	struct layout_memory memory;
+	char *kin; /* the memory's */
 	bool series;
 	char media_type[HTTP_MEDIA_TYPE_BYTES];
 	struct poll_job *job; /* the poll under way, else NULL */
@@ -88,6 +89,7 @@ prometheus_free(struct prometheus *p)
 		return;
 	layout_memory_fini(&p->memory);
 	http_target_free(p->target);
+	free(p->kin);
 	free(p);
 }
 
@@ -115,6 +117,24 @@ make_target(struct source_env *env, const struct source_target *target,
 	return http_target_new(env->http, &where, err);
 }
 
+/* Whose answers look alike: a word for the source, a NUL, the application. NULL without memory. */
+static char *
+make_kin(struct str app, bool series, struct err *err)
+{
+	struct str source = series ? STR("prometheus series") : STR("prometheus");
+	char *kin = malloc(source.len + 1 + app.len);
+	char *p = kin;
+
+	if (kin == NULL) {
+		err_nomem(err);
+		return NULL;
+	}
+	p = str_put(p, source);
+	*p++ = '\0';
+	str_put(p, app);
+	return kin;
+}
+
 static struct source *
 prometheus_open(struct source_env *env, const struct source_target *target, struct err *err)
 {
@@ -130,9 +150,11 @@ prometheus_open(struct source_env *env, const struct source_target *target, stru
 	p->target = make_target(env, target, &conf, err);
 	if (p->target == NULL)
 		goto failed;
-	if (layout_memory_init(&p->memory, env->layouts,
-	        conf.series ? "prometheus/series" : "prometheus", target->app, err) != 0)
+	p->kin = make_kin(target->app, conf.series, err);
+	if (p->kin == NULL)
 		goto failed;
+	layout_memory_init(
+	    &p->memory, env->layouts, (struct str){ p->kin, strlen(p->kin) + 1 + target->app.len });
 	p->source.ops = &source_prometheus;
 	p->env = env;
 	p->series = conf.series;

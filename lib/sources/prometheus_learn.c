@@ -149,7 +149,7 @@ read_and_learn(struct layout_memory *m, const char *doc, size_t len,
 	buf_init(&notes.list, 0);
 	rc = prometheus_parse(doc, len, form, batch, lesson ? &notes : NULL, err);
 	if (rc == 0 && lesson) {
-		learned = prometheus_learn(m->table, layout_memory_kin(m), doc, len, &notes, batch);
+		learned = prometheus_learn(m->table, m->kin, doc, len, &notes, batch);
 		layout_memory_learned(m, learned);
 		if (learned != NULL)
 			batch->layout_id = learned->shared.id;

@@ -667,8 +667,11 @@ flush(struct parser *p)
 			return -1;
 		}
 	}
-	if (p->index_len > 0)
-		memset(p->index, 0, p->index_cap * sizeof(*p->index));
+	if (p->index_len > 0) {
+		/* A small family after a large one must not pay for that. */
+		p->index_cap = FIRST_SLOTS;
+		memset(p->index, 0, FIRST_SLOTS * sizeof(*p->index));
+	}
 	p->pending_len = p->index_len = 0;
 	p->last = NULL;
 	return 0;

@@ -7,7 +7,7 @@
 
 #include "sources/http.h"
 #include "sources/source.h"
-#include "sources/tricorder_memory_priv.h"
+#include "sources/tricorder_read_priv.h"
 
 /* What answer and batch together may take beyond max_response: the batch's share at least. */
 #define EXTRA_BYTES (1024 * 1024)
@@ -17,7 +17,7 @@ struct tricorder {
 	struct source_env *env;
 	struct http_target *target;
 	struct http_request request;
-	struct tricorder_memory memory;
+	struct layout_memory memory;
 	struct poll_job *job; /* the poll under way, else NULL */
 };
 
@@ -73,7 +73,7 @@ on_done(struct http_request *request, const struct err *failure)
 		goto failed;
 	}
 	bound_batch(t, &job->batch->arena);
-	if (memory_parse(&t->memory, request->body->p, request->body->len, job->batch, &err) != 0)
+	if (tricorder_read(&t->memory, request->body->p, request->body->len, job->batch, &err) != 0)
 		goto failed;
 	job->report(job, POLL_DONE, NULL);
 	return;
@@ -87,7 +87,7 @@ tricorder_free(struct tricorder *t)
 {
 	if (t == NULL)
 		return;
-	memory_fini(&t->memory);
+	layout_memory_fini(&t->memory);
 	http_target_free(t->target);
 	free(t);
 }
@@ -118,7 +118,7 @@ tricorder_open(struct source_env *env, const struct source_target *target, struc
 		goto failed;
 	t->source.ops = &source_tricorder;
 	t->env = env;
-	memory_init(&t->memory, env->layouts, target->app);
+	layout_memory_init(&t->memory, env->layouts, target->app);
 	t->request.on_connected = on_connected;
 	t->request.on_body = on_body;
 	t->request.on_done = on_done;

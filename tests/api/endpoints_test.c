@@ -20,7 +20,7 @@ static const struct member_view good = {
 		.wait_connect_ns = 500 * NS_PER_MS, .connect_ns = 250 * NS_PER_MS,
 		.wait_poll_ns = 125 * NS_PER_MS, .poll_ns = 1500 * NS_PER_MS,
 		.metric_count = 30, .bad_count = 1, .bad_text = "/x: bad",
-		.polls = 4, .skipped = 3, .first_values = 30, .later_values = 7, .later_polls = 2,
+		.body_bytes = 5000, .changed = 4, .lateness_ns = 1000000, .polls = 4, .skipped = 3, .first_values = 30, .later_values = 7, .later_polls = 2,
 	},
 };
 static const struct member_view evil = {
@@ -76,7 +76,11 @@ list_has_all_keys_in_order(void **state)
 	    "\t\t\"stale\": false,\n"
 	    "\t\t\"waitConnectSeconds\": 0.5,\n"
 	    "\t\t\"connectSeconds\": 0.25,\n"
-	    "\t\t\"waitPollSeconds\": 0.125\n"
+	    "\t\t\"waitPollSeconds\": 0.125,\n"
+	    "\t\t\"up\": true,\n"
+	    "\t\t\"changedMetrics\": 4,\n"
+	    "\t\t\"bodyBytes\": 5000,\n"
+	    "\t\t\"latenessSeconds\": 0.001\n"
 	    "\t}\n]");
 }
 

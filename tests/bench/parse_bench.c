@@ -12,8 +12,8 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "sources/tricorder_memory_priv.h"
 #include "sources/tricorder_parse_priv.h"
+#include "sources/tricorder_read_priv.h"
 
 #define METRICS      200
 #define ROUNDS       500
@@ -135,7 +135,7 @@ struct bench {
 	const char *name;
 	struct buf answers[ANSWERS];
 	struct batch batch;
-	struct tricorder_memory memory; /* without a table: the full parser */
+	struct layout_memory memory; /* without a table: the full parser */
 	char *copy;
 	uint64_t mallocs, arenas; /* of one poll */
 };
@@ -159,7 +159,7 @@ poll_once(struct bench *b, const struct buf *doc)
 	malloc_count = arena_count = 0;
 	start_ns = clock_mono_ns();
 	batch_reset(&b->batch);
-	if (memory_parse(&b->memory, b->copy, doc->len, &b->batch, &err) != 0)
+	if (tricorder_read(&b->memory, b->copy, doc->len, &b->batch, &err) != 0)
 		fail(err.text);
 	start_ns = clock_mono_ns() - start_ns;
 	b->mallocs = malloc_count;
@@ -175,7 +175,7 @@ measure(struct bench *b, const char *how, struct tricorder_layouts *table)
 {
 	double best_ns = 1e18, bytes = 0;
 
-	memory_init(&b->memory, table, STR("bench"));
+	layout_memory_init(&b->memory, table, STR("bench"));
 	for (int i = 0; i < TRIES; i++) {
 		double ns = 0;
 
@@ -193,7 +193,7 @@ measure(struct bench *b, const char *how, struct tricorder_layouts *table)
 	printf("%s_%s_arena_allocations %" PRIu64 " /poll\n", b->name, how, b->arenas);
 	printf("%s_%s_heap_allocations %" PRIu64 " /poll\n", b->name, how, b->mallocs);
 	batch_reset(&b->batch);
-	memory_fini(&b->memory);
+	layout_memory_fini(&b->memory);
 }
 
 static void

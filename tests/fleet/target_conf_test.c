@@ -175,7 +175,8 @@ static const struct {
 	{ "{host: g, port: 1}", "h", "a", "f:1:8: 'host' is 'g' here and 'h' in the URL\n" },
 	{ "{app: '', port: 1}", "h", "a", "f:1:7: 'app' is '' here and 'a' in the URL\n" },
 	{ "{source: ping, port: 1}", "h", "a",
-	    "f:1:10: no source 'ping' in this build; there are: tricorder, self, snmp\n" },
+	    "f:1:10: no source 'ping' in this build; there are: tricorder, prometheus, self, "
+	    "snmp\n" },
 	{ "{port: 1, tags: [x]}", "h", "a", "f:1:17: 'tags' must be a map\n" },
 	{ "{port: 1, tags: {a-b: x, c: [d], e: \"\\n\"}}", "h", "a",
 	    "f:1:23: tag 'a-b' has a name that is not of letters, digits and '_'\n"

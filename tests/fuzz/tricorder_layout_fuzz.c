@@ -8,8 +8,8 @@
 
 #include "../sources/batch_same.h"
 #include "edit.h"
-#include "sources/tricorder_memory_priv.h"
 #include "sources/tricorder_parse_priv.h"
+#include "sources/tricorder_read_priv.h"
 
 #define BUDGET_BYTES (16 * 1024 * 1024)
 #define MOST_EDITS   8
@@ -17,7 +17,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void
-compare(struct tricorder_memory *memory, const struct buf *doc)
+compare(struct layout_memory *memory, const struct buf *doc)
 {
 	char *plain_doc = copy_of(doc), *known_doc = copy_of(doc);
 	struct batch plain, known;
@@ -27,7 +27,7 @@ compare(struct tricorder_memory *memory, const struct buf *doc)
 	batch_init(&plain, 0);
 	batch_init(&known, 0);
 	plain_rc = tricorder_parse(plain_doc, doc->len, &plain, &plain_err);
-	known_rc = memory_parse(memory, known_doc, doc->len, &known, &known_err);
+	known_rc = tricorder_read(memory, known_doc, doc->len, &known, &known_err);
 	assert(plain_rc == known_rc);
 	if (plain_rc == 0) {
 		const char *differs;
@@ -53,7 +53,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	size_t edits = size == 0 ? 0 : data[0] % MOST_EDITS;
-	struct tricorder_memory memory;
+	struct layout_memory memory;
 	struct buf doc;
 	struct err err;
 
@@ -61,7 +61,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	buf_init(&doc, 0);
 	buf_add(&doc, data + 1 + edits * EDIT_BYTES, size - 1 - edits * EDIT_BYTES);
-	memory_init(&memory, tricorder_layouts_new(BUDGET_BYTES, &err), STR("app"));
+	layout_memory_init(&memory, tricorder_layouts_new(BUDGET_BYTES, &err), STR("app"));
 	assert(memory.table != NULL);
 	compare(&memory, &doc);
 	for (size_t i = 0; i < edits; i++) {
@@ -70,7 +70,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		edit(&doc, data + 1 + i * EDIT_BYTES);
 		compare(&memory, &doc);
 	}
-	memory_fini(&memory);
+	layout_memory_fini(&memory);
 	tricorder_layouts_free(memory.table);
 	buf_fini(&doc);
 	return 0;

@@ -86,6 +86,8 @@ names_carry_the_unit(void **state)
 	} rows[] = {
 		{ "/a/b-c.d", KIND_INT64, "None", { .i = -5 }, "scotty_a_b_c_d -5" },
 		{ "/a", KIND_UINT64, "", { .u = UINT64_MAX }, "scotty_a 18446744073709551615" },
+		{ "/aB/TCPTimeOuts/x2Y", KIND_INT8, "", { .i = 1 },
+		    "scotty_a_b_tcp_time_outs_x2_y 1" },
 		{ "/a", KIND_UINT8, "Bytes", { .u = 7 }, "scotty_a_bytes 7" },
 		{ "/a-bytes", KIND_UINT8, "Bytes", { .u = 7 }, "scotty_a_bytes 7" },
 		{ "/a", KIND_INT8, "BytesPerSecond", { .i = 7 }, "scotty_a_bytes_per_second 7" },
@@ -120,6 +122,75 @@ names_carry_the_unit(void **state)
 		assert_text(f, want.p);
 		buf_fini(&want);
 	}
+}
+
+static void
+a_gauge_is_not_called_like_something_else(void **state)
+{
+	struct fixture *f = *state;
+
+	add(f, "/itemCount", KIND_BOOL, "", (struct value){ .b = true });
+	add(f, "/itemTotal", KIND_BOOL, "", (struct value){ .b = true });
+	assert_text(f, "# HELP scotty_item_count Text\n# TYPE scotty_item_count untyped\n"
+	               "scotty_item_count 1\n"
+	               "# HELP scotty_item_total Text\n# TYPE scotty_item_total untyped\n"
+	               "scotty_item_total 1\n");
+}
+
+static void
+names_of_prometheus_stay(void **state)
+{
+	static const struct {
+		const char *path, *unit;
+		enum kind kind;
+		const char *want; /* NULL = none */
+	} rows[] = {
+		{ "/node_Mem_bytes_total", "Bytes", KIND_FLOAT64, "node_Mem_bytes_total" },
+		{ "/a:b", "Seconds", KIND_FLOAT64, "a:b" },
+		{ "/a", "Milliseconds", KIND_FLOAT64, "a_seconds" },
+		{ "/a", "Seconds", KIND_DIST, "a" },
+		{ "/aB", "Bytes", KIND_INT8, "a_b_bytes" },
+		{ "/a/b", "Bytes", KIND_FLOAT64, "a_b_bytes" },
+		{ "/9a", "None", KIND_FLOAT64, "_9a" },
+		{ "/a", "None", KIND_LIST, NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct metric_desc desc = { .path = str_of(rows[i].path),
+			.unit = str_of(rows[i].unit),
+			.kind = rows[i].kind };
+		struct buf name;
+
+		buf_init(&name, 0);
+		assert_int_equal(prometheus_name(&desc, &name), rows[i].want != NULL);
+		if (rows[i].want != NULL) {
+			buf_putc(&name, '\0');
+			assert_string_equal(name.p, rows[i].want);
+		}
+		buf_fini(&name);
+	}
+}
+
+static void
+more_labels_come_first_and_have_the_name(void **state)
+{
+	static const struct tag tags[] = { { { "exported_x", 10 }, { "1", 1 } },
+		{ { "job", 3 }, { "2", 1 } }, { { "x", 1 }, { "3", 1 } } };
+	static const struct tag labels[] = { { { "job", 3 }, { "j", 1 } },
+		{ { "x", 1 }, { "y\n", 2 } } };
+	const struct prometheus_labels more = { labels, 2 };
+	const struct metric_desc desc = {
+		.path = STR("/a"), .kind = KIND_INT8, .tags = tags, .tag_count = 3
+	};
+	const struct value value = { .i = -1 };
+	struct fixture *f = *state;
+
+	prometheus_put_sample(&f->out, STR("a"), &desc, &value, &more, INT64_C(1500000000));
+	buf_putc(&f->out, '\0');
+	assert_string_equal(
+	    f->out.p, "a{job=\"j\",x=\"y\\n\",exported_x=\"1\",exported_job=\"2\"} -1 1500\n");
+	buf_clear(&f->out);
 }
 
 static void
@@ -325,6 +396,11 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(an_empty_batch_gives_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_carry_the_unit, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_gauge_is_not_called_like_something_else, setup, teardown),
+		cmocka_unit_test_setup_teardown(names_of_prometheus_stay, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    more_labels_come_first_and_have_the_name, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_come_sorted, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    a_cumulative_distribution_is_a_histogram, setup, teardown),

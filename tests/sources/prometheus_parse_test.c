@@ -34,7 +34,7 @@ setup(void **state)
 
 	f.table = tricorder_layouts_new(BUDGET_BYTES, &err);
 	assert_non_null(f.table);
-	assert_int_equal(layout_memory_init(&f.memory, f.table, "prometheus", STR("app"), &err), 0);
+	layout_memory_init(&f.memory, f.table, STR("app"));
 	batch_init(&f.batch, 0);
 	f.doc = NULL;
 	*state = &f;
@@ -414,7 +414,7 @@ endpoints_of_an_application_share_a_layout(void **state)
 	struct err err;
 
 	assert_int_equal(poll_text(f, doc.p, &err), 0);
-	assert_int_equal(layout_memory_init(&other, f->table, "prometheus", STR("app"), &err), 0);
+	layout_memory_init(&other, f->table, STR("app"));
 	batch_init(&batch, 0);
 	assert_int_equal(prometheus_read(&other, copy, doc.len, &form, &batch, &err), 0);
 	assert_int_equal(batch.layout_id, f->batch.layout_id);

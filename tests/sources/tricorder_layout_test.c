@@ -12,15 +12,15 @@
 
 #include "batch_same.h"
 #include "fault.h"
-#include "sources/tricorder_memory_priv.h"
 #include "sources/tricorder_parse_priv.h"
+#include "sources/tricorder_read_priv.h"
 
 #define BUDGET_BYTES (1024 * 1024)
 #define CORPUS       TEST_DATA "/../fuzz/corpus/tricorder"
 
 /* An endpoint with its last poll. */
 struct endpoint {
-	struct tricorder_memory memory;
+	struct layout_memory memory;
 	struct batch batch;
 	char *doc; /* the batch points into it */
 };
@@ -33,7 +33,7 @@ struct fixture {
 static void
 endpoint_begin(struct endpoint *ep, struct tricorder_layouts *table, struct str app)
 {
-	memory_init(&ep->memory, table, app);
+	layout_memory_init(&ep->memory, table, app);
 	batch_init(&ep->batch, 0);
 	ep->doc = NULL;
 }
@@ -42,7 +42,7 @@ static void
 endpoint_end(struct endpoint *ep)
 {
 	batch_fini(&ep->batch);
-	memory_fini(&ep->memory);
+	layout_memory_fini(&ep->memory);
 	free(ep->doc);
 	ep->doc = NULL;
 }
@@ -108,7 +108,7 @@ poll_bytes(struct endpoint *ep, struct str doc)
 	free(ep->doc);
 	ep->doc = copy_of(doc);
 	batch_init(&plain, 0);
-	rc = memory_parse(&ep->memory, ep->doc, doc.len, &ep->batch, &err);
+	rc = tricorder_read(&ep->memory, ep->doc, doc.len, &ep->batch, &err);
 	plain_rc = tricorder_parse(plain_doc, doc.len, &plain, &plain_err);
 	assert_int_equal(rc, plain_rc);
 	assert_int_equal(err.code, plain_err.code);
@@ -609,7 +609,7 @@ a_batch_outlives_the_endpoint_that_made_it(void **state)
 	write_document(&doc, SIZE_MAX, NULL);
 	poll(&f->ep, doc.p);
 	poll(&f->ep, doc.p);
-	memory_fini(&f->ep.memory);
+	layout_memory_fini(&f->ep.memory);
 	write_own(&big, 1, 2000, 0);
 	endpoint_begin(&other, f->table, STR("other"));
 	poll(&other, big.p); /* needs the budget, and drops what is idle */
@@ -639,7 +639,7 @@ learning_may_fail_at_any_allocation(void **state)
 
 		begin_with(&f, BUDGET_BYTES);
 		fault_malloc(nth);
-		rc = memory_parse(&f.ep.memory, copy, doc.len, &f.ep.batch, &err);
+		rc = tricorder_read(&f.ep.memory, copy, doc.len, &f.ep.batch, &err);
 		happened = fault_happened();
 		fault_malloc(0);
 		if (rc == 0)
@@ -674,7 +674,7 @@ matching_may_fail_at_any_allocation(void **state)
 		batch_init(&batch, 0);
 		f->ep.memory.wait = 1;
 		fault_malloc(nth);
-		rc = memory_parse(&f->ep.memory, copy, other.len, &batch, &err);
+		rc = tricorder_read(&f->ep.memory, copy, other.len, &batch, &err);
 		happened = fault_happened();
 		fault_malloc(0);
 		assert_int_equal(rc, happened ? -1 : 0);
