@@ -105,7 +105,11 @@ bool
 source_options_check(
     const struct source_ops *source, const struct conf *options, struct conf_report *report)
 {
-	return conf_check(options, source->opts, report);
+	size_t before = report->count;
+
+	if (conf_check(options, source->opts, report) && source->check != NULL)
+		source->check(options, report);
+	return report->count == before;
 }
 
 /*
@@ -136,9 +140,8 @@ check_for_source(const struct conf *element, const struct source_ops *source, bo
 
 	if (source == NULL)
 		return;
-	if (options != NULL && conf_check)
-		source_options_check(source, options, report) && source->check != NULL)
-		source->check(options, report);
+	if (options != NULL)
+		source_options_check(source, options, report);
 	if (options != NULL && options->shape == CONF_MAP && !from_file)
 		refuse_references(options, source->opts, report);
 	if (conf_child(element, "port") == NULL && !source->local)
