@@ -76,6 +76,7 @@ add_file(struct backup *backup, const char *path, struct err *err)
 {
 	FILE *in = fopen(path, "re");
 	struct journal_check check;
+	struct stat st;
 	int rc = -1;
 
 	/* It was sealed, or dropped as too old, since we looked. */
@@ -85,8 +86,10 @@ add_file(struct backup *backup, const char *path, struct err *err)
 		err_errno(err, errno, "%s", path);
 		return -1;
 	}
-	if (journal_file_check(path, &check, err) == 0 &&
-	    tar_file(&backup->tar, path + strlen(backup->dir) + 1, check.good_bytes, err) == 0)
+	/* Of a segment what is whole by now; of what else is there all. */
+	if (!journal_file_check(path, &check) && fstat(fileno(in), &st) == 0)
+		check.good_bytes = (uint64_t)st.st_size;
+	if (tar_file(&backup->tar, path + strlen(backup->dir) + 1, check.good_bytes, err) == 0)
 		rc = add_bytes(backup, in, path, check.good_bytes, err);
 	backup->file_count++;
 	fclose(in);

@@ -66,20 +66,17 @@ static void
 check_file(struct fsck *fsck, const char *path, const char *file)
 {
 	struct journal_check check;
-	char text[256];
-	struct err err;
+	char text[ERR_TEXT_BYTES + 64];
 
 	fsck->file_count++;
-	if (journal_file_check(path, &check, &err) != 0) {
-		say_bad(fsck, file, str_of(err.text));
-	} else if (!check.checked) {
+	if (!journal_file_check(path, &check)) {
 		fsck->unknown_count++;
-	} else if (check.why[0] == '\0') {
+	} else if (check.fault[0] == '\0') {
 		say(fsck, file, STR("good"));
 	} else {
 		snprintf(text, sizeof(text), "good up to byte %llu of %llu: %s",
 		    (unsigned long long)check.good_bytes, (unsigned long long)check.bytes,
-		    check.why);
+		    check.fault);
 		say_bad(fsck, file, str_of(text));
 	}
 }

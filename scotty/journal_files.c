@@ -1,7 +1,7 @@
 #include "scotty/journal_files.h"
 
-#include <errno.h>
-#include <sys/stat.h>
+#include <stdlib.h>
+#include <string.h>
 
 /*
  * The journal first: a segment that goes meanwhile is in a file of the history by then, and a row
@@ -9,16 +9,17 @@
  */
 const char *const journal_dirs[] = { "journal", "history", NULL };
 
-int
-journal_file_check(const char *path, struct journal_check *out, struct err *err)
+bool
+journal_file_check(const char *path, struct journal_check *check)
 {
-	struct stat st;
+	const char *name = strrchr(path, '/') + 1;
+	char *dir = strndup(path, (size_t)(name - path - 1));
+	bool known;
 
-	if (stat(path, &st) != 0) {
-		err_errno(err, errno, "%s", path);
-		return -1;
-	}
-	*out = (struct journal_check){ .good_bytes = (uint64_t)st.st_size,
-		.bytes = (uint64_t)st.st_size };
-	return 0;
+	*check = (struct journal_check){ 0 };
+	if (dir == NULL)
+		return false;
+	known = journal_check_file(dir, name, check);
+	free(dir);
+	return known;
 }

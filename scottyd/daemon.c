@@ -77,13 +77,58 @@ find_origin(void *ctx, struct str host, struct str app, struct origin_tags *out)
 	    daemon->fleet, host, app, &out->region, &out->address, out->text, sizeof(out->text));
 }
 
-static int
-start_writers(struct daemon *daemon, const struct config *config, struct err *err)
+/* The journal and the state, as writers see them. */
+
+static uint64_t
+mark_journal(void *ctx)
 {
-	struct pump_env env = { .store = daemon->store,
+	struct daemon *daemon = ctx;
+
+	return daemon->journal == NULL ? 0 : journal_mark(daemon->journal);
+}
+
+static bool
+wait_for_journal(void *ctx, uint64_t mark, int64_t deadline_ns)
+{
+	struct daemon *daemon = ctx;
+
+	return daemon->journal == NULL || journal_wait(daemon->journal, mark, deadline_ns);
+}
+
+static int
+load_position(void *ctx, const char *name, struct cursor *cursor, struct err *err)
+{
+	struct daemon *daemon = ctx;
+
+	return daemon->state == NULL ? 0 : state_positions_load(daemon->state, name, cursor, err);
+}
+
+static int
+save_position(void *ctx, const char *name, struct cursor *cursor, struct err *err)
+{
+	struct daemon *daemon = ctx;
+
+	return daemon->state == NULL
+	           ? 0
+	           : state_positions_save(daemon->state, name, cursor, clock_real_ns(), err);
+}
+
+/* None of them runs yet. */
+static int
+make_writers(struct daemon *daemon, const struct config *config, struct err *err)
+{
+	struct pump_env env = {
+		.store = daemon->store,
 		.idle_ns = config->pstore_ns,
 		.origin = find_origin,
-		.origin_ctx = daemon };
+		.origin_ctx = daemon,
+		.mark = mark_journal,
+		.accepted = wait_for_journal,
+		.journal_ctx = daemon,
+		.load = load_position,
+		.save = save_position,
+		.positions_ctx = daemon,
+	};
 
 	daemon->state_dir = strdup(config->state_dir);
 	if (daemon->state_dir == NULL) {
@@ -92,9 +137,32 @@ start_writers(struct daemon *daemon, const struct config *config, struct err *er
 	}
 	env.state_dir = daemon->state_dir;
 	daemon->writers = writers_new(&env, daemon->own, err);
-	return daemon->writers == NULL
-	           ? -1
-	           : writers_set(daemon->writers, config->writers, ARRAY_LEN(config->writers), err);
+	return daemon->writers == NULL ? -1 : 0;
+}
+
+/* Positions of writers that are configured no more are kept so long. */
+#define POSITION_GRACE_NS (24 * 3600 * NS_PER_S)
+
+static int
+set_writers(struct daemon *daemon, const struct config *config, struct err *err)
+{
+	struct writer_view *views;
+	const char **names;
+	struct err state_err;
+	size_t n;
+	int rc = writers_set(daemon->writers, config->writers, ARRAY_LEN(config->writers), err);
+
+	if (daemon->state == NULL || writers_snapshot(daemon->writers, &views, &n, &state_err) != 0)
+		return rc;
+	names = calloc(n + 1, sizeof(*names));
+	for (size_t i = 0; names != NULL && i < n; i++)
+		names[i] = views[i].name;
+	if (names == NULL || state_writers_set(daemon->state, names, n, clock_real_ns(),
+	                         POSITION_GRACE_NS, &state_err) != 0)
+		log_warn("writer", "which writers there are could not be kept");
+	free(names);
+	free(views);
+	return rc;
 }
 
 /* Nothing is to be kept without a state directory. */
@@ -178,13 +246,14 @@ daemon_new(const struct config *config, int argc, char **argv, struct err *err)
 	         &pollers_conf, daemon->store, daemon->resolver, daemon->own, err)) == NULL)
 		goto fail;
 	daemon->fleet = fleet_new(daemon->pollers, daemon->store, daemon->own, err);
-	if (daemon->fleet == NULL || start_writers(daemon, config, err) != 0)
+	if (daemon->fleet == NULL || make_writers(daemon, config, err) != 0)
 		goto fail;
 	fleet_conf = fleet_conf_of(daemon, config);
 	api_env = (struct api_env){ daemon->store, daemon->fleet, daemon->own, daemon->writers };
 	/* The port is taken before the first poll: who can't answer shall not poll. */
 	daemon->api = api_new(&api_conf, &api_env, err);
 	if (daemon->api == NULL || restore(daemon, config, err) != 0 ||
+	    set_writers(daemon, config, err) != 0 ||
 	    fleet_start(daemon->fleet, &fleet_conf, err) != 0)
 		goto fail;
 	api_set_ready(daemon->api);
@@ -207,7 +276,7 @@ daemon_reload(struct daemon *daemon, const struct config *config, struct err *er
 	    fleet_reload(daemon->fleet, &fleet_conf, err) != 0)
 		return -1;
 	pollers_set(daemon->pollers, &pollers_conf);
-	return writers_set(daemon->writers, config->writers, ARRAY_LEN(config->writers), err);
+	return set_writers(daemon, config, err);
 }
 
 void

@@ -1,7 +1,7 @@
 /*
  * scottyd/daemon.h - the whole program as one object: made bottom up, taken down in reverse.
  *
- *   state > own > store > journal > resolver > pollers > fleet > api
+ *   state > own > store > journal > resolver > pollers > fleet > writers > api
  *
  * Threads: main.
  */

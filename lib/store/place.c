@@ -1,6 +1,7 @@
 #include "store/cursor_priv.h"
 
 #include "store/count_priv.h"
+#include "store/redo.h"
 #include "store/store_priv.h"
 
 static uint64_t
@@ -364,14 +365,6 @@ places_close(struct series_set *set)
 /* In cursor_position.flags. */
 enum { IN_PIECE = 1, HAS_BASE = 2, WANTS_BASE = 4, OF_CHANGES = 8 };
 
-/* What tells a set from another of its name, before or after a restart. */
-static int64_t
-birth_ns(const struct series_set *set)
-{
-	(void)set;
-	return 0;
-}
-
 uint32_t
 place_len(struct place *place)
 {
@@ -397,7 +390,7 @@ place_save(struct place *place, uint32_t number, struct cursor_position *out)
 		*out = (struct cursor_position){
 			.host = set->host,
 			.app = set->app,
-			.birth_ns = birth_ns(set),
+			.birth_ns = series_set_birth_ns(set),
 			.stream = number,
 			.row = mark->row,
 			.target = mark->target,
@@ -464,7 +457,7 @@ place_of(
 
 	while (place != NULL && place->cursor != cursor)
 		place = place->next_in_set;
-	if (place == NULL || pos->birth_ns != birth_ns(set) || pos->stream >= set->stream_count)
+	if (place == NULL || pos->birth_ns != series_set_birth_ns(set) || pos->stream >= set->stream_count)
 		return NULL;
 	return place;
 }
