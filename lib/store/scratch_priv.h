@@ -1,6 +1,6 @@
 /*
  * store/scratch_priv.h - memory that an append works in, kept for the next one of any set, so that
- * there are as many as threads append at a time. Counted as the store's memory.
+ * there are as many as threads append at a time. What is kept counts as the store's memory.
  *
  * Threads: a scratch belongs to who took it. Locks taken: pages.
  */

@@ -28,11 +28,11 @@
  * (schema_priv.h) and ways from batch to series (plan_priv.h) are shared by all sets that agree in
  * them. Append is append.c, reading walk_priv.h, window_priv.h, iter.c and cursor.c.
  *
- * Memory. Everything kept here is counted as malloc rounds it, against one limit; what an append or
- * a reader needs for the moment is not. Who finds the limit reached takes a page: the oldest of a
- * stream without active series, else of all full ones the one that filled up first; the clocks of
- * endpoints play no part. A row that finds no page is dropped with all rows before it, just as if
- * they had been reclaimed.
+ * Memory. Everything kept here is counted as malloc rounds it, against one limit, also what appends
+ * and readers leave for the next ones; what they need for the moment is not. Who finds the limit
+ *reached takes a page: the oldest of a stream without active series, else of all full ones the one
+ *that filled up first; the clocks of endpoints play no part. A row that finds no page is dropped
+ *with all rows before it, just as if they had been reclaimed.
  *
  * Locks, in order of rank:
  *

@@ -420,7 +420,8 @@ undo_few(struct window *w, const struct row *row)
 	}
 }
 
-__attribute__((noinline)) static void
+/* A change of a block, whatever it is. */
+static void
 undo_any(struct window *w, const struct row *row, const struct row_block *block, unsigned i)
 {
 	uint32_t number = w->slot_of[block->at[i]];
@@ -440,6 +441,7 @@ struct row_events {
 	uint32_t row;
 };
 
+/* The slot has what it has from that row on. */
 ALWAYS_INLINE void
 put_plain_event(const struct row_events *all, struct slot *slot)
 {
@@ -453,8 +455,8 @@ put_plain_event(const struct row_events *all, struct slot *slot)
 }
 
 /*
- * The same where a change is an event and no slot's last one; newest first. What is undone in the
- * same way comes after each other, so that the processor guesses its way right.
+ * All changes of a block, where each is an event and no slot's last one; newest first. What is
+ * undone in the same way comes after each other, so that the processor guesses its way right.
  */
 ALWAYS_INLINE void
 undo_block(struct window *w, const struct row *row, const struct row_block *block, unsigned n)

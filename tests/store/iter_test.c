@@ -483,6 +483,89 @@ a_history_is_cut_short_without_memory(void **state)
 	assert_true(nth > 3);
 }
 
+#define LONG_POLLS 120000
+
+/* What poll i stored, of a kind. */
+static void
+check_record(const struct record *record, int64_t i)
+{
+	assert_true(record->active && record->ts_ns == AT(i * 10));
+	if (record->desc->kind == KIND_INT64)
+		assert_int_equal(record->value.i, i);
+	else if (record->desc->kind == KIND_STRING)
+		assert_true(str_eq(record->value.s, i % 2 == 0 ? STR("even") : STR("odd")));
+	else
+		assert_true(record->value.dist->counts[1] == (uint64_t)i * 3 &&
+		            record->value.dist->count == (uint64_t)i * 3 + 9);
+}
+
+static void
+a_history_longer_than_memory_for_it_is_whole(void **state)
+{
+	struct fixture *f = *state;
+	const struct metric_desc *desc;
+	static struct record records[256];
+	struct err err;
+	struct iter *it;
+
+	for (int64_t i = 0; i < LONG_POLLS; i++) {
+		uint64_t counts[3] = { 4, (uint64_t)i * 3, 5 };
+
+		put_dist(f, "/d", counts, 1, i * 10);
+		put_i64(f, "/n", i, 0, i * 10);
+		put_text(f, "/s", i % 2 == 0 ? "even" : "odd", 0, i * 10);
+		append(f);
+	}
+	it = iter_new(f->set, STR_EMPTY, ITER_UNDER, &err);
+	assert_non_null(it);
+	while (iter_next_series(it, &desc)) {
+		int64_t i = LONG_POLLS;
+		size_t n;
+
+		iter_range(it, INT64_MIN, INT64_MAX);
+		while ((n = iter_read(it, records, ARRAY_LEN(records))) > 0) {
+			for (size_t k = 0; k < n; k++)
+				check_record(&records[k], --i);
+		}
+		assert_int_equal(i, 0);
+		assert_false(iter_failed(it));
+	}
+	iter_free(it);
+}
+
+/* Each series is followed by one of another group in order of path. */
+static void
+series_of_many_groups_may_alternate(void **state)
+{
+	enum { SERIES = 40, GROUPS = 7, POLLS = 50 };
+	struct fixture *f = *state;
+	const struct metric_desc *desc;
+	char paths[SERIES][8];
+	struct record records[POLLS];
+	struct err err;
+	struct iter *it;
+	int series = 0;
+
+	for (int i = 0; i < SERIES; i++)
+		snprintf(paths[i], sizeof(paths[i]), "/%02d", i);
+	for (int64_t ms = 0; ms < POLLS; ms++) {
+		for (int i = 0; i < SERIES; i++)
+			put_i64(f, paths[i], ms / (i + 1), i % GROUPS, ms);
+		append(f);
+	}
+	it = iter_new(f->set, STR_EMPTY, ITER_UNDER, &err);
+	assert_non_null(it);
+	for (; iter_next_series(it, &desc); series++) {
+		iter_range(it, INT64_MIN, INT64_MAX);
+		assert_int_equal(iter_read(it, records, POLLS), 1 + (POLLS - 1) / (series + 1));
+		assert_true(str_eq(desc->path, str_of(paths[series])));
+		assert_int_equal(records[0].value.i, (POLLS - 1) / (series + 1));
+		assert_int_equal(iter_read(it, records, POLLS), 0);
+	}
+	assert_int_equal(series, SERIES);
+	iter_free(it);
+}
+
 int
 main(void)
 {
@@ -503,6 +586,8 @@ main(void)
 		TEST(a_path_is_found_in_the_whole_fleet),
 		TEST(iterators_report_lack_of_memory),
 		TEST(a_history_is_cut_short_without_memory),
+		TEST(a_history_longer_than_memory_for_it_is_whole),
+		TEST(series_of_many_groups_may_alternate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
