@@ -43,6 +43,7 @@ struct member {
 };
 
 struct observation;
+struct stranger;
 
 struct fleet {
 	struct pollers *pollers;
@@ -62,6 +63,8 @@ struct fleet {
 	struct map machines;      /* host to struct machine_state, those off the list too */
 	size_t refused_count;     /* times that an endpoint of a machine could not be had */
 	struct conf_doc *tls_doc; /* options of an application that wants TLS */
+	struct stranger *strangers;
+	int64_t strangers_since_ns; /* the loop's time */
 
 	/* by fleet_lock */
 	struct map members;     /* key to struct member */
@@ -109,6 +112,13 @@ void member_hide(struct fleet *, struct member *);
 void members_stop(struct fleet *);
 /* Forgets members gone for long, or too many; now is the loop's time. */
 void members_forget(struct fleet *, int64_t now_ns);
+
+/* strangers.c; registry_lock held. now is the loop's time. */
+/* Finds sets of the store that are no member's, once all members of the configuration are there. */
+void strangers_find(struct fleet *, int64_t now_ns);
+/* Ends their series, and forgets them, when it is time. */
+void strangers_end(struct fleet *, int64_t now_ns);
+void strangers_fini(struct fleet *);
 
 /* machines.c; registry_lock held. */
 void machines_init(struct fleet *);
