@@ -397,7 +397,7 @@ fleet_begin(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
 	lock_take(&fleet->registry_lock);
 	rc = begin(fleet, conf, err);
 	if (rc == 0)
-		strangers_find(fleet, loop_now_ns(fleet->loop));
+		rc = strangers_find(fleet, loop_now_ns(fleet->loop), err);
 	lock_drop(&fleet->registry_lock);
 	return rc;
 }

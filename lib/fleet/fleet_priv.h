@@ -114,8 +114,9 @@ void members_stop(struct fleet *);
 void members_forget(struct fleet *, int64_t now_ns);
 
 /* strangers.c; registry_lock held. now is the loop's time. */
-/* Finds sets of the store that are no member's, once all members of the configuration are there. */
-void strangers_find(struct fleet *, int64_t now_ns);
+/* Finds sets of the store that are no member's, once all members of the configuration are there. -1
+ * with ERR_NOMEM. */
+int strangers_find(struct fleet *, int64_t now_ns, struct err *);
 /* Ends their series, and forgets them, when it is time. */
 void strangers_end(struct fleet *, int64_t now_ns);
 void strangers_fini(struct fleet *);

@@ -27,29 +27,33 @@ stranger_free(struct stranger *stranger)
 	free(stranger);
 }
 
-void
-strangers_find(struct fleet *fleet, int64_t now_ns)
+int
+strangers_find(struct fleet *fleet, int64_t now_ns, struct err *err)
 {
 	struct series_set *const *sets;
-	struct err err;
+	int rc = 0;
 	size_t n;
 
 	fleet->strangers_since_ns = now_ns;
-	if (sets_snapshot(fleet->store, &sets, &n, &err) != 0)
-		return;
+	if (sets_snapshot(fleet->store, &sets, &n, err) != 0)
+		return -1;
 	for (size_t i = 0; i < n; i++) {
 		struct stranger *stranger;
 
 		if (member_find(fleet, series_set_host(sets[i]), series_set_app(sets[i])) != NULL)
 			continue;
 		stranger = calloc(1, sizeof(*stranger));
-		if (stranger == NULL)
-			break; /* it only stays longer */
+		if (stranger == NULL) {
+			err_nomem(err);
+			rc = -1;
+			break;
+		}
 		stranger->set = series_set_ref(sets[i]);
 		stranger->next = fleet->strangers;
 		fleet->strangers = stranger;
 	}
 	sets_free(sets, n);
+	return rc;
 }
 
 void
