@@ -103,6 +103,7 @@ on_tidy(struct loop_timer *timer)
 
 	lock_take(&fleet->registry_lock);
 	members_forget(fleet, loop_now_ns(fleet->loop));
+	strangers_end(fleet, loop_now_ns(fleet->loop));
 	machines_forget(fleet);
 	if (fleet->refused_count > 0) {
 		fleet->refused_count = 0;
@@ -371,6 +372,8 @@ fleet_begin(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
 
 	lock_take(&fleet->registry_lock);
 	rc = begin(fleet, conf, err);
+	if (rc == 0)
+		rc = strangers_find(fleet, loop_now_ns(fleet->loop), err);
 	lock_drop(&fleet->registry_lock);
 	return rc;
 }
@@ -425,6 +428,7 @@ fleet_free(struct fleet *fleet)
 		fleet->inbox = seen->next;
 		observation_free(seen);
 	}
+	strangers_fini(fleet);
 	members_fini(fleet);
 	machines_fini(fleet);
 	claims_fini(fleet);

@@ -45,6 +45,7 @@ struct member {
 };
 
 struct observation;
+struct stranger;
 
 struct fleet {
 	struct pollers *pollers;
@@ -72,6 +73,8 @@ struct fleet {
 		const struct conf *discovery;
 		char *mdb_file;
 	} reload; /* what fleet_reload leaves to the fleet's thread */
+	struct stranger *strangers;
+	int64_t strangers_since_ns; /* the loop's time */
 
 	/* by fleet_lock */
 	struct map members;     /* key to struct member */
@@ -121,6 +124,14 @@ void member_hide(struct fleet *, struct member *);
 void members_stop(struct fleet *);
 /* Forgets members gone for long, or too many; now is the loop's time. */
 void members_forget(struct fleet *, int64_t now_ns);
+
+/* strangers.c; registry_lock held. now is the loop's time. */
+/* Finds sets of the store that are no member's, once all members of the configuration are there. -1
+ * with ERR_NOMEM. */
+int strangers_find(struct fleet *, int64_t now_ns, struct err *);
+/* Ends their series, and forgets them, when it is time. */
+void strangers_end(struct fleet *, int64_t now_ns);
+void strangers_fini(struct fleet *);
 
 /* machines.c; registry_lock held. */
 void machines_init(struct fleet *);

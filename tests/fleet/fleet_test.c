@@ -1206,6 +1206,59 @@ one_that_comes_back_in_time_is_not_forgotten(void **state)
 	assert_int_equal(f->fleet->gone_count, 0);
 }
 
+/* As the journal brings it back: one active series. */
+static void
+make_set(struct fixture *f, const char *host)
+{
+	struct metric_desc desc = { .path = STR("/x"), .kind = KIND_INT64 };
+	struct value value = { .i = 1 };
+	struct append_stats stats;
+	struct err err;
+	struct series_set *set = store_set(f->store, str_of(host), STR("a"), &err);
+
+	assert_non_null(set);
+	batch_reset(&f->batch);
+	assert_int_equal(batch_add(&f->batch, &desc, &value, 0, NS_PER_S, &err), 0);
+	batch_end(&f->batch, NS_PER_S);
+	assert_int_equal(store_append(set, &f->batch, &stats, &err), 0);
+	series_set_unref(set);
+}
+
+static size_t
+active_of(struct fixture *f, const char *host)
+{
+	struct series_set *set = store_find(f->store, str_of(host), STR("a"));
+	size_t active;
+
+	assert_non_null(set);
+	active = series_set_active_count(set);
+	series_set_unref(set);
+	return active;
+}
+
+static void
+sets_without_an_endpoint_end(void **state)
+{
+	struct fixture *f = *state;
+
+	make_set(f, "known");
+	make_set(f, "late");
+	make_set(f, "stranger");
+	configure(f, "- {host: known, app: a, port: 1}\n");
+	start(f);
+	pass(f, 200 * NS_PER_S);
+	assert_int_equal(active_of(f, "stranger"), 1);
+	put(f, "late", "a", "{port: 1}");
+	pass(f, 200 * NS_PER_S);
+	assert_int_equal(active_of(f, "known"), 1);
+	assert_int_equal(active_of(f, "late"), 1);
+	assert_int_equal(active_of(f, "stranger"), 0);
+	pass(f, 3600 * NS_PER_S);
+	assert_null(store_find(f->store, STR("stranger"), STR("a")));
+	(void)active_of(f, "known");
+	(void)active_of(f, "late");
+}
+
 /* A list of n machines named host00000 and so on; host00007 has that address. */
 static void
 write_machines_with(struct fixture *f, size_t n, const char *seventh)
@@ -1741,6 +1794,7 @@ main(void)
 		TEST(the_first_origin_counts_and_the_next_takes_over),
 		TEST(inactive_members_are_forgotten_after_an_hour),
 		TEST(one_that_comes_back_in_time_is_not_forgotten),
+		TEST(sets_without_an_endpoint_end),
 		TEST(too_many_inactive_ones_go_sooner),
 		TEST(members_may_be_forgotten_before_their_poller_knows),
 		TEST(twenty_thousand_machines_start_within_a_second),

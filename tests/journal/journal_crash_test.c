@@ -96,7 +96,7 @@ it_may_die_at_any_step(void **state)
 			snprintf(crash, sizeof(crash), "%d %s", nth, labels[i]);
 			said->accepted = 0;
 			fixture_init(&f);
-			f.conf.segment_bytes = 6000;
+			f.conf.segment_bytes = 2000;
 			/* All that is needed stays. */
 			f.conf.disk_bytes = strcmp(labels[i], "segment dropped") == 0 ? 1 : 1 << 30;
 			if (dies(&f, crash, said)) {

@@ -423,7 +423,7 @@ any_call_may_fail(void **state)
 			struct err err;
 
 			fixture_init(&f);
-			f.conf.segment_bytes = 2500;
+			f.conf.segment_bytes = 1200;
 			fault_io(nth, ways[way].count, ways[way].errnum);
 			fixture_start(&f);
 			short_life(&f);
