@@ -21,6 +21,14 @@ buf_fini(struct buf *b)
 }
 
 void
+buf_wipe(struct buf *b)
+{
+	if (b->p != NULL)
+		explicit_bzero(b->p, b->cap);
+	buf_fini(b);
+}
+
+void
 buf_clear(struct buf *b)
 {
 	b->len = 0;

@@ -25,6 +25,8 @@ struct buf {
 
 void buf_init(struct buf *, size_t limit_bytes);
 void buf_fini(struct buf *);
+/* The same for secrets: what it holds is overwritten first. */
+void buf_wipe(struct buf *);
 /* Empties it and clears failed; keeps the memory. */
 void buf_clear(struct buf *);
 /* Makes room for n more bytes; false (and failed) if it can't. */

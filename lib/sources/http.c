@@ -562,22 +562,13 @@ copy_conf(struct http_target *target, const struct http_target_conf *conf)
 	return 0;
 }
 
-/* Headers may hold secrets. */
-static void
-wipe(struct buf *buf)
-{
-	if (buf->p != NULL)
-		explicit_bzero(buf->p, buf->cap);
-	buf_fini(buf);
-}
-
 static void
 target_destroy(struct http_target *target)
 {
 	buf_fini(&target->url);
 	buf_fini(&target->tls_url);
-	wipe(&target->head);
-	wipe(&target->header_lines);
+	buf_wipe(&target->head); /* headers may be secret */
+	buf_wipe(&target->header_lines);
 	free(target->name);
 	free(target->ca_file);
 	free(target->cert_file);

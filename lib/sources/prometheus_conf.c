@@ -160,14 +160,6 @@ put_base64(struct buf *out, struct str s)
 	}
 }
 
-static void
-wipe(struct buf *buf)
-{
-	if (buf->p != NULL)
-		explicit_bzero(buf->p, buf->cap);
-	buf_fini(buf);
-}
-
 /* RFC 7617 */
 static void
 put_basic(struct buf *headers, struct str user, const char *password)
@@ -182,7 +174,7 @@ put_basic(struct buf *headers, struct str user, const char *password)
 	put_base64(headers, buf_view(&pair));
 	buf_putc(headers, '\n');
 	headers->failed |= pair.failed;
-	wipe(&pair);
+	buf_wipe(&pair);
 }
 
 static int
@@ -252,5 +244,5 @@ void
 prometheus_conf_fini(struct prometheus_conf *conf)
 {
 	buf_fini(&conf->path);
-	wipe(&conf->headers);
+	buf_wipe(&conf->headers);
 }

@@ -20,7 +20,8 @@ static const struct member_view good = {
 		.wait_connect_ns = 500 * NS_PER_MS, .connect_ns = 250 * NS_PER_MS,
 		.wait_poll_ns = 125 * NS_PER_MS, .poll_ns = 1500 * NS_PER_MS,
 		.metric_count = 30, .bad_count = 1, .bad_text = "/x: bad",
-		.body_bytes = 5000, .changed = 4, .lateness_ns = 1000000, .polls = 4, .skipped = 3, .first_values = 30, .later_values = 7, .later_polls = 2,
+		.body_bytes = 5000, .changed = 4, .lateness_ns = NS_PER_MS, .polls = 4,
+		.skipped = 3, .first_values = 30, .later_values = 7, .later_polls = 2,
 	},
 };
 static const struct member_view evil = {

@@ -21,6 +21,21 @@ assert_holds(const struct buf *b, const char *want)
 }
 
 static void
+what_was_wiped_is_empty(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 100);
+	buf_wipe(&b);
+	buf_puts(&b, "secret");
+	buf_wipe(&b);
+	assert_null(b.p);
+	assert_int_equal(b.len, 0);
+	assert_int_equal(b.limit, 100);
+}
+
+static void
 appends_come_one_after_the_other(void **state)
 {
 	struct buf b;
@@ -247,6 +262,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(appends_come_one_after_the_other),
+		cmocka_unit_test(what_was_wiped_is_empty),
 		cmocka_unit_test(numbers_are_written_exactly),
 		cmocka_unit_test(growth_keeps_what_is_there),
 		cmocka_unit_test(printf_fits_at_every_length),

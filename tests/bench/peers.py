@@ -226,11 +226,14 @@ def parse_arguments(arguments):
 
 def main():
     options = parse_arguments(sys.argv[1:])
-    rows, notes = [], []
+    rows, notes, peers = [], [], []
     for cls in PEERS:
-        if cls.missing():
-            notes.append(f"{cls.name} was skipped: {cls.missing()}.")
-            print(notes[-1])
+        why = cls.missing()
+        if why is None:
+            peers.append(cls)
+        else:
+            notes.append(f"{cls.name} was skipped: {why}.")
+            print(notes[-1], flush=True)
     notes.append(f"{options['endpoints']:,} endpoints of {options['metrics']:,} series, "
                  f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} processors.")
     with contextlib.ExitStack() as stack:
@@ -238,9 +241,7 @@ def main():
         for interval_s in options["intervals"]:
             seconds = (2 if options["quick"] else 6) * max(interval_s, 5)
             least = None
-            for cls in PEERS:
-                if cls.missing():
-                    continue
+            for cls in peers:
                 figures = measure(cls, sim, interval_s, seconds)
                 least = least or figures
                 rows.append(row(interval_s, cls.name, figures, least))

@@ -2,7 +2,8 @@
  * fleet_sim - many endpoints in one process, for scottyd to poll: good ones and bad ones.
  *
  * Each listens on 127.0.0.1 at a port of its own, from -base on, or with -addresses on an address
- * of its own, from 127.1.0.0 on, at port -base. The good ones come first; the bad ones of each flag
+ * of its own, from 127.1.0.0 on, at port -base. They answer as tricorder processes or, with
+ * -prometheus, as node_exporter does. The good ones come first; the bad ones of each flag
  * follow in the order of the help text. It prints "ready", runs until SIGTERM or for -seconds, and
  * then says how well each was polled; at SIGUSR1 it does so for all since the last one, and begins
  * anew.
