@@ -157,9 +157,10 @@ set_writers(struct daemon *daemon, const struct config *config, struct err *err)
 	names = calloc(n + 1, sizeof(*names));
 	for (size_t i = 0; names != NULL && i < n; i++)
 		names[i] = views[i].name;
-	if (names == NULL || state_writers_set(daemon->state, names, n, clock_real_ns(),
-	                         POSITION_GRACE_NS, &state_err) != 0)
-		log_warn("writer", "which writers there are could not be kept");
+	/* What the state can't keep it says itself; the next change tells it anew. */
+	if (names != NULL)
+		(void)state_writers_set(
+		    daemon->state, names, n, clock_real_ns(), POSITION_GRACE_NS, &state_err);
 	free(names);
 	free(views);
 	return rc;

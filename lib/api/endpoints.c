@@ -67,11 +67,11 @@ put_endpoint(struct json *json, const struct member_view *view)
 	put_seconds(json, "waitConnectSeconds", status->wait_connect_ns);
 	put_seconds(json, "connectSeconds", status->connect_ns);
 	put_seconds(json, "waitPollSeconds", status->wait_poll_ns);
-	json_tags(json, &(struct metric_desc){ .tags = view->tags, .tag_count = view->tag_count });
 	put_bool(json, "up", is_up(view));
 	put_count(json, "changedMetrics", status->changed);
 	put_count(json, "bodyBytes", status->body_bytes);
 	put_seconds(json, "latenessSeconds", status->lateness_ns);
+	json_tags(json, &(struct metric_desc){ .tags = view->tags, .tag_count = view->tag_count });
 	json_end_object(json);
 }
 

@@ -91,7 +91,7 @@ tags_come_last(void **state)
 	struct api_fixture *f = *state;
 	struct member_view *view = &fake_fleet.members[fake_fleet.len++];
 	const char *answer,
-	    end[] = "\"waitPollSeconds\":0.125,\"tags\":{\"a\":\"\\\"\",\"b\":\"c\"}}]\n";
+	    end[] = "\"latenessSeconds\":0.001,\"tags\":{\"a\":\"\\\"\",\"b\":\"c\"}}]\n";
 
 	*view = good;
 	view->tags[0] = (struct tag){ STR("a"), STR("\"") };

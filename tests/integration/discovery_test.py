@@ -166,8 +166,8 @@ class Discovery(unittest.TestCase):
         scottyd = self.start(self.files())
         self.await_active(scottyd, "m1")
         self.assertTrue(scottyd.has_line(r"2 of 3 left out: .*target 'x:0'"))
-        self.assertEqual(self.own(scottyd, "discovery_fileSd_1_badTargets"), 2)
-        self.assertEqual(self.own(scottyd, "discovery_fileSd_1_targets"), 1)
+        self.assertEqual(self.own(scottyd, "discovery_file_sd_1_bad_targets"), 2)
+        self.assertEqual(self.own(scottyd, "discovery_file_sd_1_targets"), 1)
 
     def test_reload_changes_the_table(self):
         self.write("a.json", self.group("m1"))
@@ -248,7 +248,7 @@ class Discovery(unittest.TestCase):
             self.assertEqual(self.active(scottyd), ["m1"])
             server.publish(good)
             sp.eventually(lambda: has_news("is good again"), f"recovery after {text}")
-        self.assertGreaterEqual(self.own(scottyd, "discovery_httpSd_1_errors"), 8)
+        self.assertGreaterEqual(self.own(scottyd, "discovery_http_sd_1_errors"), 8)
         self.assertLess(scottyd.status_kib("VmRSS"), 400_000)
 
     def test_a_server_that_dies_leaves_its_targets(self):
@@ -282,11 +282,11 @@ class Discovery(unittest.TestCase):
         sp.eventually(lambda: len(self.active(scottyd)) == 5000, "targets")
         if not sp.SANITIZED:
             self.assertLess(time.monotonic() - begin, 3)  # the start of the process included
-        changed = self.own(scottyd, "discovery_fileSd_1_changedTargets")
+        changed = self.own(scottyd, "discovery_file_sd_1_changed_targets")
         self.assertEqual(changed, 5000)
         self.write("007.json", groups[350:399])
         sp.eventually(lambda: len(self.active(scottyd)) == 4999, "targets")
-        self.assertEqual(self.own(scottyd, "discovery_fileSd_1_changedTargets"), 5001)
+        self.assertEqual(self.own(scottyd, "discovery_file_sd_1_changed_targets"), 5001)
 
     def test_errors_have_a_line_and_a_column(self):
         file = os.path.join(self.dir, "scottyd.yaml")

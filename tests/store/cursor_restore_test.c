@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "fault.h"
+#include "store/redo.h"
 #include "store_fixture.h"
 
 #define SETS  3
@@ -393,10 +394,15 @@ a_forgotten_set_has_nothing_to_save(void **state)
 }
 
 static int
-restore(struct reader *r, struct err *err, uint32_t row, uint32_t target, uint32_t flags)
+restore(struct fixture *f, struct reader *r, struct err *err, uint32_t row, uint32_t target,
+    uint32_t flags)
 {
-	struct cursor_position pos = { STR("web1"), STR("app"), 0, 0, row, target, 0, 0, 0, flags,
-		0 };
+	struct cursor_position pos = { .host = STR("web1"),
+		.app = STR("app"),
+		.birth_ns = series_set_birth_ns(f->set),
+		.row = row,
+		.target = target,
+		.flags = flags };
 
 	return cursor_restore(r->cursor, &pos, err);
 }
@@ -417,26 +423,27 @@ positions_that_do_not_fit_are_refused_or_clamped(void **state)
 	assert_int_equal(cursor_restore(r.cursor, &other, &err), -1);
 	assert_int_equal(err.code, ERR_NOTFOUND);
 	other.host = STR("web1");
+	other.birth_ns = series_set_birth_ns(f->set);
 	other.stream = 1;
 	assert_int_equal(cursor_restore(r.cursor, &other, &err), -1);
 	assert_int_equal(err.code, ERR_NOTFOUND);
 	other.stream = 0;
-	other.birth_ns = 77;
+	other.birth_ns++;
 	assert_int_equal(cursor_restore(r.cursor, &other, &err), -1);
 	assert_int_equal(err.code, ERR_NOTFOUND);
-	assert_int_equal(restore(&r, &err, 2, 1, 0), -1);
+	assert_int_equal(restore(f, &r, &err, 2, 1, 0), -1);
 	assert_int_equal(err.code, ERR_PROTO);
-	assert_int_equal(restore(&r, &err, 1, 2, 0), -1);
+	assert_int_equal(restore(f, &r, &err, 1, 2, 0), -1);
 	assert_int_equal(err.code, ERR_PROTO);
-	assert_int_equal(restore(&r, &err, 1, 1, 16), -1);
+	assert_int_equal(restore(f, &r, &err, 1, 1, 16), -1);
 	assert_int_equal(err.code, ERR_PROTO);
 	assert_string_equal(cursor_text(f, r.cursor, 10), "/1=0:0 /1=1:1 /1=2:2 /1=3:3");
 	cursor_rewind(r.cursor);
-	assert_int_equal(restore(&r, &err, 3, 3, 0), 0);
+	assert_int_equal(restore(f, &r, &err, 3, 3, 0), 0);
 	assert_true(cursor_lag_ns(r.cursor, AT(10)) == 7 * NS_PER_MS);
 	assert_string_equal(cursor_text(f, r.cursor, 10), "/1=3:3");
 	cursor_rewind(r.cursor);
-	assert_int_equal(restore(&r, &err, 1000, 1000, 0), 0); /* the last rows did not come back */
+	assert_int_equal(restore(f, &r, &err, 1000, 1000, 0), 0); /* the last rows did not come back */
 	assert_string_equal(cursor_text(f, r.cursor, 10), "");
 	put_i64(f, "/1", 4, 0, 4);
 	append(f);
@@ -444,7 +451,8 @@ positions_that_do_not_fit_are_refused_or_clamped(void **state)
 	assert_int_equal(cursor_missed_count(r.cursor), 0);
 	/* All positions of a piece are done with, as a corrupt file may say. */
 	cursor_commit(r.cursor);
-	other = (struct cursor_position){ STR("web1"), STR("app"), 0, 0, 1, 3, 77, 5, 2, 1, 0 };
+	other = (struct cursor_position){ STR("web1"), STR("app"), series_set_birth_ns(f->set), 0,
+		1, 3, 77, 5, 2, 1, 0 };
 	assert_int_equal(cursor_restore(r.cursor, &other, &err), 0);
 	assert_string_equal(cursor_text(f, r.cursor, 10), "/1=3:3 /1=4:4");
 	assert_int_equal(cursor_missed_count(r.cursor), 2);
@@ -466,7 +474,7 @@ rows_given_up_while_it_was_away_are_missed(void **state)
 		put_i64(f, "/2", noise(ms), 0, ms);
 		append(f);
 	}
-	assert_int_equal(restore(&r, &err, 10, 10, 0), 0);
+	assert_int_equal(restore(f, &r, &err, 10, 10, 0), 0);
 	n = cursor_missed_count(r.cursor);
 	assert_int_not_equal(n, 0);
 	drain(&r);
@@ -491,7 +499,7 @@ restoring_without_memory_fails_and_can_be_repeated(void **state)
 	}
 	while (rc != 0) {
 		fault_malloc(++nth);
-		rc = restore(&r, &err, 2, 2, 0);
+		rc = restore(f, &r, &err, 2, 2, 0);
 		fault_malloc(0);
 		assert_true(rc == 0 || err.code == ERR_NOMEM);
 	}
