@@ -260,7 +260,7 @@ check_name(const struct consumer *c, const struct conf *element, struct map *nam
 static void
 check_element(const struct conf *element, struct map *names, struct conf_report *report)
 {
-	struct consumer c = { NULL };
+	struct consumer c = { .name = NULL };
 	const struct conf *at;
 	size_t writers = 0, count = report->count;
 	struct err err;

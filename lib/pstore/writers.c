@@ -10,15 +10,17 @@
 /* How long the queue of a writer that was removed is kept. */
 #define GRACE_NS (3600 * NS_PER_S)
 
+/* Pumps take up to a second to end, so that is not waited for with the lock held. */
 struct entry {
 	char *name;
-	struct pump *pump;     /* NULL: removed */
+	struct pump *pump;  /* NULL: removed; to change it the lock */
+	struct entry *next; /* the same */
+	/* Who changes the configuration. */
 	struct queue *queue;   /* of one without pump */
 	struct writer_own own; /* of one with */
 	int64_t removed_ns;
 	struct consumer *wanted; /* while the list changes */
 	bool keep;               /* the same: as it is */
-	struct entry *next;
 };
 
 struct writers {
@@ -26,7 +28,7 @@ struct writers {
 	struct own *own;
 	struct writer_dists *dists;
 	struct lock lock;
-	struct entry *entries; /* the lock; in the order configured */
+	struct entry *entries; /* in the order configured; to change it the lock */
 };
 
 struct writers *
@@ -54,17 +56,27 @@ find(const struct writers *w, struct str name)
 	return e;
 }
 
+static void
+set_pump(struct writers *w, struct entry *e, struct pump *pump)
+{
+	lock_take(&w->lock);
+	e->pump = pump;
+	lock_drop(&w->lock);
+}
+
 /* The pump ends; its queue stays. */
 static void
 halt(struct writers *w, struct entry *e)
 {
-	if (e->pump == NULL)
+	struct pump *pump = e->pump;
+
+	if (pump == NULL)
 		return;
+	set_pump(w, e, NULL);
 	writer_own_remove(&e->own, w->own);
-	pump_stop(e->pump);
-	e->queue = pump_take_queue(e->pump);
-	pump_free(e->pump);
-	e->pump = NULL;
+	pump_stop(pump);
+	e->queue = pump_take_queue(pump);
+	pump_free(pump);
 }
 
 static void
@@ -150,6 +162,7 @@ static int
 start(struct writers *w, struct entry *e, struct err *err)
 {
 	struct consumer *c = e->wanted;
+	struct pump *pump;
 
 	e->removed_ns = clock_mono_ns(); /* if it fails */
 	if (e->queue != NULL && !queue_fits(e->queue, c)) {
@@ -161,13 +174,14 @@ start(struct writers *w, struct entry *e, struct err *err)
 		e->queue = queue_open(&w->env, c, err);
 	if (e->queue == NULL)
 		return -1;
-	e->pump = pump_new(&w->env, c, e->queue, err);
-	if (e->pump == NULL)
+	pump = pump_new(&w->env, c, e->queue, err);
+	if (pump == NULL)
 		return -1;
 	e->queue = NULL;
 	e->wanted = NULL;
-	writer_own_add(&e->own, w->own, &w->dists, e->pump);
-	if (pump_start(e->pump, err) == 0)
+	set_pump(w, e, pump);
+	writer_own_add(&e->own, w->own, &w->dists, pump);
+	if (pump_start(pump, err) == 0)
 		return 0;
 	halt(w, e);
 	return -1;
@@ -187,7 +201,9 @@ forget_removed(struct writers *w)
 			at = &e->next;
 			continue;
 		}
+		lock_take(&w->lock);
 		*at = e->next;
+		lock_drop(&w->lock);
 		if (e->queue != NULL)
 			log_info(
 			    "writer", "%s: queue dropped, as it was removed an hour ago", e->name);
@@ -213,8 +229,9 @@ halt_changed(struct writers *w)
 	}
 }
 
-int
-writers_set(struct writers *w, const struct writers_list *lists, size_t n, struct err *err)
+/* Puts the list in order, with what each is to be. -1: they are to be as they are. */
+static int
+note_all(struct writers *w, const struct writers_list *lists, size_t n, struct err *err)
 {
 	struct entry *in_order = NULL, **end = &in_order;
 	int rc = 0;
@@ -226,9 +243,17 @@ writers_set(struct writers *w, const struct writers_list *lists, size_t n, struc
 		rc = note_wanted(w, &lists[i], &end, err);
 	*end = w->entries;
 	w->entries = in_order;
-	if (rc != 0) /* nothing was changed: all go on */
-		for (struct entry *e = w->entries; e != NULL; e = e->next)
-			e->keep = true;
+	for (struct entry *e = w->entries; e != NULL && rc != 0; e = e->next)
+		e->keep = true;
+	lock_drop(&w->lock);
+	return rc;
+}
+
+int
+writers_set(struct writers *w, const struct writers_list *lists, size_t n, struct err *err)
+{
+	int rc = note_all(w, lists, n, err);
+
 	halt_changed(w);
 	for (struct entry *e = w->entries; e != NULL; e = e->next) {
 		struct err ignored;
@@ -239,7 +264,6 @@ writers_set(struct writers *w, const struct writers_list *lists, size_t n, struc
 		e->wanted = NULL;
 	}
 	forget_removed(w);
-	lock_drop(&w->lock);
 	return rc;
 }
 

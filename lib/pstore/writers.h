@@ -5,7 +5,8 @@
  * A writer's queue goes by its name: it stays when all else of it changes, save for the span of a
  * roll-up. A writer that is configured no more keeps its queue for an hour, in case it comes back.
  *
- * Threads: any. Locks taken: writers, pump, self, and those of the store.
+ * Threads: writers_pause and writers_snapshot any, all else one at a time. Locks taken: writers,
+ * pump, self, and those of the store.
  */
 #ifndef SCOTTY_PSTORE_WRITERS_H
 #define SCOTTY_PSTORE_WRITERS_H

@@ -198,7 +198,7 @@ open_pump(struct fleet *fleet, const char *element, size_t batch_size, int64_t *
 	struct conf_doc *doc;
 	struct consumer *consumer;
 	struct queue *queue;
-	struct pump *pump;
+	struct pump *pump = NULL;
 	struct err err;
 
 	snprintf(text, sizeof(text), "- {%s, consumer: {name: bench, batchSize: %zu}}", element,

@@ -40,6 +40,7 @@ class WriterTest(unittest.TestCase):
         scottyd.configure({"writers": writers})
         scottyd.reload()
         name = writers[0]["consumer"]["name"]
+        time.sleep(1.5 + sp.SLOW)  # what it says is as of a second ago
         sp.eventually(lambda: sinks.writer(scottyd, name)["lagSeconds"] == 0 and
                       sinks.writer(scottyd, name)["valuesWaiting"] == 0, "all written", 40)
 
