@@ -118,7 +118,7 @@ add_matcher(struct selector *s, struct err *err)
 		refuse(err, "too many labels");
 		return NULL;
 	}
-	s->matchers[s->len] = (struct selector_matcher){ .pattern = NULL };
+	s->matchers[s->len] = (struct selector_matcher){ .re = NULL };
 	return &s->matchers[s->len++];
 }
 
@@ -144,8 +144,8 @@ take_matcher(struct selector *s, struct str *in, struct arena *arena, struct err
 		return -1;
 	if (!regular)
 		return 0;
-	m->pattern = pattern_new(m->value, err);
-	return m->pattern == NULL ? -1 : 0;
+	m->re = re_new_whole(m->value, err);
+	return m->re == NULL ? -1 : 0;
 }
 
 static int
@@ -187,7 +187,7 @@ void
 selector_fini(struct selector *s)
 {
 	for (size_t i = 0; i < s->len; i++)
-		pattern_free(s->matchers[i].pattern);
+		re_free(s->matchers[i].re);
 	s->len = 0;
 }
 
@@ -195,7 +195,7 @@ static bool
 matcher_takes(const struct selector_matcher *m, struct str value)
 {
 	bool equal =
-	    m->pattern != NULL ? pattern_matches(m->pattern, value) : str_eq(m->value, value);
+	    m->re != NULL ? re_match(m->re, value) : str_eq(m->value, value);
 
 	return equal != m->negated;
 }

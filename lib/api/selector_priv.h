@@ -9,7 +9,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "base/pattern.h"
+#include "base/re.h"
 
 #define SELECTOR_MATCHERS_MAX 16
 
@@ -17,7 +17,7 @@ struct selector {
 	struct selector_matcher {
 		struct str label, value;
 		bool negated;
-		struct pattern *pattern; /* NULL: value is compared */
+		struct re *re; /* NULL: value is compared */
 	} matchers[SELECTOR_MATCHERS_MAX];
 	size_t len;
 };

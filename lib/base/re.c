@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "base/buf.h"
+
 /* Groups within groups; the parser and the code maker are recursive. */
 #define MOST_DEPTH 100
 /* Largest count in {n,m}, as in Go. */
@@ -819,6 +821,29 @@ re_new(struct str expression, struct err *err)
 	}
 	fitting = realloc(re->steps, (size_t)re->step_count * sizeof(*re->steps));
 	re->steps = fitting != NULL ? fitting : re->steps;
+	return re;
+}
+
+struct re *
+re_new_whole(struct str expression, struct err *err)
+{
+	struct re *re = re_new(expression, err); /* on its own, as "a)(b" would fit the brackets */
+	struct buf whole;
+
+	if (re == NULL)
+		return NULL;
+	re_free(re);
+	buf_init(&whole, 0);
+	buf_puts(&whole, "\\A(?:");
+	buf_str(&whole, expression);
+	buf_puts(&whole, ")\\z");
+	if (whole.failed) {
+		err_nomem(err);
+		re = NULL;
+	} else {
+		re = re_new(buf_view(&whole), err);
+	}
+	buf_fini(&whole);
 	return re;
 }
 

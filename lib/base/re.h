@@ -27,8 +27,10 @@ struct re;
 
 /* NULL with ERR_CONFIG (what is wrong with the expression, and where), ERR_NOMEM. */
 struct re *re_new(struct str expression, struct err *);
+/* The same, to match whole texts only. */
+struct re *re_new_whole(struct str expression, struct err *);
 void re_free(struct re *); /* NULL is fine */
-/* True if some part of the text matches. Bytes that are no UTF-8 count as U+FFFD. */
+/* True if the whole text, or else some part of it, matches. Bytes that are no UTF-8 count as U+FFFD. */
 bool re_match(struct re *, struct str text);
 
 #endif

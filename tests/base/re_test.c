@@ -180,11 +180,83 @@ without_memory_there_is_none(void **state)
 	re_free(re);
 }
 
+static const struct {
+	const char *expression;
+	const char *yes[6], *no[6];
+} whole[] = {
+	{ "", { "" }, { "a" } },
+	{ "abc", { "abc" }, { "ab", "abcd", "xabc", "" } },
+	{ "a.c",
+	    { "abc", "a.c",
+	        "a\xC3\xA4"
+	        "c" },
+	    { "ac", "abbc", "a\nc" } },
+	{ ".*", { "", "abc", "\xE2\x82\xAC" }, { "\n" } },
+	{ "..", { "\xC3\xA4\xE2\x82\xAC", "ab" }, { "\xC3\xA4" } },
+	{ "a|bc|", { "a", "bc", "" }, { "ab", "abc", "c" } },
+	{ "(a|b)*c", { "c", "abbac" }, { "ab", "cc" } },
+	{ "a+", { "a", "aaaa" }, { "", "ab" } },
+	{ "\xC3\xA4+", { "\xC3\xA4", "\xC3\xA4\xC3\xA4" }, { "\xC3\xA4\xA4" } },
+	{ "ab?c", { "ac", "abc" }, { "abbc" } },
+	{ "a{2,3}", { "aa", "aaa" }, { "a", "aaaa" } },
+	{ "(ab){2}", { "abab" }, { "ab", "ababab" } },
+	{ "a{2,}", { "aa", "aaaaaa" }, { "a" } },
+	{ "a{0,}b", { "b", "aab" }, { "a" } },
+	{ "xa{0}y", { "xy" }, { "xay" } },
+	{ "a{1,3}?", { "a", "aaa" }, { "" } },
+	{ "(a*)*", { "", "aaa" }, { "b" } },
+	{ "(a|b{2}|(?:c))+", { "abbc" }, { "b" } },
+	{ "[a-c]", { "a", "b", "c" }, { "d", "-" } },
+	{ "[]a-]", { "]", "a", "-" }, { "b" } },
+	{ "[^a-c]", { "d", "\xC3\xA4", "\n" }, { "a", "" } },
+	{ "[\\d_]+", { "1_2" }, { "a" } },
+	{ "\\w+\\s\\d", { "ab_1 2", "a\t3" }, { "a b" } },
+	{ "\\D\\W\\S", { "a-b", "\xC3\xA4-\xC3\xA4" }, { "1-b", "aab", "a- " } },
+	{ "\\.\\*\\\\\\n", { ".*\\\n" }, { "a" } },
+	{ "^a$", { "a" }, { "ba" } },
+	{ "(^|x)a", { "a", "xa" }, { "ya" } },
+	{ "10\\.0\\.\\d{1,3}\\.\\d{1,3}:9100", { "10.0.1.23:9100" }, { "10a0.1.23:9100" } },
+};
+
+static void
+whole_texts_match(void **state)
+{
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(whole); i++) {
+		struct re *re = re_new_whole(str_of(whole[i].expression), &err);
+
+		if (re == NULL)
+			fail_msg("%s: %s", whole[i].expression, err.text);
+		for (size_t k = 0; k < 6; k++) {
+			if (whole[i].yes[k] != NULL && !re_match(re, str_of(whole[i].yes[k])))
+				fail_msg(
+				    "%s does not match %s", whole[i].expression, whole[i].yes[k]);
+			if (whole[i].no[k] != NULL && re_match(re, str_of(whole[i].no[k])))
+				fail_msg("%s matches %s", whole[i].expression, whole[i].no[k]);
+		}
+		re_free(re);
+	}
+}
+
+static void
+brackets_that_are_not_balanced_stay_so(void **state)
+{
+	struct err err;
+
+	(void)state;
+	assert_null(re_new_whole(STR("a)(b"), &err));
+	assert_int_equal(err.code, ERR_CONFIG);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(matches_as_re2_does),
+		cmocka_unit_test(whole_texts_match),
+		cmocka_unit_test(brackets_that_are_not_balanced_stay_so),
 		cmocka_unit_test(what_is_wrong_is_told),
 		cmocka_unit_test(what_is_too_long_or_deep_is_refused),
 		cmocka_unit_test(no_text_is_slow),
