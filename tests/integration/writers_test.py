@@ -397,6 +397,29 @@ class Configuration(WriterTest):
             self.assertEqual(run().stderr, f"{main}:3:20: config: Duplicate consumer name found: "
                                            "a\n")
 
+    def test_requests_of_both_versions(self):
+        sink = self.sink()
+        counter = self.counter(series=1)
+        two = {"influx": {"hostAndPort": f"http://127.0.0.1:{sink.port}/", "bucket": "a b",
+                          "org": "o", "token": "secret", "gzip": False},
+               "consumer": {"name": "two"}}
+        one = sinks.influx(sink.port, "one", precision="ms", retentionPolicy="r p",
+                           writeConsistency="one")
+        scottyd = self.start({"endpoints": [counter.config()], "writers": [one, two]})
+        sp.eventually(lambda: len({path for _, _, _, path in sink.requests}) == 2, "both", 20)
+        for _, lines, headers, path in sink.requests:
+            if path.startswith("/write"):
+                self.assertEqual(path, "/write?consistency=one&db=d&precision=ms&rp=r%20p")
+                self.assertNotIn("Authorization", headers)
+                self.assertRegex(lines[0], r"^/n/000,@version=1,appname=count,host=web1,"
+                                 r'ipaddress=127.0.0.1 name="/n/000",value=\d+ \d{13}$')
+            else:
+                self.assertEqual(path, "/api/v2/write?bucket=a%20b&org=o&precision=ns")
+                self.assertEqual(headers["Authorization"], "Token secret")
+            self.assertEqual(headers["User-Agent"], "InfluxDBClient")
+        self.assertEqual(sink.connections, 2)  # kept
+        self.assertNotIn("secret", scottyd.log() + scottyd.get("/api/writers").body)
+
     def test_own_metrics(self):
         sink = self.sink()
         counter = self.counter()
