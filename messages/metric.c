@@ -107,14 +107,13 @@ unit_per_second(struct str unit)
 	return str_eq(unit, STR(UNIT_MILLISECONDS)) ? 1000 : 1;
 }
 
-static bool
-tags_eq(const struct metric_desc *a, const struct metric_desc *b)
+bool
+tags_eq(const struct tag *a, size_t a_count, const struct tag *b, size_t b_count)
 {
-	if (a->tag_count != b->tag_count)
+	if (a_count != b_count)
 		return false;
-	for (size_t i = 0; i < a->tag_count; i++) {
-		if (!str_eq(a->tags[i].key, b->tags[i].key) ||
-		    !str_eq(a->tags[i].value, b->tags[i].value))
+	for (size_t i = 0; i < a_count; i++) {
+		if (!str_eq(a[i].key, b[i].key) || !str_eq(a[i].value, b[i].value))
 			return false;
 	}
 	return true;
@@ -132,7 +131,8 @@ desc_eq(const struct metric_desc *a, const struct metric_desc *b)
 {
 	return str_eq(a->path, b->path) && a->kind == b->kind && a->sub_kind == b->sub_kind &&
 	       a->not_cumulative == b->not_cumulative && str_eq(a->unit, b->unit) &&
-	       str_eq(a->description, b->description) && tags_eq(a, b) &&
+	       str_eq(a->description, b->description) &&
+	       tags_eq(a->tags, a->tag_count, b->tags, b->tag_count) &&
 	       str_eq(limit_bytes(a), limit_bytes(b));
 }
 

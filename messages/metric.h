@@ -88,6 +88,8 @@ struct metric_desc {
 	const struct desc_text *text; /* not compared: says the same; NULL if it was not made */
 };
 
+/* The same keys and values in the same order. */
+bool tags_eq(const struct tag *a, size_t a_count, const struct tag *b, size_t b_count);
 bool desc_eq(const struct metric_desc *, const struct metric_desc *);
 /* Equal descs have equal hashes; seeded per process. */
 uint64_t desc_hash(const struct metric_desc *);

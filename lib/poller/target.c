@@ -79,25 +79,13 @@ target_unref(struct target *target)
 	free(target);
 }
 
-static bool
-tags_eq(const struct target *a, const struct target *b)
-{
-	if (a->tag_count != b->tag_count)
-		return false;
-	for (size_t i = 0; i < a->tag_count; i++) {
-		if (!str_eq(a->tags[i].key, b->tags[i].key) ||
-		    !str_eq(a->tags[i].value, b->tags[i].value))
-			return false;
-	}
-	return true;
-}
-
 bool
 target_eq(const struct target *a, const struct target *b)
 {
 	return str_eq(a->host, b->host) && str_eq(a->app, b->app) &&
 	       str_eq(a->address, b->address) && a->port == b->port && a->source == b->source &&
-	       a->interval_ns == b->interval_ns && str_eq(a->region, b->region) && tags_eq(a, b) &&
+	       a->interval_ns == b->interval_ns && str_eq(a->region, b->region) &&
+	       tags_eq(a->tags, a->tag_count, b->tags, b->tag_count) &&
 	       a->deny_loopback == b->deny_loopback && a->deny_link_local == b->deny_link_local &&
 	       conf_eq(a->options, b->options);
 }
