@@ -68,6 +68,8 @@ static const struct conf_opt store_opts[] = {
 	{ "diskSize", CONF_SIZE, "16GiB", "or when there is more of it", 1 << 20, INT64_MAX },
 	{ "journalSync", CONF_DURATION, "1s", "what was polled outlives a power cut after that", 0,
 	    3600 * NS_PER_S },
+	{ "journalRestore", CONF_DURATION, "6h",
+	    "so much of the journal is brought back into memory at a start", 0, INT64_MAX },
 	{ "journalSegment", CONF_DURATION, "1h", "a file of the journal ends when it is so old",
 	    NS_PER_S, 24 * 3600 * NS_PER_S },
 	{ "journalSegmentSize", CONF_SIZE, "1GiB", "or so large", 1 << 10, INT64_C(1) << 40 },
@@ -218,6 +220,7 @@ fill(struct config *config, const struct flags *flags, const struct conf *root, 
 	config->disk_retention_ns = conf_duration_ns(store, store_opts, "diskRetention");
 	config->disk_bytes = conf_size(store, store_opts, "diskSize");
 	config->journal_sync_ns = conf_duration_ns(store, store_opts, "journalSync");
+	config->journal_restore_ns = conf_duration_ns(store, store_opts, "journalRestore");
 	config->journal_segment_ns = conf_duration_ns(store, store_opts, "journalSegment");
 	config->journal_segment_bytes = conf_size(store, store_opts, "journalSegmentSize");
 	config->endpoints = conf_child(root, "endpoints");

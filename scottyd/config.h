@@ -51,7 +51,7 @@ struct config {
 	uint64_t store_bytes;
 	int64_t disk_retention_ns;
 	uint64_t disk_bytes;
-	int64_t journal_sync_ns, journal_segment_ns;
+	int64_t journal_sync_ns, journal_restore_ns, journal_segment_ns;
 	uint64_t journal_segment_bytes;
 	const struct conf *endpoints; /* in doc; NULL = none */
 	const struct conf *discovery; /* likewise */

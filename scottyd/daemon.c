@@ -183,6 +183,7 @@ make_journal(struct daemon *daemon, const struct config *config, struct err *err
 	struct journal_conf conf = {
 		.state_dir = config->state_dir,
 		.sync_ns = config->journal_sync_ns,
+		.restore_ns = config->journal_restore_ns,
 		.segment_ns = config->journal_segment_ns,
 		.segment_bytes = config->journal_segment_bytes,
 		.retention_ns = config->disk_retention_ns,

@@ -35,6 +35,7 @@ struct journal_conf {
 	uint64_t segment_bytes; /* or so large */
 	int64_t retention_ns;   /* segments not written to for so long go */
 	uint64_t disk_bytes;    /* all segments together; the oldest go */
+	int64_t restore_ns;     /* segments last written so long before the newest stay on disk */
 	size_t waiting_bytes;   /* what waits for a slow disk; more is lost; 0 = 16 MiB */
 	bool manual;            /* for tests: no thread, journal_turn is called */
 };
@@ -52,8 +53,9 @@ typedef bool (*journal_stop_fn)(void *ctx);
 
 /*
  * Brings the store back from the segments: the newest that hold at most memory_bytes, as more does
- * not fit. Says so in the log each second. stop may be NULL. -1 with ERR_CONFIG: a segment is of a
- * later version; nothing was touched. All other trouble is logged, and what there is comes back.
+ * not fit, and are not older than restore_ns says, but always the newest two. Says so in the log
+ * each second. stop may be NULL. -1 with ERR_CONFIG: a segment is of a later version; nothing was
+ * touched. All other trouble is logged, and what there is comes back.
  */
 int journal_restore(struct journal *, struct store *, uint64_t memory_bytes, journal_stop_fn stop,
     void *ctx, struct err *);

@@ -139,13 +139,21 @@ check_versions(struct recovery *r, struct err *err)
 
 /* Where to begin, so that what is read fits. */
 static size_t
-first_segment(const struct segment_files *files, uint64_t memory_bytes)
+first_segment(const struct segment_files *files, uint64_t memory_bytes, int64_t restore_ns)
 {
 	uint64_t bytes = 0;
 	size_t i = files->len;
 
-	while (i > 0 && (files->len - i < 2 || bytes + files->files[i - 1].bytes <= memory_bytes))
-		bytes += files->files[--i].bytes;
+	for (; i > 0; i--) {
+		const struct segment_file *file = &files->files[i - 1];
+		/* Of the newest one's time, so that neither clocks nor a long rest count. */
+		int64_t age_ns = files->files[files->len - 1].written_ns - file->written_ns;
+
+		if (files->len - i >= 2 &&
+		    (bytes + file->bytes > memory_bytes || age_ns > restore_ns))
+			break;
+		bytes += file->bytes;
+	}
 	return i;
 }
 
@@ -187,7 +195,7 @@ journal_restore(struct journal *j, struct store *store, uint64_t memory_bytes, j
 		goto out;
 	}
 	j->restoring = true;
-	r.first = r.done = first_segment(&r.files, memory_bytes);
+	r.first = r.done = first_segment(&r.files, memory_bytes, j->conf.restore_ns);
 	for (; r.done < r.files.len && !r.ended; r.done++) {
 		recover_segment(&r, r.files.files[r.done].number);
 		note_progress(&r);

@@ -40,7 +40,7 @@ struct page_pool {
 	struct page *oldest, *youngest;          /* full pages */
 	struct stream *idle_first, *idle_last;   /* streams */
 	struct page *spares;                     /* counted as used memory */
-	uint64_t full_count, idle_count;         /* in these lists */
+	_Atomic uint64_t full_count, idle_count; /* in these lists */
 	_Atomic uint64_t page_count, used_bytes; /* in logs; used_bytes: of their data */
 };
 

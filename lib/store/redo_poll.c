@@ -253,13 +253,14 @@ next_row_of(const struct series_set *set, uint32_t stream)
 static void
 read_row(struct poll *p)
 {
-	uint64_t stream = redo_number_to(p->in, p->a.schema->stream_count - UINT64_C(1));
+	uint64_t stream = redo_number(p->in);
 	uint64_t number = redo_number(p->in);
 	uint8_t flags = redo_byte(p->in);
 	int64_t ts_ns = redo_time(p->in);
 	struct work *work;
 
-	if (p->in->bad || !enter_stream(p, (uint32_t)stream) ||
+	if (p->in->bad || stream >= p->a.schema->stream_count ||
+	    !enter_stream(p, (uint32_t)stream) ||
 	    number != next_row_of(p->a.set, (uint32_t)stream) + (p->other != NULL) ||
 	    (p->before.ts_ns == TS_NONE) != ((flags & REDO_FIRST) != 0)) {
 		bad(p);

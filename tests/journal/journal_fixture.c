@@ -30,6 +30,7 @@ fixture_init(struct fixture *f)
 		.sync_ns = NS_PER_S,
 		.segment_ns = 3600 * NS_PER_S,
 		.segment_bytes = 1 << 30,
+		.restore_ns = 86400 * NS_PER_S,
 		.retention_ns = 7 * 86400 * NS_PER_S,
 		.disk_bytes = 1 << 30,
 		.manual = true };

@@ -1,9 +1,11 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -279,6 +281,36 @@ segments_end_and_the_oldest_go(void **state)
 		assert_int_equal(stats_of(f).missing_rows, 0);
 		store_free(whole);
 	}
+}
+
+static void
+old_segments_stay_on_disk(void **state)
+{
+	struct fixture *f = *state;
+	struct err err;
+
+	for (int life = 0; life < 4; life++) {
+		fixture_start(f);
+		poll_and_turn(f, 5);
+		fixture_close(f);
+	}
+	/* The first two were last written an hour ago. */
+	for (int i = 1; i <= 2; i++) {
+		char path[128];
+		struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
+			{ .tv_sec = time(NULL) - 3600 } };
+
+		snprintf(path, sizeof(path), "%s/journal/%012d.sj", f->dir, i);
+		assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+	}
+	f->conf.restore_ns = 60 * NS_PER_S;
+	assert_int_equal(fixture_open(f, &err), 0);
+	assert_in_range(fixture_rows(f->store), 10 * ENDPOINTS, 11 * ENDPOINTS);
+	fixture_close(f);
+	assert_int_equal(fixture_files(f, ".sj", NULL), 4);
+	f->conf.restore_ns = 7200 * NS_PER_S;
+	assert_int_equal(fixture_open(f, &err), 0);
+	assert_int_equal(fixture_rows(f->store), 20 * ENDPOINTS);
 }
 
 static void
@@ -677,6 +709,7 @@ main(void)
 		TEST(damage_in_one_segment_leaves_the_next),
 		TEST(a_later_version_is_left_alone),
 		TEST(segments_end_and_the_oldest_go),
+		TEST(old_segments_stay_on_disk),
 		TEST(a_segment_ends_by_its_age),
 		TEST(what_is_written_is_accepted),
 		TEST(syncs_come_at_their_time),
