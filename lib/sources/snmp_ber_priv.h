@@ -9,7 +9,7 @@
 #ifndef SCOTTY_SOURCES_SNMP_BER_PRIV_H
 #define SCOTTY_SOURCES_SNMP_BER_PRIV_H
 
-#include "sources/snmp_oid_priv.h"
+#include "sources/snmp_oid.h"
 
 enum {
 	BER_INTEGER = 0x02,

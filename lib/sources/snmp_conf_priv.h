@@ -8,7 +8,7 @@
 
 #include "base/arena.h"
 #include "base/conf.h"
-#include "sources/snmp_names_priv.h"
+#include "sources/snmp_names.h"
 #include "sources/snmp_walk_priv.h"
 
 enum snmp_level { SNMP_NO_AUTH, SNMP_AUTH, SNMP_AUTH_PRIV };

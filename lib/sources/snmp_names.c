@@ -1,11 +1,11 @@
-#include "sources/snmp_names_priv.h"
+#include "sources/snmp_names.h"
 
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "messages/metric.h"
-#include "sources/snmp_text_priv.h"
+#include "sources/snmp_text.h"
 
 #define DIR_MOST_BYTES 200 /* of a configured name */
 

@@ -1,4 +1,4 @@
-#include "sources/snmp_oid_priv.h"
+#include "sources/snmp_oid.h"
 
 #include <assert.h>
 

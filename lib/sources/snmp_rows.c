@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
-#include "sources/snmp_text_priv.h"
+#include "sources/snmp_text.h"
 
 #define FIRST_ROOM 64
 /* The tags of a metric: of its row, the row's index, and its own OID. */

@@ -11,7 +11,7 @@
 
 #include "messages/batch.h"
 #include "sources/snmp_message_priv.h"
-#include "sources/snmp_names_priv.h"
+#include "sources/snmp_names.h"
 
 /* Varbinds kept, and all that they point to, in an arena. */
 struct snmp_rows {

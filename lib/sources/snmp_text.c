@@ -1,4 +1,4 @@
-#include "sources/snmp_text_priv.h"
+#include "sources/snmp_text.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>

@@ -9,7 +9,7 @@
 #include "fault.h"
 #include "sources/snmp_conf_priv.h"
 #include "sources/snmp_rows_priv.h"
-#include "sources/snmp_text_priv.h"
+#include "sources/snmp_text.h"
 
 struct fixture {
 	const struct snmp_names *names;

@@ -1,10 +1,10 @@
 /*
- * sources/snmp_oid_priv.h - object identifiers: numbers, their order, their text.
+ * sources/snmp_oid.h - object identifiers: numbers, their order, their text.
  *
  * Threads: pure functions.
  */
-#ifndef SCOTTY_SOURCES_SNMP_OID_PRIV_H
-#define SCOTTY_SOURCES_SNMP_OID_PRIV_H
+#ifndef SCOTTY_SOURCES_SNMP_OID_H
+#define SCOTTY_SOURCES_SNMP_OID_H
 
 #include <stdbool.h>
 #include <stddef.h>

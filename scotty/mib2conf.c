@@ -1,21 +1,26 @@
 /*
- * scotty mib2conf - writes what MIB files say of their objects as `names` of the SNMP source's
- * options.
+ * scotty mib2conf FILE...: writes what MIB files say of their objects as `names` of the SNMP
+ * source's options. What they import is looked for beside them and where net-snmp keeps its MIB
+ * files (its variable MIBDIRS).
  *
  * It uses net-snmp's parser, which is too slow and too fragile for a daemon; scottyd itself reads
  * no MIB files. Objects of the standard MIBs that scottyd knows by itself are left out.
  */
 #include <net-snmp/net-snmp-config.h>
 
+#include <errno.h>
+#include <libgen.h>
 #include <net-snmp/net-snmp-includes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
-#include "mib2conf.h"
-#include "sources/snmp_names_priv.h"
-#include "sources/snmp_text_priv.h"
+#include "scotty/client.h"
+#include "sources/snmp_names.h"
+#include "sources/snmp_text.h"
+
+int command_mib2conf(struct client *, char **, size_t, struct err *);
 
 static void
 find_oid(const struct tree *node, struct snmp_oid_room *out)
@@ -223,56 +228,60 @@ begin_parser(void)
 	init_snmp("scotty");
 }
 
-/* Writes the names of all that was parsed. Returns the exit code. */
+/* Writes the names of all that was parsed. */
 static int
-write_names(const struct snmp_names *names)
+write_names(const struct snmp_names *names, struct err *err)
 {
 	bool found = false;
 	struct buf out;
-	int code = 1;
+	int rc = -1;
 
 	buf_init(&out, 0);
 	buf_puts(&out, "names:\n");
 	put_tree(&out, get_tree_head(), names, &found);
 	if (out.failed)
-		fprintf(stderr, "scotty mib2conf: out of memory\n");
+		err_nomem(err);
 	else if (!found)
-		fprintf(stderr, "scotty mib2conf: no objects that scottyd does not know already\n");
+		err_set(err, ERR_NOTFOUND, "no objects that scottyd does not know already");
 	else if (fwrite(out.p, 1, out.len, stdout) != out.len || fflush(stdout) != 0)
-		perror("scotty mib2conf: standard output");
+		err_errno(err, errno, "standard output");
 	else
-		code = 0;
+		rc = 0;
 	buf_fini(&out);
-	return code;
+	return rc;
+}
+
+static int
+read_file(const char *path, struct err *err)
+{
+	char *dir = strdup(path);
+
+	if (dir == NULL) {
+		err_nomem(err);
+		return -1;
+	}
+	add_mibdir(dirname(dir));
+	free(dir);
+	if (read_mib(path) != NULL)
+		return 0;
+	err_set(err, ERR_IO, "%s: can't be read as a MIB file", path);
+	return -1;
 }
 
 int
-scotty_mib2conf(int argc, char **argv)
+command_mib2conf(struct client *client, char **words, size_t n, struct err *err)
 {
 	const struct snmp_names *names = snmp_names_standard();
-	int at;
 
-	for (at = 1; at + 1 < argc && strcmp(argv[at], "-M") == 0; at += 2)
-		;
-	if (at >= argc || argv[at][0] == '-') {
-		fprintf(stderr,
-		    "usage: scotty mib2conf [-M DIRECTORY]... FILE...\n"
-		    "  writes the names of the FILEs' objects; what they import is looked\n"
-		    "  for in the DIRECTORYs and where net-snmp keeps its MIB files\n");
-		return 2;
-	}
+	(void)client;
 	if (names == NULL) {
-		fprintf(stderr, "scotty mib2conf: out of memory\n");
-		return 1;
+		err_nomem(err);
+		return -1;
 	}
 	begin_parser();
-	for (int dir = 2; dir < at; dir += 2)
-		add_mibdir(argv[dir]);
-	for (; at < argc; at++) {
-		if (read_mib(argv[at]) == NULL) {
-			fprintf(stderr, "scotty mib2conf: can't read %s\n", argv[at]);
-			return 1;
-		}
+	for (size_t i = 0; i < n; i++) {
+		if (read_file(words[i], err) != 0)
+			return -1;
 	}
-	return write_names(names);
+	return write_names(names, err);
 }

@@ -1,16 +1,16 @@
 /*
- * sources/snmp_names_priv.h - what the objects of agents are called: the standard MIBs
+ * sources/snmp_names.h - what the objects of agents are called: the standard MIBs
  * (snmp_mibs.def) and what the configuration adds.
  *
  * Threads: read-only once built; building belongs to the owner.
  */
-#ifndef SCOTTY_SOURCES_SNMP_NAMES_PRIV_H
-#define SCOTTY_SOURCES_SNMP_NAMES_PRIV_H
+#ifndef SCOTTY_SOURCES_SNMP_NAMES_H
+#define SCOTTY_SOURCES_SNMP_NAMES_H
 
 #include "base/arena.h"
 #include "base/conf.h"
 #include "base/err.h"
-#include "sources/snmp_oid_priv.h"
+#include "sources/snmp_oid.h"
 
 /* How octets are shown; numbers and the rest need no telling. */
 enum snmp_show {

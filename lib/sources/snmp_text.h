@@ -1,16 +1,16 @@
 /*
- * sources/snmp_text_priv.h - octets and object identifiers of agents as text.
+ * sources/snmp_text.h - octets and object identifiers of agents as text.
  *
  * What agents send may hold anything; what comes out is UTF-8.
  *
  * Threads: pure functions on the caller's data.
  */
-#ifndef SCOTTY_SOURCES_SNMP_TEXT_PRIV_H
-#define SCOTTY_SOURCES_SNMP_TEXT_PRIV_H
+#ifndef SCOTTY_SOURCES_SNMP_TEXT_H
+#define SCOTTY_SOURCES_SNMP_TEXT_H
 
 #include "base/arena.h"
 #include "base/buf.h"
-#include "sources/snmp_names_priv.h"
+#include "sources/snmp_names.h"
 
 /* True and *out, from the arena, or false when that has no more. */
 bool snmp_text_show(struct arena *, struct str octets, enum snmp_show, struct str *out);
