@@ -20,7 +20,7 @@
 struct daemon {
 	struct own *own;
 	struct store *store;
-	struct state *state; /* NULL: nothing is kept */
+	struct state *state;     /* NULL: nothing is kept */
 	struct journal *journal; /* NULL: nothing is kept on disk */
 	struct resolver *resolver;
 	struct pollers *pollers;

@@ -194,8 +194,7 @@ selector_fini(struct selector *s)
 static bool
 matcher_takes(const struct selector_matcher *m, struct str value)
 {
-	bool equal =
-	    m->re != NULL ? re_match(m->re, value) : str_eq(m->value, value);
+	bool equal = m->re != NULL ? re_match(m->re, value) : str_eq(m->value, value);
 
 	return equal != m->negated;
 }

@@ -30,7 +30,8 @@ struct re *re_new(struct str expression, struct err *);
 /* The same, to match whole texts only. */
 struct re *re_new_whole(struct str expression, struct err *);
 void re_free(struct re *); /* NULL is fine */
-/* True if the whole text, or else some part of it, matches. Bytes that are no UTF-8 count as U+FFFD. */
+/* True if the whole text, or else some part of it, matches. Bytes that are no UTF-8 count as
+ * U+FFFD. */
 bool re_match(struct re *, struct str text);
 
 #endif

@@ -40,9 +40,9 @@ struct fleet_conf {
 	struct conf_doc *doc;         /* holds endpoints and discovery */
 	const struct conf *endpoints; /* the list, checked; NULL = none */
 	int64_t frequency_ns;         /* default interval */
-	struct state *state;  /* outlives the fleet; NULL = API registrations are not kept */
+	struct state *state; /* outlives the fleet; NULL = API registrations are not kept */
 	const struct conf *discovery; /* the table, checked; NULL = none */
-	const char *mdb_file; /* one more entry of it, {mdb: FILE}; NULL or "" = none */
+	const char *mdb_file;         /* one more entry of it, {mdb: FILE}; NULL or "" = none */
 	/*
 	 * If this host is on the machine list (by one of its addresses) and announces no
 	 * application at own_port, our own metrics are collected as its application own_app

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "messages/json.h"
-#include "store/redo_priv.h"
 #include "store/desc.h"
+#include "store/redo_priv.h"
 #include "store/store_priv.h"
 
 #define FIRST_CAP 256

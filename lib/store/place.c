@@ -457,7 +457,8 @@ place_of(
 
 	while (place != NULL && place->cursor != cursor)
 		place = place->next_in_set;
-	if (place == NULL || pos->birth_ns != series_set_birth_ns(set) || pos->stream >= set->stream_count)
+	if (place == NULL || pos->birth_ns != series_set_birth_ns(set) ||
+	    pos->stream >= set->stream_count)
 		return NULL;
 	return place;
 }

@@ -443,7 +443,8 @@ positions_that_do_not_fit_are_refused_or_clamped(void **state)
 	assert_true(cursor_lag_ns(r.cursor, AT(10)) == 7 * NS_PER_MS);
 	assert_string_equal(cursor_text(f, r.cursor, 10), "/1=3:3");
 	cursor_rewind(r.cursor);
-	assert_int_equal(restore(f, &r, &err, 1000, 1000, 0), 0); /* the last rows did not come back */
+	assert_int_equal(
+	    restore(f, &r, &err, 1000, 1000, 0), 0); /* the last rows did not come back */
 	assert_string_equal(cursor_text(f, r.cursor, 10), "");
 	put_i64(f, "/1", 4, 0, 4);
 	append(f);
