@@ -51,7 +51,7 @@ static const struct conf_opt opts[] = {
 
 static const char *const own_keys[] = { "app", "host", "name", "region", NULL };
 
-/* HOST, HOST:PORT, [HOST]:PORT. False if it is none of them. */
+/* HOST, HOST:PORT, IPv6 address, [IPv6 address]:PORT. False if it is none of them. */
 static bool
 split_address(struct str address, struct str *host, struct str *port)
 {
@@ -70,8 +70,10 @@ split_address(struct str address, struct str *host, struct str *port)
 		if (address.len > 0 && address.p[0] != ':')
 			return false;
 		colon = address.len > 0 ? address.p : NULL;
-	} else if (!str_is_bare_ipv6(address)) {
+	} else {
 		colon = memchr(address.p, ':', address.len);
+		if (colon != NULL && memrchr(address.p, ':', address.len) != colon)
+			colon = NULL; /* an IPv6 address */
 		if (colon != NULL)
 			host->len = (size_t)(colon - address.p);
 	}

@@ -226,7 +226,7 @@ has_label(const struct labels *labels, const struct metric_desc *desc, struct st
 		if (is_used && str_eq(name, str_of(between[i])))
 			return true;
 	}
-	if (desc->kind == KIND_DIST && str_eq(name, STR("le")))
+	if (str_eq(name, STR("__name__")) || (desc->kind == KIND_DIST && str_eq(name, STR("le"))))
 		return true;
 	for (size_t i = 0; i < labels->n; i++) {
 		struct str other = { labels->names.p + labels->list[i].at,
@@ -279,14 +279,16 @@ make_labels(struct labels *labels, const struct metric_desc *desc)
 	labels->list = calloc(desc->tag_count + 1, sizeof(*labels->list));
 	if (labels->list == NULL)
 		return false;
-	for (size_t i = 0; i < desc->tag_count; i++)
+	for (size_t i = 0; i < desc->tag_count && !labels->names.failed; i++)
 		add_label(labels, desc, &desc->tags[i]);
+	if (labels->names.failed)
+		return false;
 	/* Only now: the buf may have moved while it grew. */
 	for (size_t i = 0; i < labels->n; i++)
 		labels->list[i].name.p = labels->names.p + labels->list[i].at;
 	if (labels->n > 0)
 		qsort(labels->list, labels->n, sizeof(*labels->list), label_cmp);
-	return !labels->names.failed;
+	return true;
 }
 
 static void
