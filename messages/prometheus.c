@@ -185,8 +185,8 @@ add_head(struct buf *out, struct str name, struct str help, const char *type)
 	buf_printf(out, " %s\n", type);
 }
 
-static void
-add_label_name(struct buf *out, struct str key)
+void
+prometheus_put_label_name(struct buf *out, struct str key)
 {
 	if (key.len > 0 && key.p[0] >= '0' && key.p[0] <= '9')
 		buf_putc(out, '_');
@@ -275,7 +275,7 @@ add_labels(struct buf *out, const struct sample *s, struct str extra, struct str
 			continue;
 		buf_putc(out, before);
 		buf_puts(out, prefix);
-		add_label_name(out, desc->tags[i].key);
+		prometheus_put_label_name(out, desc->tags[i].key);
 		add_label_value(out, desc->tags[i].value);
 		before = ',';
 	}
@@ -302,8 +302,8 @@ add_f64(struct buf *out, double value)
 	buf_add(out, text, number_f64(text, value));
 }
 
-static double
-scaled(const struct metric_desc *desc, double value)
+double
+prometheus_scaled(const struct metric_desc *desc, double value)
 {
 	return in_milliseconds(desc) ? value / 1000 : value;
 }
@@ -318,7 +318,7 @@ add_value(struct buf *out, const struct metric_desc *desc, const struct value *v
 	else if (desc->kind == KIND_BOOL)
 		buf_putc(out, value->b ? '1' : '0');
 	else if (in_milliseconds(desc))
-		add_f64(out, scaled(desc, value_to_double(desc->kind, value)));
+		add_f64(out, prometheus_scaled(desc, value_to_double(desc->kind, value)));
 	else if (kind_is_int(desc->kind))
 		buf_i64(out, value->i);
 	else if (kind_is_uint(desc->kind))
@@ -348,7 +348,7 @@ add_histogram(struct buf *out, const struct sample *s, const struct dist *dist)
 
 	for (size_t i = 0; i < desc->limit_count; i++) {
 		char limit[NUMBER_BYTES];
-		size_t len = number_f64(limit, scaled(desc, desc->limits[i]));
+		size_t len = number_f64(limit, prometheus_scaled(desc, desc->limits[i]));
 
 		count += dist->counts[i];
 		add_bucket(out, s, (struct str){ limit, len }, count);
@@ -360,7 +360,7 @@ add_histogram(struct buf *out, const struct sample *s, const struct dist *dist)
 	buf_puts(out, "_sum");
 	add_labels(out, s, STR_EMPTY, STR_EMPTY);
 	buf_putc(out, ' ');
-	add_f64(out, scaled(desc, dist->sum));
+	add_f64(out, prometheus_scaled(desc, dist->sum));
 	add_end(out, s);
 
 	buf_str(out, s->name);

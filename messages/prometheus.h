@@ -37,6 +37,10 @@ struct prometheus_labels {
  * if it has no place in the format.
  */
 bool prometheus_name(const struct metric_desc *, struct buf *out);
+/* A tag's key as the name of a label: '_' for what that must not hold. */
+void prometheus_put_label_name(struct buf *out, struct str key);
+/* A number of such a metric, or a limit of its buckets, in the unit of its name. */
+double prometheus_scaled(const struct metric_desc *, double);
 /* Appends HELP and TYPE. */
 void prometheus_put_head(
     struct buf *out, struct str name, const struct metric_desc *, const char *type);

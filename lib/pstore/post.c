@@ -21,8 +21,8 @@ struct post {
 	bool gzip;
 	const atomic_bool *stop;
 	struct buf packed;
-	char text[KEPT_BYTES];
-	size_t text_len, answer_bytes;
+	char *text; /* keep_bytes */
+	size_t keep_bytes, text_len, answer_bytes;
 	char curl_text[CURL_ERROR_SIZE];
 };
 
@@ -44,7 +44,7 @@ static size_t
 take_content(char *bytes, size_t size, size_t n, void *ctx)
 {
 	struct post *post = ctx;
-	size_t len = size * n, room = KEPT_BYTES - post->text_len;
+	size_t len = size * n, room = post->keep_bytes - post->text_len;
 
 	memcpy(post->text + post->text_len, bytes, len < room ? len : room);
 	post->text_len += len < room ? len : room;
@@ -114,6 +114,17 @@ set_options(struct post *post, const struct post_conf *conf)
 	return ok ? 0 : -1;
 }
 
+/* Whether the writer lets its requests be compressed, and is told to. */
+static bool
+wants_gzip(const struct post_conf *conf)
+{
+	for (const struct conf_opt *opt = conf->opts; opt->name != NULL; opt++) {
+		if (strcmp(opt->name, "gzip") == 0)
+			return conf_bool(conf->conf, conf->opts, "gzip");
+	}
+	return false;
+}
+
 struct post *
 post_new(const struct post_conf *conf, struct err *err)
 {
@@ -125,7 +136,9 @@ post_new(const struct post_conf *conf, struct err *err)
 		return NULL;
 	}
 	post->stop = conf->stop;
-	post->gzip = conf_bool(conf->conf, conf->opts, "gzip");
+	post->gzip = wants_gzip(conf);
+	post->keep_bytes = conf->keep_bytes > 0 ? conf->keep_bytes : KEPT_BYTES;
+	post->text = malloc(post->keep_bytes);
 	buf_init(&post->packed, 0);
 	post->url = strdup(conf->url);
 	post->easy = curl_easy_init();
@@ -136,7 +149,8 @@ post_new(const struct post_conf *conf, struct err *err)
 		rc = add_header(post, "Expect:");
 	if (rc == 0 && post->gzip)
 		rc = add_header(post, "Content-Encoding: gzip");
-	if (rc == 0 && post->url != NULL && post->easy != NULL && set_options(post, conf) == 0)
+	if (rc == 0 && post->text != NULL && post->url != NULL && post->easy != NULL &&
+	    set_options(post, conf) == 0)
 		return post;
 	err_nomem(err);
 	post_free(post);
@@ -152,6 +166,7 @@ post_free(struct post *post)
 		curl_easy_cleanup(post->easy);
 	curl_slist_free_all(post->headers);
 	buf_fini(&post->packed);
+	free(post->text);
 	free(post->url);
 	free(post);
 }

@@ -3,7 +3,7 @@
  * deadlines, and what an answer's status means.
  *
  * Redirects are not followed, proxies of the environment not used. Of an answer's content the first
- * 4 KiB are kept; one of more than a MiB is cut off.
+ * 4 KiB, or what the writer asks for, are kept; one of more than a MiB is cut off.
  *
  * Threads: a post belongs to one thread.
  */
@@ -14,14 +14,18 @@
 
 struct post;
 
-/* Rows for a writer's table of options. */
-#define POST_OPTS                                                                                  \
+/* Rows for a writer's table of options; the first for those whose requests gzip may not touch. */
+#define POST_OPTS_PLAIN                                                                            \
 	{ "timeout", CONF_DURATION, "30s", "for a request, from its begin to the answer's end",    \
 		INT64_C(100000000), INT64_C(3600000000000) },                                      \
-	    { "gzip", CONF_BOOL, "false", "true: requests are compressed", 0, 0 },                 \
 	{                                                                                          \
 		"caFile", CONF_TEXT, NULL, "https: certificates to trust; absent = the system's",  \
 		    0, 0                                                                           \
+	}
+#define POST_OPTS                                                                                  \
+	POST_OPTS_PLAIN,                                                                           \
+	{                                                                                          \
+		"gzip", CONF_BOOL, "false", "true: requests are compressed", 0, 0                  \
 	}
 
 #define POST_HEADERS 6
@@ -29,7 +33,8 @@ struct post_conf {
 	const char *url;                   /* http or https; copied, as all here */
 	const char *headers[POST_HEADERS]; /* "Name: value"; "Name;" for an empty one; NULL ends */
 	const char *user, *password;       /* basic authentication; user NULL = none */
-	/* The map with the rows of POST_OPTS, checked against opts. */
+	size_t keep_bytes;                 /* of an answer's content; 0 = 4 KiB */
+	/* The map with the rows of POST_OPTS or POST_OPTS_PLAIN, checked against opts. */
 	const struct conf *conf;
 	const struct conf_opt *opts;
 	const atomic_bool *stop; /* may be NULL */
