@@ -169,6 +169,19 @@ open_influx(struct str schema, struct err *err)
 
 /* Opening. */
 
+/* The library would say so only once a producer is made. */
+static bool
+knows_mechanism(const char *name)
+{
+	static const char *const known[] = { "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512" };
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		if (strcmp(name, known[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 static const struct conf *
 first_endpoint(const struct conf *conf)
 {
@@ -208,6 +221,9 @@ check(const struct kafka *w, const struct conf *conf, struct err *err)
 	         (text_or(conf, "saslMechanism", NULL) == NULL) !=
 	             (conf_child(conf, "password") == NULL))
 		err_set(err, ERR_CONFIG, "'saslMechanism', 'username' and 'password' go together");
+	else if (!knows_mechanism(text_or(conf, "saslMechanism", "PLAIN")))
+		err_set(err, ERR_CONFIG,
+		    "'saslMechanism' must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512");
 	else
 		return 0;
 	return -1;

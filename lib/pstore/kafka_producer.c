@@ -445,9 +445,10 @@ kafka_producer_send(
 			break;
 		size_chunk(p);
 	}
-	if (p->fatal) {
-		log_warn("kafka", "%s; begins with a new producer", p->err.text);
+	/* It may be fatal before the library says so. */
+	if (p->failed && rd_kafka_fatal_error(p->rk, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR)
+		fail_for_good(p);
+	if (p->fatal)
 		drop(p);
-	}
 	answer_of(p, request, answer);
 }
