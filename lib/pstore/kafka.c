@@ -23,15 +23,15 @@ struct kafka {
 	struct writer base;
 	const struct format *format;
 	struct lmm_record lmm;
-	char *api_key, *tenant;        /* what lmm refers to */
-	struct writer *influx;         /* for its formatter; NULL with other formats */
+	char *api_key, *tenant; /* what lmm refers to */
+	struct writer *influx;  /* for its formatter; NULL with other formats */
 	struct kafka_producer *producer;
 };
 
 static const struct conf_opt opts[] = {
 	{ "endpoints", CONF_TEXTS, NULL, "list of HOST:PORT, brokers to begin with", 0, 0 },
-	{ "topic", CONF_TEXT, NULL, "messages go there; it must exist, or be made by the brokers", 0,
-	    0 },
+	{ "topic", CONF_TEXT, NULL, "messages go there; it must exist, or be made by the brokers",
+	    0, 0 },
 	{ "clientId", CONF_TEXT, NULL, "what brokers call us", 0, 0 },
 	{ "tenantId", CONF_TEXT, NULL, "tenant_id of the format lmm", 0, 0 },
 	{ "apiKey", CONF_SECRET, NULL, "apikey of the format lmm", 0, 0 },
@@ -47,8 +47,8 @@ static const struct conf_opt opts[] = {
 	{ "certificateFile", CONF_TEXT, NULL, "tls: our own, with keyFile", 0, 0 },
 	{ "keyFile", CONF_TEXT, NULL, "tls: its key", 0, 0 },
 	{ "keyPassword", CONF_SECRET, NULL, "tls: of keyFile", 0, 0 },
-	{ "saslMechanism", CONF_TEXT, NULL, "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512; absent = no login",
-	    0, 0 },
+	{ "saslMechanism", CONF_TEXT, NULL,
+	    "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512; absent = no login", 0, 0 },
 	{ "username", CONF_TEXT, NULL, "sasl", 0, 0 },
 	{ "password", CONF_SECRET, NULL, "sasl", 0, 0 },
 	{ NULL, CONF_TREE, NULL, NULL, 0, 0 },
@@ -213,8 +213,8 @@ check(const struct kafka *w, const struct conf *conf, struct err *err)
 	else if ((text_or(conf, "certificateFile", NULL) == NULL) !=
 	         (text_or(conf, "keyFile", NULL) == NULL))
 		err_set(err, ERR_CONFIG, "'certificateFile' and 'keyFile' go together");
-	else if (!conf_bool(conf, opts, "tls") && (text_or(conf, "caFile", NULL) != NULL ||
-	                                              text_or(conf, "keyFile", NULL) != NULL))
+	else if (!conf_bool(conf, opts, "tls") &&
+	         (text_or(conf, "caFile", NULL) != NULL || text_or(conf, "keyFile", NULL) != NULL))
 		err_set(err, ERR_CONFIG, "'caFile' and 'keyFile' need 'tls: true'");
 	else if ((text_or(conf, "saslMechanism", NULL) == NULL) !=
 	             (text_or(conf, "username", NULL) == NULL) ||
@@ -237,7 +237,8 @@ set_brokers(struct kafka *w, const struct conf *conf, struct err *err)
 	int rc = -1;
 
 	buf_init(&text, 0);
-	for (const struct conf *c = first_endpoint(conf); c != NULL; c = c == list ? NULL : c->next) {
+	for (const struct conf *c = first_endpoint(conf); c != NULL;
+	     c = c == list ? NULL : c->next) {
 		if (text.len > 0)
 			buf_putc(&text, ',');
 		buf_str(&text, c->text);
@@ -272,7 +273,8 @@ set_fixed(struct kafka *w, struct err *err)
 		{ "message.timeout.ms", "0" },
 		/* A topic that isn't there is said so after this long. */
 		{ "topic.metadata.propagation.max.ms", "10000" },
-		/* Nothing lingers: a request is flushed. Till then all of it is to be in one batch. */
+		/* Nothing lingers: a request is flushed. Till then all of it is to be in one batch.
+		 */
 		{ "linger.ms", "100" },
 		{ "batch.num.messages", "1000000" },
 		/* Above what a request may have. */
@@ -307,8 +309,8 @@ set_limits(struct kafka *w, const struct conf *conf, struct err *err)
 }
 
 static int
-set_secret(struct kafka *w, const struct conf *conf, const char *option, const char *name,
-    struct err *err)
+set_secret(
+    struct kafka *w, const struct conf *conf, const char *option, const char *name, struct err *err)
 {
 	char *secret = NULL;
 	int rc = conf_secret(conf, option, &secret, err);
@@ -417,7 +419,8 @@ fail:
 /* What a pump asks for. */
 
 static void
-kafka_prepare_origin(const struct writer *writer, const struct write_origin *origin, struct buf *out)
+kafka_prepare_origin(
+    const struct writer *writer, const struct write_origin *origin, struct buf *out)
 {
 	const struct kafka *w = CONTAINER_OF(writer, struct kafka, base);
 
@@ -454,8 +457,8 @@ const struct writer_ops writer_kafka = {
 	.help = "Kafka: a message per record, acknowledged by all replicas",
 	.opts = opts,
 	/*
-	 * With the keys and the framing still below the default of maxMessageSize, so that what goes
-	 * to a partition is one batch, and is taken or refused as one.
+	 * With the keys and the framing still below the default of maxMessageSize, so that what
+	 * goes to a partition is one batch, and is taken or refused as one.
 	 */
 	.request_bytes = (size_t)768 * 1024,
 	.open = kafka_open,

@@ -34,8 +34,8 @@ struct kafka_producer {
 	uint64_t hash; /* of its text, to know it by when it comes again */
 	unsigned char *marks;
 	rd_kafka_message_t *messages; /* the chunk that is being handed over */
-	size_t chunk;                 /* records that may go together: less once some were refused */
-	size_t handed;                /* of the chunk that is under way */
+	size_t chunk;  /* records that may go together: less once some were refused */
+	size_t handed; /* of the chunk that is under way */
 	size_t unreported;
 
 	bool is_down;       /* no broker can be reached; until an acknowledgement */
@@ -315,8 +315,7 @@ take_request(struct kafka_producer *p, const struct write_request *request)
 	p->n = request->n;
 	p->chunk = request->n;
 	for (size_t i = 0; i < p->n; i++)
-		p->marks[i] =
-		    request->ends[i] > text_begin(request, i) ? MARK_LEFT : MARK_DONE;
+		p->marks[i] = request->ends[i] > text_begin(request, i) ? MARK_LEFT : MARK_DONE;
 	return 0;
 }
 
@@ -380,7 +379,8 @@ wait_for_reports(struct kafka_producer *p, int64_t deadline_ns)
 		if (now_ns >= deadline_ns) {
 			if (!p->is_down && !p->is_denied)
 				err_set(&p->err, ERR_TIMEOUT,
-				    "kafka topic %s: no acknowledgement for %zu records within %lld s",
+				    "kafka topic %s: no acknowledgement for %zu records within "
+				    "%lld s",
 				    p->topic_name, p->unreported,
 				    (long long)(p->timeout_ns / NS_PER_S));
 			p->failed = true;
@@ -402,8 +402,8 @@ size_chunk(struct kafka_producer *p)
 }
 
 static void
-answer_of(struct kafka_producer *p, const struct write_request *request,
-    struct write_answer *answer)
+answer_of(
+    struct kafka_producer *p, const struct write_request *request, struct write_answer *answer)
 {
 	answer->err = p->err;
 	if (p->failed) {

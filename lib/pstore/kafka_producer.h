@@ -4,8 +4,8 @@
  *
  * Each record is a message whose key is its host, so that what is of one host is in one partition,
  * in order. The producer is idempotent: the library sends again what a broker did not acknowledge,
- * for as long as it takes, and the broker writes it once. Only a request is under way at a time. One
- * that is not acknowledged in time stays with the library; the next call with the same request
+ * for as long as it takes, and the broker writes it once. Only a request is under way at a time.
+ * One that is not acknowledged in time stays with the library; the next call with the same request
  * waits on, and sends nothing twice. Where the library gives up (a fatal error), its producer is
  * replaced by a new one, which sends again what was not acknowledged.
  *
@@ -34,8 +34,7 @@ void kafka_producer_free(struct kafka_producer *);
  * One of the library's own settings, by its name, before the first send; value is copied. -1 with
  * ERR_CONFIG, and the library's words for why; they never hold the value of a password.
  */
-int kafka_producer_set(
-    struct kafka_producer *, const char *name, const char *value, struct err *);
+int kafka_producer_set(struct kafka_producer *, const char *name, const char *value, struct err *);
 
 /*
  * As struct writer_ops has it. The answer is

@@ -39,8 +39,7 @@ put_unless_empty(struct buf *out, struct str key, struct str value)
 }
 
 void
-lmm_prepare_origin(
-    const struct lmm_record *lmm, const struct write_origin *origin, struct buf *out)
+lmm_prepare_origin(const struct lmm_record *lmm, const struct write_origin *origin, struct buf *out)
 {
 	two_texts_begin(out);
 	buf_puts(out, "\",\"@version\":\"1\"");
@@ -84,8 +83,8 @@ put_name(struct buf *out, struct str path, bool underscores)
 }
 
 void
-lmm_prepare_series(
-    const struct lmm_record *lmm, const struct metric_desc *desc, struct buf *head, struct buf *tail)
+lmm_prepare_series(const struct lmm_record *lmm, const struct metric_desc *desc, struct buf *head,
+    struct buf *tail)
 {
 	put_name(head, desc->path, lmm->underscores);
 	for (size_t i = 0; i < desc->tag_count; i++)
@@ -103,13 +102,13 @@ put_digits(char *p, unsigned n, int width)
 	return p + width;
 }
 
-/* The civil date of a day since 1970, as Hinnant's "chrono-compatible low-level date algorithms". */
+/* The civil date of a day since 1970, as Hinnant's "chrono-compatible low-level date algorithms".
+ */
 static char *
 put_date(char *p, int64_t day)
 {
 	uint64_t days = (uint64_t)(day + 719468), era = days / 146097, of_era = days % 146097;
-	uint64_t year_of_era =
-	    (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	uint64_t year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
 	uint64_t of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
 	uint64_t month = (5 * of_year + 2) / 153; /* from March */
 	uint64_t of_month = of_year - (153 * month + 2) / 5 + 1;
@@ -122,7 +121,8 @@ put_date(char *p, int64_t day)
 	return put_digits(p, (unsigned)of_month, 2);
 }
 
-/* "2006-01-02T15:04:05.000Z", without the quotes; 64 bits of nanoseconds reach from 1677 to 2262. */
+/* "2006-01-02T15:04:05.000Z", without the quotes; 64 bits of nanoseconds reach from 1677 to 2262.
+ */
 static char *
 put_time(char *p, int64_t ts_ns)
 {
@@ -155,8 +155,7 @@ cut(struct str s, size_t max)
 }
 
 static void
-put_string_value(
-    const struct lmm_record *lmm, const struct write_record *record, struct buf *out)
+put_string_value(const struct lmm_record *lmm, const struct write_record *record, struct buf *out)
 {
 	const struct metric_desc *desc = record->series->desc;
 	struct json json;

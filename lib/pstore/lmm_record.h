@@ -8,12 +8,11 @@
  * metric's own tags follow its name, one that is called as a key of ours as metric_KEY.
  *
  *   bool                    1, 0
- *   number, time, duration  as a number: times in seconds since 1970, durations in the metric's unit
- *   NaN, infinite           can't be written
- *   string                  value 0, and stringValue
+ *   number, time, duration  as a number: times in seconds since 1970, durations in the metric's
+ * unit NaN, infinite           can't be written string                  value 0, and stringValue
  *   list                    value 0, and stringValue: the list as JSON
- *   distribution            value is the mean (0 where there is none), and the keys count, sum (where
- *                           it is finite) and le_LIMIT: how many values are up to that limit
+ *   distribution            value is the mean (0 where there is none), and the keys count, sum
+ * (where it is finite) and le_LIMIT: how many values are up to that limit
  *
  * The time is UTC. (Upstream writes the local time, but ends it with the Z of UTC.)
  *
@@ -32,8 +31,8 @@ struct lmm_record {
 
 /* What struct writer_ops has by these names. */
 void lmm_prepare_origin(const struct lmm_record *, const struct write_origin *, struct buf *out);
-void lmm_prepare_series(const struct lmm_record *, const struct metric_desc *, struct buf *head,
-    struct buf *tail);
+void lmm_prepare_series(
+    const struct lmm_record *, const struct metric_desc *, struct buf *head, struct buf *tail);
 bool lmm_format(const struct lmm_record *, const struct write_record *, struct buf *out);
 
 #endif

@@ -201,7 +201,8 @@ see(struct seen_state *s, const rd_kafka_message_t *message)
 	}
 }
 
-/* Reads all of the topic; every number is there, but for `missing`. Returns how many are repeats. */
+/* Reads all of the topic; every number is there, but for `missing`. Returns how many are repeats.
+ */
 static size_t
 check_topic(struct fixture *f, size_t missing)
 {
@@ -315,8 +316,7 @@ one_that_brokers_refuse_alone_is_named(void **state)
 	struct write_request request = request_of(f, 1, NONE, 0);
 	struct write_answer answer;
 
-	rd_kafka_mock_push_request_errors(
-	    f->cluster, PRODUCE, 1, RD_KAFKA_RESP_ERR_INVALID_RECORD);
+	rd_kafka_mock_push_request_errors(f->cluster, PRODUCE, 1, RD_KAFKA_RESP_ERR_INVALID_RECORD);
 	answer = send_request(f, &request);
 	assert_int_equal(answer.status, WRITE_SOME);
 	assert_int_equal(answer.refused_count, 1);
@@ -397,8 +397,8 @@ after_a_fatal_error_a_new_producer_goes_on(void **state)
 	for (unsigned i = 0; i < 4; i++) {
 		request = request_of(f, 400, NONE, 0);
 		if (i % 2 != 0)
-			rd_kafka_mock_push_request_errors(f->cluster, PRODUCE, 1,
-			    RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+			rd_kafka_mock_push_request_errors(
+			    f->cluster, PRODUCE, 1, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
 		assert_int_equal(send_until_done(f, &request, WRITE_DONE), i % 2);
 	}
 	repeated = check_topic(f, NONE);
@@ -428,8 +428,7 @@ a_topic_that_is_not_there_is_for_the_operator(void **state)
 	struct write_answer answer;
 
 	kafka_producer_free(f->producer);
-	rd_kafka_mock_topic_set_error(
-	    f->cluster, "nope", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+	rd_kafka_mock_topic_set_error(f->cluster, "nope", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
 	open_producer(f, "nope", 20 * NS_PER_S);
 	answer = send_request(f, &request);
 	assert_int_equal(answer.status, WRITE_MISCONFIGURED);

@@ -20,7 +20,8 @@
 
 /*
  * The sample is of the writer lmm, whose objects Kafka's messages are but for the slashes of names
- * and strings' full length. "Never" came to upstream by another protocol, as in the sample of influx.
+ * and strings' full length. "Never" came to upstream by another protocol, as in the sample of
+ * influx.
  */
 static void
 payload_is_that_of_upstream(void **state)
@@ -189,8 +190,8 @@ times_are_utc_to_the_millisecond(void **state)
 static void
 a_metrics_tags_follow_its_name(void **state)
 {
-	static const struct tag tags[] = { { STR("host"), STR("other") },
-		{ STR("le_5"), STR("x") }, { STR("o\"id"), STR("1.3.6") } };
+	static const struct tag tags[] = { { STR("host"), STR("other") }, { STR("le_5"), STR("x") },
+		{ STR("o\"id"), STR("1.3.6") } };
 	struct metric_desc desc = {
 		.path = STR("/x"), .kind = KIND_INT64, .tags = tags, .tag_count = 3
 	};

@@ -22,8 +22,7 @@ void free_writer(struct writer_maker *);
  * The text of a record of host1.example.com/vecapp (us-east-1, 127.0.0.1), ended by a NUL, NULL if
  * there is none. Valid until the next call.
  */
-const char *text_of(
-    struct writer_maker *, const struct metric_desc *, struct value, int64_t ts_ns);
+const char *text_of(struct writer_maker *, const struct metric_desc *, struct value, int64_t ts_ns);
 /* Of any endpoint; origin->text is filled in. The text is in m->text. */
 bool format_record(struct writer_maker *, struct write_origin *, const struct metric_desc *,
     struct value, int64_t ts_ns);

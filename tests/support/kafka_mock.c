@@ -21,8 +21,7 @@ static void
 do_errors(rd_kafka_mock_cluster_t *cluster, int code, int count)
 {
 	for (int i = 0; i < count; i++)
-		rd_kafka_mock_push_request_errors(
-		    cluster, PRODUCE, 1, (rd_kafka_resp_err_t)code);
+		rd_kafka_mock_push_request_errors(cluster, PRODUCE, 1, (rd_kafka_resp_err_t)code);
 }
 
 static int
@@ -60,7 +59,8 @@ main(int argc, char **argv)
 	}
 	rk = rd_kafka_new(RD_KAFKA_PRODUCER, NULL, line, sizeof(line));
 	cluster = rk == NULL ? NULL : rd_kafka_mock_cluster_new(rk, BROKERS);
-	if (cluster == NULL || rd_kafka_mock_topic_create(cluster, argv[1], atoi(argv[2]), 1) != 0) {
+	if (cluster == NULL ||
+	    rd_kafka_mock_topic_create(cluster, argv[1], atoi(argv[2]), 1) != 0) {
 		fprintf(stderr, "kafka_mock: no cluster\n");
 		return 1;
 	}
