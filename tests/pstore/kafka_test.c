@@ -11,6 +11,7 @@
 #include <json-c/json_tokener.h>
 
 #include "../messages/vectors.h"
+#include "fault.h"
 #include "pstore/record_json.h"
 #include "writer_maker.h"
 
@@ -367,6 +368,79 @@ options_are_checked(void **state)
 	}
 }
 
+static void
+opening_without_memory_leaves_nothing(void **state)
+{
+	static const char *const options[] = { LMM, JSON, "{" REQUIRED ", format: influx}" };
+	const struct writer_ops *ops = writer_find(STR("kafka"));
+
+	(void)state;
+	for (size_t o = 0; o < ARRAY_LEN(options); o++) {
+		struct writer *writer = NULL;
+		struct conf_doc *doc;
+		struct err err;
+
+		doc = conf_parse(str_of(options[o]), "test", &err);
+		assert_non_null(doc);
+		for (unsigned nth = 1; writer == NULL; nth++) {
+			fault_malloc(nth);
+			writer = ops->open(doc->root, NULL, &err);
+			if (writer == NULL)
+				assert_int_equal(err.code, ERR_NOMEM);
+			assert_true(nth < 1000);
+		}
+		fault_malloc(0);
+		ops->close(writer);
+		conf_doc_unref(doc);
+	}
+}
+
+/* What could not be written in full is marked so. */
+static void
+formatting_without_memory_is_said(void **state)
+{
+	static const char *const options[] = { LMM, JSON };
+	static const struct tag tag = { STR("host"), STR("x") };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(options) * ARRAY_LEN(kinds); i++) {
+		struct write_origin origin = { .host = STR("h"), .app = STR("a") };
+		struct metric_desc desc = desc_of(i / 2);
+		struct writer_maker m;
+		bool done = false;
+
+		if (kinds[i / 2].number == NULL)
+			continue;
+		desc.tags = &tag;
+		desc.tag_count = 1;
+		make_writer(&m, "kafka", options[i % 2]);
+		for (unsigned nth = 1; !done; nth++) {
+			const struct writer_ops *ops = m.writer->ops;
+			struct write_series series = { .desc = &desc };
+			struct write_record record = { &origin, &series, 5, kinds[i / 2].value };
+			struct buf texts[4];
+
+			for (size_t k = 0; k < ARRAY_LEN(texts); k++)
+				buf_init(&texts[k], 0);
+			fault_malloc(nth);
+			ops->prepare_origin(m.writer, &origin, &texts[0]);
+			ops->prepare_series(m.writer, &desc, &texts[1], &texts[2]);
+			if (!texts[0].failed && !texts[1].failed && !texts[2].failed) {
+				origin.text = buf_view(&texts[0]);
+				series.head = buf_view(&texts[1]);
+				series.tail = buf_view(&texts[2]);
+				assert_true(ops->format(m.writer, &record, &texts[3]));
+				done = !texts[3].failed;
+			}
+			assert_true(done != fault_happened());
+			fault_malloc(0);
+			for (size_t k = 0; k < ARRAY_LEN(texts); k++)
+				buf_fini(&texts[k]);
+		}
+		free_writer(&m);
+	}
+}
+
 int
 main(void)
 {
@@ -380,6 +454,8 @@ main(void)
 		cmocka_unit_test(influx_is_that_of_the_influx_writer),
 		cmocka_unit_test(every_byte_can_be_said),
 		cmocka_unit_test(options_are_checked),
+		cmocka_unit_test(opening_without_memory_leaves_nothing),
+		cmocka_unit_test(formatting_without_memory_is_said),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
