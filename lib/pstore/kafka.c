@@ -198,34 +198,44 @@ text_or(const struct conf *conf, const char *name, const char *other)
 	return text.len > 0 ? text.p : other; /* ended by a NUL */
 }
 
+static bool
+has(const struct conf *conf, const char *name)
+{
+	return text_or(conf, name, NULL) != NULL;
+}
+
+static int
+check_security(const struct conf *conf, struct err *err)
+{
+	bool sasl = has(conf, "saslMechanism");
+
+	if (has(conf, "certificateFile") != has(conf, "keyFile"))
+		err_set(err, ERR_CONFIG, "'certificateFile' and 'keyFile' go together");
+	else if (!conf_bool(conf, opts, "tls") && (has(conf, "caFile") || has(conf, "keyFile")))
+		err_set(err, ERR_CONFIG, "'caFile' and 'keyFile' need 'tls: true'");
+	else if (sasl != has(conf, "username") || sasl != (conf_child(conf, "password") != NULL))
+		err_set(err, ERR_CONFIG, "'saslMechanism', 'username' and 'password' go together");
+	else if (sasl && !knows_mechanism(text_or(conf, "saslMechanism", NULL)))
+		err_set(err, ERR_CONFIG,
+		    "'saslMechanism' must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512");
+	else
+		return 0;
+	return -1;
+}
+
 static int
 check(const struct kafka *w, const struct conf *conf, struct err *err)
 {
 	bool is_lmm = w->format == &formats[0];
 
-	if (first_endpoint(conf) == NULL || text_or(conf, "topic", NULL) == NULL ||
-	    text_or(conf, "clientId", NULL) == NULL ||
+	if (first_endpoint(conf) == NULL || !has(conf, "topic") || !has(conf, "clientId") ||
 	    (is_lmm && (w->lmm.tenant.len == 0 || w->lmm.api_key.len == 0)))
 		err_set(err, ERR_CONFIG,
 		    "endpoint, topic, clientId, tenantId, and apiKey keys required");
 	else if (w->format == NULL)
 		err_set(err, ERR_CONFIG, "'format' must be lmm, json or influx");
-	else if ((text_or(conf, "certificateFile", NULL) == NULL) !=
-	         (text_or(conf, "keyFile", NULL) == NULL))
-		err_set(err, ERR_CONFIG, "'certificateFile' and 'keyFile' go together");
-	else if (!conf_bool(conf, opts, "tls") &&
-	         (text_or(conf, "caFile", NULL) != NULL || text_or(conf, "keyFile", NULL) != NULL))
-		err_set(err, ERR_CONFIG, "'caFile' and 'keyFile' need 'tls: true'");
-	else if ((text_or(conf, "saslMechanism", NULL) == NULL) !=
-	             (text_or(conf, "username", NULL) == NULL) ||
-	         (text_or(conf, "saslMechanism", NULL) == NULL) !=
-	             (conf_child(conf, "password") == NULL))
-		err_set(err, ERR_CONFIG, "'saslMechanism', 'username' and 'password' go together");
-	else if (!knows_mechanism(text_or(conf, "saslMechanism", "PLAIN")))
-		err_set(err, ERR_CONFIG,
-		    "'saslMechanism' must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512");
 	else
-		return 0;
+		return check_security(conf, err);
 	return -1;
 }
 
@@ -328,16 +338,16 @@ set_security(struct kafka *w, const struct conf *conf, struct err *err)
 		{ "caFile", "ssl.ca.location" },
 		{ "certificateFile", "ssl.certificate.location" },
 		{ "keyFile", "ssl.key.location" },
+		{ "saslMechanism", "sasl.mechanisms" },
 		{ "username", "sasl.username" },
 	};
-	const char *mechanism = text_or(conf, "saslMechanism", NULL);
-	bool tls = conf_bool(conf, opts, "tls");
+	static const char *const protocols[2][2] = {
+		{ "plaintext", "ssl" },
+		{ "sasl_plaintext", "sasl_ssl" },
+	};
+	const char *protocol = protocols[has(conf, "saslMechanism")][conf_bool(conf, opts, "tls")];
 
-	if (kafka_producer_set(w->producer, "security.protocol",
-	        mechanism != NULL ? tls ? "sasl_ssl" : "sasl_plaintext"
-	        : tls             ? "ssl"
-	                          : "plaintext",
-	        err) != 0)
+	if (kafka_producer_set(w->producer, "security.protocol", protocol, err) != 0)
 		return -1;
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		const char *text = text_or(conf, texts[i][0], NULL);
@@ -345,12 +355,9 @@ set_security(struct kafka *w, const struct conf *conf, struct err *err)
 		if (text != NULL && kafka_producer_set(w->producer, texts[i][1], text, err) != 0)
 			return -1;
 	}
-	if (mechanism != NULL &&
-	    kafka_producer_set(w->producer, "sasl.mechanisms", mechanism, err) != 0)
+	if (set_secret(w, conf, "keyPassword", "ssl.key.password", err) != 0)
 		return -1;
-	return set_secret(w, conf, "keyPassword", "ssl.key.password", err) != 0
-	           ? -1
-	           : set_secret(w, conf, "password", "sasl.password", err);
+	return set_secret(w, conf, "password", "sasl.password", err);
 }
 
 static int

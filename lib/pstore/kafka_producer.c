@@ -43,8 +43,9 @@ struct kafka_producer {
 	bool chunk_refused; /* since the last look */
 	bool failed;        /* nothing more is to be had of this send */
 	bool misconfigured;
-	bool fatal; /* the library's producer is of no more use */
-	struct err err;
+	bool fatal;         /* the library's producer is of no more use */
+	struct err trouble; /* why nothing goes, as last heard */
+	struct err refusal; /* why a record was refused */
 };
 
 /* What the library tells. */
@@ -84,7 +85,7 @@ fail(struct kafka_producer *p, rd_kafka_resp_err_t code, const char *what)
 {
 	p->failed = true;
 	p->misconfigured = p->misconfigured || is_for_operator(code);
-	err_set(&p->err, ERR_IO, "kafka topic %s: %s", p->topic_name, what);
+	err_set(&p->trouble, ERR_IO, "kafka topic %s: %s", p->topic_name, what);
 }
 
 static void
@@ -101,7 +102,8 @@ static void
 refuse(struct kafka_producer *p, size_t i, rd_kafka_resp_err_t code)
 {
 	p->marks[i] = MARK_REFUSED;
-	err_set(&p->err, ERR_LIMIT, "kafka topic %s: %s", p->topic_name, rd_kafka_err2str(code));
+	err_set(
+	    &p->refusal, ERR_LIMIT, "kafka topic %s: %s", p->topic_name, rd_kafka_err2str(code));
 }
 
 /* The message of record i was not taken. */
@@ -152,7 +154,7 @@ on_error(rd_kafka_t *rk, int code, const char *reason, void *ctx)
 		/* Comes after the error of the last broker, which says why. */
 		p->is_down = p->failed = true;
 	} else {
-		err_set(&p->err, ERR_IO, "kafka topic %s: %s", p->topic_name, reason);
+		err_set(&p->trouble, ERR_IO, "kafka topic %s: %s", p->topic_name, reason);
 		if (is_for_operator((rd_kafka_resp_err_t)code))
 			p->is_denied = p->failed = true;
 	}
@@ -309,7 +311,7 @@ take_request(struct kafka_producer *p, const struct write_request *request)
 		p->has_request = false;
 	}
 	if (reserve(p, request->n) != 0) {
-		err_nomem(&p->err);
+		err_nomem(&p->trouble);
 		return -1;
 	}
 	p->n = request->n;
@@ -378,7 +380,7 @@ wait_for_reports(struct kafka_producer *p, int64_t deadline_ns)
 			deadline_ns = now_ns + STOP_NS;
 		if (now_ns >= deadline_ns) {
 			if (!p->is_down && !p->is_denied)
-				err_set(&p->err, ERR_TIMEOUT,
+				err_set(&p->trouble, ERR_TIMEOUT,
 				    "kafka topic %s: no acknowledgement for %zu records within "
 				    "%lld s",
 				    p->topic_name, p->unreported,
@@ -405,7 +407,7 @@ static void
 answer_of(
     struct kafka_producer *p, const struct write_request *request, struct write_answer *answer)
 {
-	answer->err = p->err;
+	answer->err = p->failed ? p->trouble : p->refusal;
 	if (p->failed) {
 		answer->status =
 		    p->misconfigured || p->is_denied ? WRITE_MISCONFIGURED : WRITE_LATER;
@@ -432,7 +434,7 @@ kafka_producer_send(
 	p->failed = p->misconfigured = false;
 	if (take_request(p, request) != 0) {
 		answer->status = WRITE_LATER;
-		answer->err = p->err;
+		answer->err = p->trouble;
 		return;
 	}
 	if (p->rk == NULL && make(p) != 0) {
