@@ -19,8 +19,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef HAVE_RDKAFKA
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
+#endif
+
 #include "base/clock.h"
 #include "gen_metrics.h"
+#include "pstore/kafka_producer.h"
 #include "pstore/pump.h"
 #include "store/store.h"
 
@@ -29,12 +35,22 @@
 #define CHANGED     280 /* permille */
 #define AIM         500000.0
 #define BUFFER      (4 * 1024 * 1024)
+#define KAFKA       "topic: t, clientId: c, tenantId: aTenant, apiKey: aKey"
 
 static void
 die(const char *what)
 {
 	fprintf(stderr, "writers_bench: %s\n", what);
 	exit(1);
+}
+
+static double
+cpu_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 /* The server. */
@@ -110,6 +126,101 @@ start_server(uint16_t *port)
 	close(fd);
 	return pid;
 }
+
+#ifdef HAVE_RDKAFKA
+/* Brokers in a process of their own. Their address goes to text. */
+static pid_t
+start_brokers(char *text, size_t size)
+{
+	int ends[2];
+	ssize_t len;
+	pid_t pid;
+
+	if (pipe(ends) != 0 || (pid = fork()) < 0)
+		die("fork");
+	if (pid == 0) {
+		rd_kafka_mock_cluster_t *cluster;
+		rd_kafka_conf_t *conf = rd_kafka_conf_new();
+		rd_kafka_t *rk;
+		const char *brokers;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		rd_kafka_conf_set(conf, "log_level", "0", NULL, 0);
+		rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
+		cluster = rk == NULL ? NULL : rd_kafka_mock_cluster_new(rk, 1);
+		if (cluster == NULL || rd_kafka_mock_topic_create(cluster, "t", 4, 1) != 0)
+			_exit(1);
+		brokers = rd_kafka_mock_cluster_bootstraps(cluster);
+		if (write(ends[1], brokers, strlen(brokers)) < 0)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(ends[1]);
+	len = read(ends[0], text, size - 1);
+	close(ends[0]);
+	if (len <= 0)
+		die("no brokers");
+	text[len] = '\0';
+	return pid;
+}
+
+/* What the library takes by itself for messages like ours, made beforehand. */
+static void
+bench_library(const char *compression, size_t requests)
+{
+	struct kafka_producer_conf conf = { .topic = "t", .timeout_ns = 30 * NS_PER_S };
+	static struct write_record records[1000];
+	static struct write_origin origin = { .host = STR("web0001.example.com") };
+	static uint32_t ends[1000];
+	static bool refused[1000];
+	struct kafka_producer *producer;
+	char brokers[100], name[64];
+	struct buf body;
+	struct err err;
+	double begin_s = 0, cpu;
+	pid_t server = start_brokers(brokers, sizeof(brokers));
+
+	producer = kafka_producer_new(&conf, &err);
+	if (producer == NULL ||
+	    kafka_producer_set(producer, "bootstrap.servers", brokers, &err) != 0 ||
+	    kafka_producer_set(producer, "enable.idempotence", "true", &err) != 0 ||
+	    kafka_producer_set(producer, "linger.ms", "100", &err) != 0 ||
+	    kafka_producer_set(producer, "compression.codec", compression, &err) != 0)
+		die(err.text);
+	buf_init(&body, 0);
+	for (size_t i = 0; i < ARRAY_LEN(records); i++) {
+		records[i].origin = &origin;
+		buf_printf(&body,
+		    "{\"@timestamp\":\"2026-11-20T21:21:50.%03zuZ\",\"@version\":\"1\",\"apikey\":"
+		    "\"aKey\",\"appname\":\"app\",\"host\":\"web0001.example.com\",\"ipaddress\":"
+		    "\"10.0.0.1\",\"name\":\"_sys_fs_%zu_METRICS_available\",\"region\":\"us-east-"
+		    "1\","
+		    "\"tenant_id\":\"aTenant\",\"value\":%zu}\n",
+		    i, i % 50, i * i);
+		ends[i] = (uint32_t)body.len;
+	}
+	for (size_t i = 0; i < requests; i++) {
+		struct write_request request = { buf_view(&body), records, ends,
+			ARRAY_LEN(records) };
+		struct write_answer answer = { .status = WRITE_DONE, .refused = refused };
+
+		if (i == 1)
+			begin_s = cpu_s(); /* it is connected */
+		kafka_producer_send(producer, &request, &answer);
+		if (answer.status != WRITE_DONE)
+			die(answer.err.text);
+	}
+	cpu = cpu_s() - begin_s;
+	snprintf(name, sizeof(name), "kafka_%s_library", compression);
+	printf("%-34s %10.2f s per million records, by itself\n", name,
+	    cpu / (double)((requests - 1) * ARRAY_LEN(records)) * 1e6);
+	kafka_producer_free(producer);
+	buf_fini(&body);
+	kill(server, SIGKILL);
+	waitpid(server, NULL, 0);
+}
+#endif
 
 /* The store and what is in it. */
 
@@ -212,15 +323,6 @@ open_pump(struct fleet *fleet, const char *element, size_t batch_size, int64_t *
 	return pump;
 }
 
-static double
-cpu_s(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* Until all is written. What it waits for passes at once. */
 static void
 drain(struct pump *pump, uint64_t total, int64_t *skew_ns)
@@ -283,7 +385,8 @@ bench(const char *name, const char *element, bool live, size_t endpoints, size_t
 	}
 	pump_get_stats(pump, &stats);
 	report(name, live ? "live" : "catch_up", (double)(total - endpoints * METRICS), cpu,
-	    stats.bytes * (polls - 1) / polls, strcmp(name, "influx") == 0);
+	    stats.bytes * (polls - 1) / polls,
+	    strcmp(name, "influx") == 0 || strcmp(name, "kafka") == 0);
 	pump_free(pump);
 	close_fleet(&fleet);
 }
@@ -296,32 +399,56 @@ main(int argc, char **argv)
 	size_t endpoints = quick ? 10 : 500, polls = quick ? 3 : 20, batch = 1000;
 	static const struct {
 		const char *name, *element; /* without the server's address and the last brace */
-		bool has_server;
+		enum { NO_SERVER, HTTP_SERVER, BROKERS } server;
 	} writers[] = {
-		{ "mock", "mock: {", false },
-		{ "file", "file: {path: /dev/null", false },
-		{ "influx", "influx: {database: d", true },
-		{ "influx_tagged", "influx: {database: d, schema: tagged", true },
-		{ "influx_gzip", "influx: {database: d, gzip: true", true },
+		{ "mock", "mock: {", NO_SERVER },
+		{ "file", "file: {path: /dev/null", NO_SERVER },
+		{ "influx", "influx: {database: d", HTTP_SERVER },
+		{ "influx_tagged", "influx: {database: d, schema: tagged", HTTP_SERVER },
+		{ "influx_gzip", "influx: {database: d, gzip: true", HTTP_SERVER },
+#ifdef HAVE_RDKAFKA
+		{ "kafka", "kafka: {" KAFKA, BROKERS },
+		{ "kafka_json", "kafka: {format: json, " KAFKA, BROKERS },
+		{ "kafka_influx", "kafka: {format: influx, " KAFKA, BROKERS },
+		{ "kafka_plain", "kafka: {compression: none, " KAFKA, BROKERS },
+		{ "kafka_zstd", "kafka: {compression: zstd, " KAFKA, BROKERS },
+#endif
 	};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (size_t i = 0; i < ARRAY_LEN(writers); i++) {
-		char element[300], server_text[100];
+		char element[300], server_text[150] = "";
 		uint16_t port;
-		pid_t server;
+		pid_t server = 0;
 
 		if (only != NULL && strcmp(only, writers[i].name) != 0)
 			continue;
-		server = start_server(&port);
-		snprintf(server_text, sizeof(server_text), ", hostAndPort: 'http://127.0.0.1:%u'",
-		    (unsigned)port);
-		snprintf(element, sizeof(element), "%s%s}", writers[i].element,
-		    writers[i].has_server ? server_text : "");
+		if (writers[i].server == HTTP_SERVER) {
+			server = start_server(&port);
+			snprintf(server_text, sizeof(server_text),
+			    ", hostAndPort: 'http://127.0.0.1:%u'", (unsigned)port);
+		}
+#ifdef HAVE_RDKAFKA
+		char brokers[100];
+
+		if (writers[i].server == BROKERS) {
+			server = start_brokers(brokers, sizeof(brokers));
+			snprintf(server_text, sizeof(server_text), ", endpoints: '%s'", brokers);
+		}
+#endif
+		snprintf(element, sizeof(element), "%s%s}", writers[i].element, server_text);
 		bench(writers[i].name, element, true, endpoints, polls, batch);
 		bench(writers[i].name, element, false, endpoints, polls, batch);
+		if (server == 0)
+			continue;
 		kill(server, SIGKILL);
 		waitpid(server, NULL, 0);
 	}
+#ifdef HAVE_RDKAFKA
+	if (only == NULL || strcmp(only, "kafka") == 0) {
+		bench_library("lz4", quick ? 3 : 500);
+		bench_library("none", quick ? 3 : 500);
+	}
+#endif
 	return 0;
 }
