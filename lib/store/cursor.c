@@ -279,17 +279,25 @@ open_window(struct cursor *cursor, struct place *place)
 
 /* What is in the window. */
 
+/* The value of an event, at a time. */
+struct found {
+	const struct event *event;
+	const struct row_time *time;
+};
+
 /* The next change of the slot, not before row. False at its end. */
 static bool
-next_change(struct cursor *cursor, bool with_base, uint32_t row, struct event *out)
+next_change(struct cursor *cursor, bool with_base, uint32_t row, struct found *out)
 {
 	while (cursor->event != NO_EVENT) {
 		const struct event *event = &cursor->window.events[cursor->event];
 
+		const struct row_time *time = &cursor->window.times[event->time];
+
 		cursor->event = event->next;
-		if (event->row < row || event->is_leave || (event->is_base && !with_base))
+		if (time->row < row || event->is_leave || (event->is_base && !with_base))
 			continue;
-		*out = *event;
+		*out = (struct found){ event, time };
 		return true;
 	}
 	return false;
@@ -303,7 +311,7 @@ step_time(struct cursor *cursor, const struct row_time *time)
 
 	if (cursor->event != NO_EVENT)
 		event = &cursor->window.events[cursor->event];
-	if (event != NULL && event->row == time->row) {
+	if (event != NULL && event->time == cursor->time) {
 		cursor->event = event->next;
 		cursor->state = event->is_leave ? NULL : event;
 		return !event->is_leave;
@@ -313,16 +321,14 @@ step_time(struct cursor *cursor, const struct row_time *time)
 
 /* The next record of the slot, one for each time, not before row. False at its end. */
 static bool
-next_of_every(struct cursor *cursor, uint32_t row, struct event *out)
+next_of_every(struct cursor *cursor, uint32_t row, struct found *out)
 {
 	while (cursor->time > 0) {
 		const struct row_time *time = &cursor->window.times[--cursor->time];
 
 		if (!step_time(cursor, time) || time->row < row)
 			continue;
-		*out = *cursor->state;
-		out->ts_ns = time->ts_ns;
-		out->row = time->row;
+		*out = (struct found){ cursor->state, time };
 		return true;
 	}
 	return false;
@@ -354,15 +360,15 @@ read_slots(struct cursor *cursor, struct mark *mark, struct cursor_record *out, 
 	while (n < max && cursor->slot < w->slot_len) {
 		const struct slot *slot = &w->slots[cursor->slot];
 		uint32_t row = slot->at == mark->at ? mark->at_row : 0;
-		struct event event;
-		bool found;
+		struct found found;
+		bool more;
 
 		if (!cursor->in_slot)
 			begin_slot(cursor);
-		found = cursor->mode == CURSOR_EVERY
-		            ? next_of_every(cursor, row, &event)
-		            : next_change(cursor, mark->has_base, row, &event);
-		if (!found) {
+		more = cursor->mode == CURSOR_EVERY
+		           ? next_of_every(cursor, row, &found)
+		           : next_change(cursor, mark->has_base, row, &found);
+		if (!more) {
 			mark->at = slot->at + 1;
 			mark->at_row = 0;
 			cursor->slot++;
@@ -371,11 +377,11 @@ read_slots(struct cursor *cursor, struct mark *mark, struct cursor_record *out, 
 		}
 		out[n].host = cursor->place->set->host;
 		out[n].app = cursor->place->set->app;
-		out[n].is_base = cursor->mode == CURSOR_CHANGES && event.is_base;
+		out[n].is_base = cursor->mode == CURSOR_CHANGES && found.event->is_base;
 		mark->left -= !out[n].is_base;
-		window_record(slot, &event, &out[n++].record);
+		window_record(slot, found.event, found.time->ts_ns, &out[n++].record);
 		mark->at = slot->at;
-		mark->at_row = event.row + 1;
+		mark->at_row = found.time->row + 1;
 	}
 	return n;
 }

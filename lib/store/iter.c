@@ -39,8 +39,7 @@ struct iter {
 	size_t most_slots;
 	/* The current series' records: those not read yet, and where they are. */
 	struct window *source;
-	struct slot *slot;
-	uint32_t event;
+	struct slot_reader reader;
 	int64_t oldest_ns;    /* of those read */
 	bool may_have_moved;  /* there may be more at another place */
 	struct window *older; /* what it has at older_place; NULL: not needed yet */
@@ -231,11 +230,10 @@ make_window(struct iter *it)
 }
 
 static void
-read_from(struct iter *it, struct window *window, struct slot *slot)
+read_from(struct iter *it, struct window *window, const struct slot *slot)
 {
 	it->source = window;
-	it->slot = slot;
-	it->event = slot->first;
+	it->reader = slot_reader(slot);
 }
 
 /* Begins with the current series. False if there is nothing to be had. */
@@ -295,15 +293,15 @@ begin_older(struct iter *it)
 	return true;
 }
 
-/* Makes it->event the next one. False at the end. */
+/* Makes the reader's event the next one. False at the end. */
 static bool
 find_event(struct iter *it)
 {
-	while (it->event == NO_EVENT) {
+	while (it->reader.event == NO_EVENT) {
 		if (it->source->full) {
 			window_run(it->source, MOST_EVENTS);
 			it->failed = it->failed || it->source->failed;
-			read_from(it, it->source, it->slot);
+			read_from(it, it->source, it->reader.slot);
 		} else if (!it->may_have_moved || it->oldest_ns <= it->start_ns ||
 		           !begin_older(it)) {
 			return false;
@@ -324,8 +322,8 @@ iter_read(struct iter *it, struct record *out, size_t max)
 	if (it->range == RANGE_NONE || max == 0)
 		return 0;
 	/* To go on may end what was given out, so it is only done in the next call. */
-	if (it->event != NO_EVENT || find_event(it))
-		n = window_records(it->source, it->slot, &it->event, out, max);
+	if (it->reader.event != NO_EVENT || find_event(it))
+		n = window_records(it->source, &it->reader, out, max);
 	if (n == 0)
 		it->range = RANGE_NONE;
 	else

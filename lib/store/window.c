@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "store/row_bits_priv.h"
+#include "store/row_each_priv.h"
 #include "store/store_priv.h"
 
 #define NO_SLOT UINT32_MAX
@@ -118,7 +118,7 @@ close_slot(struct window *w, struct slot *slot)
 {
 	w->open_len -= !slot->done;
 	slot->done = true;
-	slot->plain = 0;
+	slot->plain = false;
 }
 
 /* Keeps a reference until the events are forgotten. There is room. */
@@ -140,7 +140,7 @@ copy_slot(struct window *w, struct slot *slot, struct series_set *set, uint32_t 
 	if (slot->done)
 		return;
 	w->open_len++;
-	slot->plain = slot->class <= ROW_F64 ? slot->class + 1 : 0;
+	slot->put_off = slot->plain = slot->class <= ROW_F32 && !w->oldest_first;
 	slot->bits = s->bits[slot->at];
 	slot->active = bit_get(s->active, slot->at);
 	if (class_has_blob(slot->class))
@@ -296,12 +296,23 @@ place_event(struct window *w, struct slot *slot)
 	return number;
 }
 
+/* The number of the time of the row the walk is at. There is room: see run. */
+ALWAYS_INLINE uint32_t
+note_time(struct window *w)
+{
+	uint32_t row = w->walk.next_row - 1;
+
+	if (w->time_len == 0 || w->times[w->time_len - 1].row != row)
+		w->times[w->time_len++] =
+		    (struct row_time){ w->walk.ts_ns, row, walk_is_patch(&w->walk) };
+	return (uint32_t)w->time_len - 1;
+}
+
 /* Puts an event behind those of the slot; if oldest first, before. */
-ALWAYS_INLINE void
-put_event(struct window *w, struct slot *slot, int64_t ts_ns, uint64_t bits, bool active)
+static void
+put_event(struct window *w, struct slot *slot, uint64_t bits, uint32_t time, bool active)
 {
 	uint32_t number, next;
-	struct event *event;
 
 	if (w->oldest_first) {
 		number = (uint32_t)w->event_len++;
@@ -311,12 +322,24 @@ put_event(struct window *w, struct slot *slot, int64_t ts_ns, uint64_t bits, boo
 		number = place_event(w, slot);
 		next = number + 1;
 	}
-	event = &w->events[number];
-	event->ts_ns = ts_ns;
-	event->bits = bits;
-	event->row = w->walk.next_row - 1;
-	event->tail = event_tail(next, active);
+	w->events[number] =
+	    (struct event){ .bits = bits, .time = time, .tail = event_tail(next, active) };
 	w->last_event = number;
+}
+
+/* What an event has, until more is known, of a slot that is put off: the same value before. */
+static uint64_t
+no_difference(const struct slot *slot)
+{
+	return slot->class == ROW_INT ? 0 : SCHEME_XOR;
+}
+
+static uint64_t
+event_bits(const struct slot *slot, bool active)
+{
+	if (slot->put_off)
+		return no_difference(slot);
+	return active && slot->dist != NULL ? (uintptr_t)slot->dist : slot->bits;
 }
 
 /*
@@ -324,13 +347,13 @@ put_event(struct window *w, struct slot *slot, int64_t ts_ns, uint64_t bits, boo
  * room: see window_run.
  */
 static bool
-emit(struct window *w, struct slot *slot, int64_t ts_ns, bool active)
+emit(struct window *w, struct slot *slot, bool active)
 {
-	bool is_dist = active && slot->dist != NULL;
+	int64_t ts_ns = w->walk.ts_ns;
 
 	if (ts_ns >= w->end_ns || w->walk.next_row > w->before_row || w->failed)
 		return false;
-	put_event(w, slot, ts_ns, is_dist ? (uintptr_t)slot->dist : slot->bits, active);
+	put_event(w, slot, event_bits(slot, active), note_time(w), active);
 	if (ts_ns <= w->start_ns)
 		close_slot(w, slot);
 	return true;
@@ -341,7 +364,12 @@ undo_value(struct window *w, struct slot *slot, const struct row_undo *undo)
 {
 	enum row_class class = (enum row_class)slot->class;
 
-	if (class == ROW_DIST) {
+	if (slot->put_off && slot->first != NO_EVENT) {
+		struct event *event = &w->events[slot->end - 1];
+
+		event->bits = undo->payload;
+		event->verbatim = undo->form == ROW_VERBATIM;
+	} else if (class == ROW_DIST) {
 		slot->dist = dist_before(w, undo, slot->dist);
 		w->failed = w->failed || slot->dist == NULL;
 	} else if (class != ROW_REF) {
@@ -358,7 +386,7 @@ static void
 undo_special(struct window *w, struct slot *slot, const struct row_undo *undo)
 {
 	bool leaves = undo->how == ROW_FLIP && !slot->active && walk_is_patch(&w->walk);
-	if ((!leaves || w->oldest_first) && emit(w, slot, w->walk.ts_ns, slot->active))
+	if ((!leaves || w->oldest_first) && emit(w, slot, slot->active))
 		w->events[w->last_event].is_leave = leaves;
 	if (undo->how == ROW_FLIP)
 		slot->active = !slot->active;
@@ -379,7 +407,7 @@ undo_change(struct window *w, struct slot *slot, const struct row_undo *undo)
 		undo_special(w, slot, undo);
 		return;
 	}
-	emit(w, slot, w->walk.ts_ns, slot->active);
+	emit(w, slot, slot->active);
 	undo_value(w, slot, undo);
 }
 
@@ -388,7 +416,7 @@ undo_birth(struct window *w, struct slot *slot)
 {
 	if (slot == NULL || slot->done)
 		return;
-	emit(w, slot, w->walk.ts_ns, true);
+	emit(w, slot, true);
 	slot->active = false;
 	close_slot(w, slot);
 }
@@ -420,106 +448,92 @@ undo_few(struct window *w, const struct row *row)
 	}
 }
 
-/* A change of a block, whatever it is. */
+/* A change, whatever it is. */
 static void
-undo_any(struct window *w, const struct row *row, const struct row_block *block, unsigned i)
+undo_any(void *arg, const struct row_undo *undo)
 {
-	uint32_t number = w->slot_of[block->at[i]];
-	struct row_undo undo;
+	struct window *w = arg;
+	uint32_t number = w->slot_of[undo->at];
+
+	if (number != NO_SLOT)
+		undo_change(w, &w->slots[number], undo);
+}
+
+static void
+undo_difference(void *arg, uint32_t at, uint64_t payload)
+{
+	undo_any(arg, &(struct row_undo){ .at = at,
+	                  .how = ROW_SET,
+	                  .form = ROW_DIFFERENCE,
+	                  .payload = payload });
+}
+
+/* What is known of all events of a row that is newest first, each of which is no slot's last. */
+struct row_events {
+	struct window *w;
+	struct slot *slots;
+	const uint32_t *slot_of;
+	struct event *events;
+	uint32_t time;
+	bool any;
+};
+
+ALWAYS_INLINE void
+put_off_difference(void *arg, uint32_t at, uint64_t payload)
+{
+	struct row_events *all = arg;
+	uint32_t number = all->slot_of[at], place;
+	struct slot *slot = &all->slots[number];
 
 	if (number == NO_SLOT)
 		return;
-	undo = row_block_undo(row, block, i);
-	undo_change(w, &w->slots[number], &undo);
+	all->any = true;
+	if (!slot->plain) {
+		undo_difference(all->w, at, payload);
+		return;
+	}
+	place = place_event(all->w, slot);
+	all->events[place] = (struct event){
+		.bits = payload, .time = all->time, .tail = event_tail(place + 1, slot->active)
+	};
 }
 
-/* What is known of all events of a row. */
-struct row_events {
-	struct window *w;
-	struct event *events;
-	int64_t ts_ns;
-	uint32_t row;
-};
-
-/* The slot has what it has from that row on. */
 ALWAYS_INLINE void
-put_plain_event(const struct row_events *all, struct slot *slot)
+undo_other(void *arg, const struct row_undo *undo)
 {
-	uint32_t number = place_event(all->w, slot);
-	struct event *event = &all->events[number];
+	struct row_events *all = arg;
 
-	event->ts_ns = all->ts_ns;
-	event->bits = slot->bits;
-	event->row = all->row;
-	event->tail = event_tail(number + 1, slot->active);
+	all->any = all->any || all->slot_of[undo->at] != NO_SLOT;
+	undo_any(all->w, undo);
 }
 
-/*
- * All changes of a block, where each is an event and no slot's last one; newest first. What is
- * undone in the same way comes after each other, so that the processor guesses its way right.
- */
 ALWAYS_INLINE void
-undo_block(struct window *w, const struct row *row, const struct row_block *block, unsigned n)
+put_off_row(struct window *w, const struct row *row)
 {
-	struct row_events all = { w, w->events, w->walk.ts_ns, w->walk.next_row - 1 };
-	uint8_t ints[ROW_BLOCK], floats[ROW_BLOCK], others[ROW_BLOCK];
-	unsigned int_count = 0, float_count = 0, other_count = 0;
-	struct slot *slots[ROW_BLOCK];
+	size_t time_len = w->time_len;
+	struct row_events all = { w, w->slots, w->slot_of, w->events, note_time(w), false };
 
-	for (unsigned i = 0; i < n; i++) {
-		uint32_t number = w->slot_of[block->at[i]];
-		/* Of codes that are differences. */
-		bool plain = block->code[i] - (CODE_FLIP + 1U) < DIFFERENCE_MAX;
-
-		if (number == NO_SLOT)
-			continue;
-		slots[i] = &w->slots[number];
-		ints[int_count] = floats[float_count] = others[other_count] = (uint8_t)i;
-		int_count += plain & (slots[i]->plain == ROW_INT + 1);
-		float_count += plain & (slots[i]->plain == ROW_F64 + 1);
-		other_count += !plain | (slots[i]->plain == 0);
-	}
-	for (unsigned i = 0; i < int_count; i++) {
-		struct slot *slot = slots[ints[i]];
-
-		put_plain_event(&all, slot);
-		slot->bits -= unfold(block->payload[ints[i]]);
-	}
-	for (unsigned i = 0; i < float_count; i++) {
-		struct slot *slot = slots[floats[i]];
-
-		put_plain_event(&all, slot);
-		slot->bits = float_before(block->payload[floats[i]], ROW_F64, slot->bits);
-	}
-	for (unsigned i = 0; i < other_count; i++) {
-		struct row_undo undo = row_block_undo(row, block, others[i]);
-
-		undo_change(w, slots[others[i]], &undo);
-	}
+	row_each(row, put_off_difference, undo_other, &all);
+	if (!all.any)
+		w->time_len = time_len;
 }
 
 WITH_BMI2 static void
-undo_block_bmi2(struct window *w, const struct row *row, const struct row_block *block, unsigned n)
+put_off_row_bmi2(struct window *w, const struct row *row)
 {
-	undo_block(w, row, block, n);
+	put_off_row(w, row);
 }
 
 static void
-undo_many(struct window *w, struct row *row)
+undo_many(struct window *w, const struct row *row)
 {
-	bool plain = w->walk.ts_ns < w->end_ns && w->walk.ts_ns > w->start_ns &&
-	             w->walk.next_row <= w->before_row && !w->failed && !w->oldest_first;
-	struct row_block block;
-	unsigned n;
-
-	while ((n = row_next_block(row, &block)) > 0) {
-		if (plain && has_bmi2())
-			undo_block_bmi2(w, row, &block, n);
-		else if (plain)
-			undo_block(w, row, &block, n);
-		for (unsigned i = 0; i < n && !plain; i++)
-			undo_any(w, row, &block, i);
-	}
+	if (w->oldest_first || w->walk.ts_ns >= w->end_ns || w->walk.ts_ns <= w->start_ns ||
+	    w->walk.next_row > w->before_row || w->failed)
+		row_each(row, undo_difference, undo_any, w);
+	else if (has_bmi2())
+		put_off_row_bmi2(w, row);
+	else
+		put_off_row(w, row);
 }
 
 static void
@@ -534,17 +548,25 @@ undo_row(struct window *w, struct row *row)
 		undo_many(w, row);
 }
 
-static void
-note_time(struct window *w)
+/* What a put-off slot has before the one of its events that has these bits. */
+ALWAYS_INLINE uint64_t
+bits_before(enum row_class class, const struct event *event, uint64_t bits)
 {
-	if (!w->oldest_first || w->walk.next_row > w->before_row)
-		return;
-	if (!grow(&w->times, &w->time_cap, w->time_len + 1, sizeof(*w->times))) {
-		w->failed = true;
-		return;
-	}
-	w->times[w->time_len++] =
-	    (struct row_time){ w->walk.ts_ns, w->walk.next_row - 1, walk_is_patch(&w->walk) };
+	if (event->verbatim)
+		return event->bits;
+	return class == ROW_INT ? bits - unfold(event->bits)
+	                        : float_before(event->bits, class, bits);
+}
+
+/* What it has before its events. */
+static uint64_t
+bits_before_all(const struct window *w, const struct slot *slot)
+{
+	uint64_t bits = slot->bits;
+
+	for (uint32_t i = slot->first; slot->put_off && i != NO_EVENT; i = w->events[i].next)
+		bits = bits_before((enum row_class)slot->class, &w->events[i], bits);
+	return bits;
 }
 
 /* Before it goes on: what the slot has now is kept. */
@@ -556,6 +578,7 @@ drop_events(struct window *w)
 	struct blob *now = NULL;
 
 	assert(w->slot_len == 1); /* then it is the only one to have filled the window */
+	slot->bits = bits_before_all(w, slot);
 	if (class_has_blob(slot->class) && !slot->done)
 		now = blob_ref(slot->class == ROW_DIST ? NULL : blob_of_bits(slot->bits));
 	arena_reset(&arena);
@@ -564,6 +587,8 @@ drop_events(struct window *w)
 		w->failed = w->failed || slot->dist == NULL;
 	}
 	forget_events(w);
+	if (!w->oldest_first)
+		w->time_len = 0;
 	w->other = w->arena;
 	w->arena = arena;
 	if (now != NULL)
@@ -585,13 +610,16 @@ end_events(struct window *w)
 static void
 end_run(struct window *w)
 {
+	size_t time_len = w->time_len;
+
 	for (size_t i = 0; i < w->slot_len; i++) {
 		struct slot *slot = &w->slots[i];
 
-		if (!slot->done && slot->active && emit(w, slot, w->walk.ts_ns, true))
+		if (!slot->done && slot->active && emit(w, slot, true))
 			w->events[w->last_event].is_base = true;
 		close_slot(w, slot);
 	}
+	w->time_len = time_len; /* it is the time of no row */
 }
 
 /* More than there should be at a time beside events. What cannot go on has to be read at once. */
@@ -614,8 +642,9 @@ run(struct window *w, size_t most_events)
 			w->full = true;
 			return;
 		}
-		/* A row has at most one event of each slot. */
-		if (!grow(&w->events, &w->event_cap, w->event_len + most_of_row,
+		/* A row has at most one event of each slot, and one time. */
+		if (!grow(&w->times, &w->time_cap, w->time_len + 1, sizeof(*w->times)) ||
+		    !grow(&w->events, &w->event_cap, w->event_len + most_of_row,
 		        sizeof(*w->events))) {
 			w->failed = true;
 			return;
@@ -624,7 +653,8 @@ run(struct window *w, size_t most_events)
 			end_run(w);
 			break;
 		}
-		note_time(w);
+		if (w->oldest_first && w->walk.next_row <= w->before_row)
+			note_time(w);
 		undo_row(w, &row);
 		walk_undo(&w->walk, &row);
 	}
@@ -640,51 +670,124 @@ window_run(struct window *w, size_t most_events)
 	end_events(w);
 }
 
-struct value
-window_odd_value(const struct event *event, enum kind kind)
+static bool
+is_plain_kind(const struct slot *slot)
 {
-	if (kind == KIND_DIST && event->active)
-		return (struct value){ .dist = (const struct dist *)(uintptr_t)event->bits };
-	return bits_to_value(event->bits, kind, event->active);
+	return slot->class <= ROW_F32 && slot->meta->desc.kind != KIND_BOOL;
 }
 
-/* The same for those that lie side by side. */
-static inline void
-put_records(const struct slot *slot, const struct event *event, struct record *out, size_t n)
+static struct value
+value_of(const struct slot *slot, uint64_t bits, bool active)
 {
-	const struct metric_desc *desc = &slot->meta->desc;
+	enum kind kind = slot->meta->desc.kind;
 
-	if (slot->class > ROW_F32 || desc->kind == KIND_BOOL) {
-		for (size_t i = 0; i < n; i++)
-			window_record(slot, &event[i], &out[i]);
-		return;
-	}
+	if (is_plain_kind(slot))
+		return (struct value){ .u = active ? bits : 0 };
+	if (kind == KIND_DIST && active)
+		return (struct value){ .dist = (const struct dist *)(uintptr_t)bits };
+	return bits_to_value(bits, kind, active);
+}
+
+void
+window_record(
+    const struct slot *slot, const struct event *event, int64_t ts_ns, struct record *out)
+{
+	*out = (struct record){ .desc = &slot->meta->desc,
+		.ts_ns = ts_ns,
+		.value = value_of(slot, event->bits, event->active),
+		.active = event->active };
+}
+
+/* Records of a number other than a bool, of events that lie side by side. */
+ALWAYS_INLINE void
+put_number(const struct window *w, const struct metric_desc *desc, const struct event *event,
+    uint64_t bits, struct record *out)
+{
+	bool active = event->active;
+
+	out->desc = desc;
+	out->ts_ns = w->times[event->time].ts_ns;
+	out->value.u = active ? bits : 0;
+	out->active = active;
+}
+
+static uint64_t
+put_ints(const struct window *w, const struct slot *slot, const struct event *events, uint64_t bits,
+    struct record *out, size_t n)
+{
 	for (size_t i = 0; i < n; i++) {
-		bool active = event[i].active;
-
-		out[i].desc = desc;
-		out[i].ts_ns = event[i].ts_ns;
-		out[i].value.u = active ? event[i].bits : 0;
-		out[i].active = active;
+		put_number(w, &slot->meta->desc, &events[i], bits, &out[i]);
+		bits = bits_before(ROW_INT, &events[i], bits);
 	}
+	return bits;
+}
+
+/* Most often an m / 10^s comes after another of the same s, so the m is kept. */
+static uint64_t
+put_floats(const struct window *w, const struct slot *slot, const struct event *events,
+    uint64_t bits, struct record *out, size_t n)
+{
+	unsigned known = SCHEME_XOR; /* bits are m / 10^known; or none is known */
+	int64_t m = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t rest = events[i].bits >> SCHEME_BITS;
+		unsigned scheme = events[i].bits & SCHEME_XOR;
+		double far;
+
+		put_number(w, &slot->meta->desc, &events[i], bits, &out[i]);
+		if (events[i].verbatim || scheme == SCHEME_XOR ||
+		    (scheme != known && !decimal_near(f64_of(bits), scheme, ROW_F64, &m, &far))) {
+			bits = bits_before(ROW_F64, &events[i], bits);
+			known = SCHEME_XOR;
+			continue;
+		}
+		known = scheme;
+		m = (int64_t)((uint64_t)m - unfold(rest));
+		bits = decimal_bits(m, scheme, ROW_F64);
+	}
+	return bits;
+}
+
+static uint64_t
+put_others(const struct window *w, const struct slot *slot, const struct event *events,
+    uint64_t bits, struct record *out, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct event event = events[i];
+
+		if (slot->put_off) {
+			event.bits = bits;
+			bits = bits_before((enum row_class)slot->class, &events[i], bits);
+		}
+		window_record(slot, &event, w->times[event.time].ts_ns, &out[i]);
+	}
+	return bits;
 }
 
 size_t
-window_records(const struct window *w, const struct slot *slot, uint32_t *event, struct record *out,
-    size_t max)
+window_records(const struct window *w, struct slot_reader *reader, struct record *out, size_t max)
 {
+	const struct slot *slot = reader->slot;
 	size_t n = 0;
 
-	while (n < max && *event != NO_EVENT) {
-		uint32_t first = *event, end = first - first % EVENT_PIECE + EVENT_PIECE;
+	assert(!w->oldest_first);
+	while (n < max && reader->event != NO_EVENT) {
+		uint32_t first = reader->event, end = first - first % EVENT_PIECE + EVENT_PIECE;
+		const struct event *events = &w->events[first];
 		size_t some;
 
 		/* The slot's last piece may not be full. */
 		if (slot->end > first && slot->end < end)
 			end = slot->end;
 		some = end - first < max - n ? end - first : max - n;
-		put_records(slot, &w->events[first], &out[n], some);
-		*event = w->events[first + some - 1].next;
+		if (slot->class == ROW_INT && is_plain_kind(slot))
+			reader->bits = put_ints(w, slot, events, reader->bits, &out[n], some);
+		else if (slot->class == ROW_F64)
+			reader->bits = put_floats(w, slot, events, reader->bits, &out[n], some);
+		else
+			reader->bits = put_others(w, slot, events, reader->bits, &out[n], some);
+		reader->event = events[some - 1].next;
 		n += some;
 	}
 	return n;

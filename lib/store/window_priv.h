@@ -4,7 +4,8 @@
  * A row has the changes of all series at one time; readers want series by series. A window is a
  * bounded room in which the rows are sorted out for as many series as it has slots. Newest first,
  * the events of a slot lie side by side, in pieces of EVENT_PIECE, so that they are written and
- * read in order.
+ * read in order; and numbers are not worked out until they are read, series by series, as what was
+ * before depends on what is after, and how on the kind.
  *
  * A window that is given back is kept for the next reader, so that few queries need the heap.
  *
@@ -17,17 +18,21 @@
 #include "store/iter.h"
 #include "store/walk_priv.h"
 
-#define NO_EVENT    0x1fffffff
+#define NO_EVENT    0x0fffffff
 #define EVENT_PIECE 16
 
 /* A record: at this time the series got this value, or became inactive. */
 struct event {
-	int64_t ts_ns;
-	uint64_t bits; /* as of a position; of a distribution: a struct dist * in an arena */
-	uint32_t row;
+	/*
+	 * As of a position; of a distribution: a struct dist * in an arena. Of a slot that is put
+	 * off: what leads from this value to the one before it, as a row has it.
+	 */
+	uint64_t bits;
+	uint32_t time; /* of the window's times */
 	union {
 		struct {
-			uint32_t next : 29; /* of the slot's; NO_EVENT at the end */
+			uint32_t next : 28; /* of the slot's; NO_EVENT at the end */
+			uint32_t verbatim : 1; /* put off: the bits before, not a difference */
 			uint32_t active : 1;
 			uint32_t is_base : 1;  /* no change: what there was before all rows */
 			uint32_t is_leave : 1; /* no record: it goes on in another stream */
@@ -48,12 +53,14 @@ struct slot {
 	uint32_t at;             /* position */
 	uint32_t first;          /* event; NO_EVENT */
 	uint32_t end;            /* newest first: behind the last event */
-	uint64_t bits;           /* before the rows undone so far */
+	/* Before the rows undone so far; put off: before those that gave no event. */
+	uint64_t bits;
 	const struct dist *dist; /* the same of a distribution; never changed */
 	bool active;
 	bool done;     /* nothing more to be found */
 	uint8_t class; /* enum row_class */
-	uint8_t plain; /* class + 1 if it is ROW_INT or ROW_F64 and the slot is not done, else 0 */
+	bool put_off;  /* what its events' values are is found when they are read */
+	bool plain;    /* the same, and the slot is not done */
 };
 
 /* Time of one row. */
@@ -70,7 +77,7 @@ struct window {
 	/* Of which records. */
 	int64_t start_ns, end_ns;      /* before end_ns; and back to one not after start_ns */
 	uint32_t from_row, before_row; /* of rows from from_row to before_row - 1 */
-	bool oldest_first; /* the order of a slot's events; row times and leaves are kept */
+	bool oldest_first; /* the order of a slot's events; all rows' times and leaves are kept */
 
 	bool has_moves; /* when it was started, the set had series that moved */
 
@@ -80,8 +87,9 @@ struct window {
 	size_t slot_of_len, slot_of_cap;
 	struct event *events;
 	size_t event_len, event_cap;
-	uint32_t last_event;    /* the one made last */
-	struct row_time *times; /* newest first */
+	uint32_t last_event; /* the one made last */
+	/* Newest first, of the rows that have events; behind them that of the base. */
+	struct row_time *times;
 	size_t time_len, time_cap;
 	struct blob **blobs; /* references */
 	size_t blob_len, blob_cap;
@@ -121,26 +129,26 @@ bool window_start(struct window *, struct series_set *, uint32_t stream);
  */
 void window_run(struct window *, size_t most_events);
 
-/* What a reader gets. The value lives until the window is reset or goes on. */
-struct value window_odd_value(const struct event *, enum kind);
-static inline void
-window_record(const struct slot *slot, const struct event *event, struct record *out)
-{
-	enum kind kind = slot->meta->desc.kind;
+/* What a reader gets of an event that is not put off. It lives until the window is reset or goes on.
+ */
+void window_record(const struct slot *, const struct event *, int64_t ts_ns, struct record *out);
 
-	out->desc = &slot->meta->desc;
-	out->ts_ns = event->ts_ns;
-	out->active = event->active;
-	if (slot->class <= ROW_F32 && kind != KIND_BOOL)
-		out->value = (struct value){ .u = event->active ? event->bits : 0 };
-	else
-		out->value = window_odd_value(event, kind);
+/* A slot of a window that is newest first, being read. */
+struct slot_reader {
+	const struct slot *slot;
+	uint32_t event; /* the next; NO_EVENT */
+	uint64_t bits;  /* its, if the slot is put off */
+};
+
+static inline struct slot_reader
+slot_reader(const struct slot *slot)
+{
+	return (struct slot_reader){ slot, slot->first, slot->bits };
 }
 
-/* Those of a slot of a window that is newest first, from event on, which moves. Returns how many.
- */
+/* Up to max more records, which live until the window is reset or goes on. Returns how many. */
 size_t window_records(
-    const struct window *, const struct slot *, uint32_t *event, struct record *out, size_t max);
+    const struct window *, struct slot_reader *, struct record *out, size_t max);
 
 /* An initialised window, maybe one that was given back. NULL: out of memory. */
 struct window *window_take(struct store *);
