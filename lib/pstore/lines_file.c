@@ -21,18 +21,55 @@ lines_file_fini(struct lines_file *f)
 	f->fd = -1;
 }
 
+/* Where the last whole line of a file of that size ends; -1: it can't be read. */
+static off_t
+whole_lines(int fd, off_t size)
+{
+	char block[4096];
+
+	while (size > 0) {
+		off_t from = (size - 1) / (off_t)sizeof(block) * (off_t)sizeof(block);
+		ssize_t n = pread(fd, block, (size_t)(size - from), from);
+
+		if (n != size - from)
+			return -1;
+		while (n > 0 && block[n - 1] != '\n')
+			n--;
+		if (n > 0)
+			return from + n;
+		size = from;
+	}
+	return 0;
+}
+
+/*
+ * A process that died while it wrote may have left half a line, behind which the next one must not
+ * go. What it was of was not acknowledged, and comes again.
+ */
+static int
+cut_half_line(struct lines_file *f, off_t size)
+{
+	off_t end = whole_lines(f->fd, size);
+
+	if (end < 0 || (end < size && ftruncate(f->fd, end) != 0))
+		return -1;
+	f->size = (uint64_t)end;
+	return 0;
+}
+
 static int
 open_file(struct lines_file *f, struct err *err)
 {
 	struct stat st;
 
-	f->fd = open(f->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (f->fd < 0 || fstat(f->fd, &st) != 0) {
+	f->size = 0;
+	f->fd = open(f->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (f->fd < 0 || fstat(f->fd, &st) != 0 ||
+	    (S_ISREG(st.st_mode) && cut_half_line(f, st.st_size) != 0)) {
 		err_errno(err, errno, "%s", f->path);
 		lines_file_fini(f);
 		return -1;
 	}
-	f->size = (uint64_t)st.st_size;
 	return 0;
 }
 
@@ -82,7 +119,7 @@ lines_file_add(struct lines_file *f, struct str lines, struct err *err)
 		if (n < 0) {
 			err_errno(err, errno, "write to %s", f->path);
 			if (ftruncate(f->fd, (off_t)f->size) != 0)
-				lines_file_fini(f); /* half a line may stay */
+				lines_file_fini(f); /* half a line stays until it is opened */
 			return -1;
 		}
 		done += (size_t)n;

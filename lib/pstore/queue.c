@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/crash.h"
 #include "base/log.h"
 #include "pstore/queue_priv.h"
 
@@ -105,9 +106,11 @@ queue_commit(struct queue *q)
 		rollup_commit(q->rollup); /* frames in the making are part of its position */
 		return;
 	}
+	CRASH_POINT("acknowledged");
 	cursor_commit(q->cursor);
 	if (q->env.save != NULL)
 		saved = q->env.save(q->env.positions_ctx, q->name, q->cursor, &err) == 0;
+	CRASH_POINT("position kept");
 	if (!saved && !q->save_failed)
 		log_warn("writer", "%s: position not kept, after a restart some is sent again: %s",
 		    q->name, err.text);

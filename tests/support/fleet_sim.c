@@ -3,7 +3,8 @@
  *
  * Each listens on 127.0.0.1 at a port of its own, from -base on, or with -addresses on an address
  * of its own, from 127.1.0.0 on, at port -base. They answer as tricorder processes or, with
- * -prometheus, as node_exporter does. The good ones come first; the bad ones of each flag
+ * -prometheus, as node_exporter does, or, with -numbered, with metrics whose value is how many
+ * answers the endpoint gave (sim_numbered.h). The good ones come first; the bad ones of each flag
  * follow in the order of the help text. It prints "ready", runs until SIGTERM or for -seconds, and
  * then says how well each was polled; at SIGUSR1 it does so for all since the last one, and begins
  * anew.
@@ -26,6 +27,7 @@
 #include "base/loop.h"
 #include "lateness.h"
 #include "sim_body.h"
+#include "sim_numbered.h"
 
 /* So many documents are there at most: endpoints share them. */
 #define BODIES_MAX 16
@@ -53,7 +55,7 @@ static const struct {
 
 struct options {
 	int64_t n, metrics, base, seconds, interval_ns;
-	bool addresses, prometheus;
+	bool addresses, prometheus, numbered;
 	const char *config;           /* NULL = write none */
 	int64_t bad[BEHAVIOUR_COUNT]; /* how many of each */
 };
@@ -72,7 +74,7 @@ struct site {
 	struct loop_fd listener; /* fd -1 = none */
 	uint32_t number;
 	enum behaviour behaviour;
-	uint64_t seen;     /* step of its document that was answered last */
+	uint64_t seen;     /* step of its document, or number, that was answered last */
 	int64_t polled_ns; /* when the last request was complete; 0 = never */
 	uint64_t polls;
 	struct lateness lateness;
@@ -203,20 +205,31 @@ send_bytes(struct conn *conn, struct str bytes)
 	return flush(conn);
 }
 
+/* What the endpoint has to say next; NULL when out of memory. */
+static struct sim_text *
+next_text(struct site *site)
+{
+	struct sim *sim = site->sim;
+	int64_t ts_ns = loop_real_ns(sim->loop);
+
+	if (sim->options.numbered)
+		return sim_numbered_answer((unsigned)sim->options.metrics, ++site->seen, ts_ns);
+	return sim_body_answer(sim->bodies[site->number % sim->body_count], &site->seen, ts_ns);
+}
+
 /* Sends the endpoint's next document, or half of it. False when the connection is gone. */
 static bool
 send_document(struct conn *conn, bool half)
 {
 	struct site *site = conn->site;
 	struct sim *sim = site->sim;
-	struct sim_body *body = sim->bodies[site->number % sim->body_count];
 	uint64_t seen = site->seen;
 
 	if (conn->text != NULL) { /* two requests at once: not what scottyd does */
 		conn_free(conn);
 		return false;
 	}
-	conn->text = sim_body_answer(body, &site->seen, loop_real_ns(sim->loop));
+	conn->text = next_text(site);
 	if (conn->text == NULL) {
 		conn_free(conn);
 		return false;
@@ -654,8 +667,8 @@ static void
 usage(FILE *out)
 {
 	fputs("usage: fleet_sim [-n 1000] [-metrics 200] [-base 20000] [-addresses] [-prometheus] "
-	      "[-interval 10s]\n"
-	      "    [-seconds S] [-write-config FILE] [-BEHAVIOUR K]...\n"
+	      "[-numbered]\n"
+	      "    [-interval 10s] [-seconds S] [-write-config FILE] [-BEHAVIOUR K]...\n"
 	      "K endpoints at the end of the range are bad:\n",
 	    out);
 	for (size_t b = GOOD + 1; b < BEHAVIOUR_COUNT; b++)
@@ -699,6 +712,10 @@ options_parse(struct options *options, int argc, char **argv)
 		}
 		if (str_eq(flag, STR("-prometheus"))) {
 			options->prometheus = true;
+			continue;
+		}
+		if (str_eq(flag, STR("-numbered"))) {
+			options->numbered = true;
 			continue;
 		}
 		i++;

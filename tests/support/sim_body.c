@@ -371,31 +371,42 @@ put_content(const struct sim_body *body, struct buf *out)
 	return "Content-Type: application/json\r\nX-Tricorder-Media-Type: tricorder.v1";
 }
 
-/* The answer as of now; NULL when out of memory. */
-static struct sim_text *
-make_text(struct sim_body *body)
+struct sim_text *
+sim_text_new(const char *headers, const struct buf *content)
 {
 	struct sim_text *text = NULL;
-	struct buf head, content;
-	const char *headers;
+	struct buf head;
 
 	buf_init(&head, 0);
-	buf_init(&content, 0);
-	buf_reserve(&content, body->last_bytes);
-	headers = put_content(body, &content);
 	buf_printf(
-	    &head, "HTTP/1.1 200 OK\r\n%s\r\nContent-Length: %zu\r\n\r\n", headers, content.len);
-	if (!head.failed && !content.failed)
-		text = malloc(sizeof(*text) + head.len + content.len);
+	    &head, "HTTP/1.1 200 OK\r\n%s\r\nContent-Length: %zu\r\n\r\n", headers, content->len);
+	if (!head.failed && !content->failed)
+		text = malloc(sizeof(*text) + head.len + content->len);
 	if (text != NULL) {
 		char *bytes = (char *)(text + 1);
 
 		memcpy(bytes, head.p, head.len);
-		memcpy(bytes + head.len, content.p, content.len);
-		*text = (struct sim_text){ 1, { bytes, head.len + content.len } };
-		body->last_bytes = content.len;
+		memcpy(bytes + head.len, content->p, content->len);
+		*text = (struct sim_text){ 1, { bytes, head.len + content->len } };
 	}
 	buf_fini(&head);
+	return text;
+}
+
+/* The answer as of now; NULL when out of memory. */
+static struct sim_text *
+make_text(struct sim_body *body)
+{
+	struct sim_text *text;
+	struct buf content;
+	const char *headers;
+
+	buf_init(&content, 0);
+	buf_reserve(&content, body->last_bytes);
+	headers = put_content(body, &content);
+	text = sim_text_new(headers, &content);
+	if (text != NULL)
+		body->last_bytes = content.len;
 	buf_fini(&content);
 	return text;
 }

@@ -18,6 +18,7 @@
 
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/str.h"
 
 struct sim_body;
@@ -32,6 +33,8 @@ struct sim_text {
 	unsigned refs;
 	struct str bytes;
 };
+/* headers: those but Content-Length, with CR LF between. NULL when out of memory. */
+struct sim_text *sim_text_new(const char *headers, const struct buf *content);
 void sim_text_unref(struct sim_text *); /* NULL is fine */
 
 /* The document of that number. NULL when out of memory. */

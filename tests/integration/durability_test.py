@@ -1,0 +1,369 @@
+"""Nothing that was accepted is lost on its way to a sink: kill -9, outages, a full disk, few
+descriptors, restarts. reliability.md A and B, with numbered samples (ledger.py).
+
+SCOTTY_TEST_LONG=1: longer, and at five times the rate.
+"""
+import os
+import random
+import resource
+import signal
+import time
+import unittest
+
+import ledger
+import scottyd_proc as sp
+import sinks
+
+LONG = os.environ.get("SCOTTY_TEST_LONG", "") not in ("", "0")
+KILLS = 20 if not sp.SANITIZED else 6
+BATCH = 1000
+
+
+class Durable(unittest.TestCase):
+    def fleet(self, endpoints=200, metrics=25, interval_s=0.5, flags=()):
+        if LONG:
+            metrics, interval_s = 2 * metrics, interval_s * 0.4
+        if sp.SANITIZED:
+            endpoints = endpoints // 4
+        fleet = ledger.Fleet(endpoints, metrics, interval_s, *flags)
+        self.addCleanup(fleet.close)
+        return fleet
+
+    def recorder(self):
+        sink = ledger.Recorder()
+        self.addCleanup(sink.close)
+        return sink
+
+    def start(self, config, state, flags=(), **more):
+        scottyd = sp.Scottyd(config, *flags, state=state, **more)
+        self.addCleanup(lambda: scottyd.stopped or scottyd.__exit__(None, None, None))
+        return scottyd
+
+    def kill(self, scottyd):
+        """When, by the wall clock."""
+        now = time.time_ns()
+        scottyd.kill()
+        scottyd.check_log()
+        return now
+
+    def drain(self, scottyd, config, names, seconds=60):
+        """No more polls; then all is written. Returns when the last polls were at the earliest."""
+        until = time.time_ns()
+        scottyd.configure({**config, "endpoints": []})
+        scottyd.reload()
+        sp.eventually(lambda: all(
+            one["lagSeconds"] == 0 and one["valuesWaiting"] == 0 and one["state"] == "idle"
+            for one in (sinks.writer(scottyd, name) for name in names)), "all is written", seconds)
+        return until
+
+    def check_served_arrived(self, fleet, scottyd, times, hosts=3):
+        for host in random.sample(fleet.hosts, hosts):
+            served = fleet.history(scottyd, host)
+            self.assertGreater(len(served), 3)
+            for number, ts in served.items():
+                self.assertEqual(times.get((host, number)), ts, f"{host} {number}")
+
+
+def slow_answer(*_):
+    """So that there is always something under way."""
+    time.sleep(random.uniform(0, 0.03))
+    return 204, "", {}
+
+
+# What comes goes on at once, so that a kill meets writers at work.
+SOON = ("-pstoreUpdateFrequency", "100ms")
+# Runs scottyd_crash in its place.
+CRASHING = ("sh", "-c", 'exec "$0_crash" "$@"')
+
+
+class Killed(Durable):
+    def ledgers(self, concurrency=1):
+        """A fleet, a recorder, the configuration of writers for both sinks, their ledgers."""
+        fleet, sink = self.fleet(), self.recorder()
+        file = ledger.Lines(fleet.directory)
+        writers = [sinks.influx(sink.port, batch=BATCH, more={"concurrency": concurrency}),
+                   file.element(batch=BATCH)]
+        return fleet, sink, writers, [ledger.Ledger(fleet, sink, BATCH * concurrency),
+                                      ledger.Ledger(fleet, file, BATCH)]
+
+    def runs(self, fleet, config, ledgers, kills, alive_s):
+        """Kills so many, and leaves one running."""
+        killed_ns = 0
+        for i in range(kills + 1):
+            for one in ledgers:
+                one.run_begins(killed_ns)
+            scottyd = self.start(config, fleet.state, flags=SOON)
+            if i == kills:
+                return scottyd
+            time.sleep(random.uniform(*alive_s) * sp.SLOW)
+            killed_ns = self.kill(scottyd)
+            time.sleep(0.1)  # what a sink has got of the dead one is taken in
+        return None
+
+    def check_all(self, fleet, scottyd, config, ledgers, kills):
+        time.sleep(1)
+        until = self.drain(scottyd, config, ("w", "file"))
+        times = {}
+        for one in ledgers:
+            one.check(times, polled_until_ns=until - 2e9 * fleet.interval_s)
+            print(f"{type(one.sink).__name__}: {one.sink.count()} values arrived, {one.doubled} "
+                  f"twice; {one.missing} of the last moments before {kills} kills were not "
+                  "accepted")
+        self.assertEqual([sinks.writer(scottyd, name)["missed"] for name in ("w", "file")], [0, 0])
+        self.check_served_arrived(fleet, scottyd, times)
+
+    def test_every_accepted_sample_arrives(self):
+        """A1"""
+        fleet, sink, writers, ledgers = self.ledgers()
+        sink.respond = slow_answer
+        config = fleet.config(writers)
+        scottyd = self.runs(fleet, config, ledgers, KILLS, (0.1, 1.5))
+        self.check_all(fleet, scottyd, config, ledgers, KILLS)
+
+    def test_every_accepted_sample_arrives_at_a_sink_that_was_down(self):
+        """A2"""
+        fleet, sink, writers, ledgers = self.ledgers(concurrency=3)
+        config = fleet.config(writers)
+        for one in ledgers:
+            one.run_begins()
+        scottyd = self.start(config, fleet.state, flags=SOON)
+        sp.eventually(lambda: sink.count() > 10000, "the sink gets something", 30)
+        sink.down()
+        time.sleep(2)
+        killed_ns = self.kill(scottyd)
+        for _ in range(2):
+            for one in ledgers:
+                one.run_begins(killed_ns)
+            scottyd = self.start(config, fleet.state, flags=SOON)
+            time.sleep(3 if not LONG else 30)
+            killed_ns = self.kill(scottyd)
+        for one in ledgers:
+            one.run_begins(killed_ns)
+        scottyd = self.start(config, fleet.state, flags=SOON)
+        time.sleep(1)
+        sink.up()
+        self.check_all(fleet, scottyd, config, ledgers, 3)
+
+    def test_writers_go_on_after_a_journal_that_could_not_be_written(self):
+        """Positions are ahead of the journal then."""
+        fleet, _, writers, ledgers = self.ledgers()
+        config = fleet.config(writers, journalSegment="1s")
+        for one in ledgers:
+            one.run_begins()
+            one.batch = 10**9  # what the journal did not get begins anew
+        scottyd = self.start(config, fleet.state, flags=SOON)
+        time.sleep(2)
+        journal, away = (os.path.join(fleet.state, name) for name in ("journal", "away"))
+        os.mkdir(away)
+        for name in os.listdir(journal):
+            os.rename(os.path.join(journal, name), os.path.join(away, name))
+        os.rmdir(journal)
+        with open(journal, "wb"):
+            pass  # where a directory should be
+        degraded = "/metricsapi/journal/degraded"
+        sp.eventually(lambda: scottyd.get_json(degraded)[0]["value"], "degraded", 20)
+        time.sleep(2)
+        killed_ns = self.kill(scottyd)
+        os.remove(journal)
+        os.rename(away, journal)
+        for one in ledgers:
+            one.run_begins(killed_ns)
+        scottyd = self.start(config, fleet.state, flags=SOON)
+        time.sleep(2)
+        self.check_all(fleet, scottyd, config, ledgers, 1)
+
+    def die(self, config, state, step):
+        """When it died at that step, about; that may be while it starts."""
+        os.environ["SCOTTY_CRASH"] = f"{random.randint(3, 5)} {step}"
+        try:
+            scottyd = sp.Scottyd(config, *SOON, state=state, prefix=CRASHING)
+        except AssertionError as failure:
+            self.assertNotRegex(str(failure), sp.COMPLAINTS)
+            return time.time_ns()
+        finally:
+            del os.environ["SCOTTY_CRASH"]
+        sp.eventually(lambda: scottyd.child.poll() is not None, step, 20)
+        self.assertEqual(scottyd.child.returncode, -signal.SIGKILL)
+        return self.kill(scottyd)
+
+    def test_killed_at_each_step(self):
+        """A5: of the journal, and of the writers' positions."""
+        fleet, _, writers, ledgers = self.ledgers()
+        config = fleet.config(writers, journalSegment="1s", journalSegmentSize="64KiB")
+        steps = ["segment made", "segment begun", "before chunk", "after chunk", "before sync",
+                 "after sync", "segment closed", "acknowledged", "position kept"]
+        killed_ns = 0
+        for step in steps:
+            for one in ledgers:
+                one.run_begins(killed_ns)
+            killed_ns = self.die(config, fleet.state, step)
+            time.sleep(0.1)
+        for one in ledgers:
+            one.run_begins(killed_ns)
+        scottyd = self.start(config, fleet.state, flags=SOON)
+        self.check_all(fleet, scottyd, config, ledgers, len(steps))
+
+
+
+def threads_of(scottyd):
+    return scottyd.status_kib("Threads")
+
+
+class Outage(Durable):
+    def outage(self, hanging=0):
+        """A fleet, a sink, a file and their ledgers, as one run."""
+        fleet, sink = self.fleet(flags=("-hang", str(hanging)) if hanging else ()), self.recorder()
+        fleet.hosts = fleet.hosts[:len(fleet.hosts) - hanging]
+        file = ledger.Lines(fleet.directory)
+        writers = [sinks.influx(sink.port, batch=BATCH), file.element(batch=BATCH)]
+        ledgers = [ledger.Ledger(fleet, sink, BATCH), ledger.Ledger(fleet, file, BATCH)]
+        for one in ledgers:
+            one.run_begins()
+        return fleet, sink, writers, ledgers
+
+    def test_a_sink_that_was_down_catches_up(self):
+        """B1 (short), D8"""
+        fleet, sink, writers, ledgers = self.outage()
+        config = fleet.config(writers)
+        scottyd = self.start(config, fleet.state)
+        sp.eventually(lambda: sink.count() > 10000, "the sink gets something", 30)
+        time.sleep(1)
+        before = scottyd.open_files(), threads_of(scottyd)
+        begin, rate = sink.count(), time.monotonic()
+        time.sleep(3)
+        rate = (sink.count() - begin) / (time.monotonic() - rate)
+        sink.down()
+        lags = []
+        for _ in range(8 if not LONG else 60):
+            time.sleep(1)
+            lags.append(sinks.writer(scottyd, "file")["lagSeconds"])
+        self.assertGreater(sinks.writer(scottyd)["lagSeconds"], 5)
+        self.assertLess(max(lags), 3 * sp.SLOW)
+        behind, begin = sinks.writer(scottyd)["lagSeconds"] * rate, sink.count()
+        sink.up()
+        sp.eventually(lambda: sink.count() > begin, "the sink gets something again", 70)
+        begun = time.monotonic()
+        sp.eventually(lambda: sinks.writer(scottyd)["lagSeconds"] < 2 * sp.SLOW, "caught up", 60)
+        caught = (sink.count() - begin) / (time.monotonic() - begun)
+        print(f"{rate:.0f} values/s live, {behind:.0f} behind, {caught:.0f} values/s caught up")
+        if not sp.SANITIZED:
+            self.assertGreater(caught, 5 * rate)
+        self.assertLessEqual(scottyd.open_files(), before[0] + 1)
+        self.assertEqual(threads_of(scottyd), before[1])
+        until = self.drain(scottyd, config, ("w", "file"))
+        times = {}
+        for one in ledgers:
+            one.check(times, polled_until_ns=until - 2e9 * fleet.interval_s)
+            self.assertEqual((one.doubled, one.missing), (0, 0))
+
+    def test_sigterm_keeps_the_backlog(self):
+        """A7: a dead sink, a hanging endpoint, load."""
+        fleet, sink, writers, ledgers = self.outage(hanging=1)
+        sink.respond = lambda *_: lambda handler: time.sleep(20 * sp.SLOW)
+        config = fleet.config(writers)
+        scottyd = self.start(config, fleet.state)
+        time.sleep(4)
+        self.assertGreater(sinks.writer(scottyd)["lagSeconds"], 1)
+        stopped_ns = time.time_ns()
+        code, seconds = scottyd.stop()
+        self.assertEqual(code, 0)
+        self.assertLess(seconds, 5 * sp.SLOW)
+        self.assertEqual(sink.count(), 0)
+        sink.respond = None
+        for one in ledgers:
+            one.run_begins(stopped_ns)
+        scottyd = self.start(config, fleet.state)
+        time.sleep(2)
+        until = self.drain(scottyd, config, ("w", "file"))
+        times = {}
+        for one in ledgers:
+            # Polls under way at the signal are given up.
+            one.check(times, lose_s=0, polled_until_ns=until - 2e9 * fleet.interval_s)
+            self.assertEqual(one.doubled, 0)
+        print(f"stopped in {seconds:.2f} s, {sink.count()} values then arrived")
+
+    def test_the_queue_of_a_removed_writer_is_kept_over_a_restart(self):
+        """B6"""
+        fleet, sink, writers, ledgers = self.outage()
+        influx, file = writers
+        config = fleet.config(writers)
+        scottyd = self.start(config, fleet.state)
+        sp.eventually(lambda: sink.count() > 10000, "the sink gets something", 30)
+        sink.down()
+        time.sleep(2)
+        without = fleet.config([file])
+        scottyd.configure(without)
+        scottyd.reload()
+        self.assertTrue(scottyd.has_line("w: removed; its queue is kept"))
+        self.assertTrue(scottyd.has_line(r"its place is kept for \d+ s: writer=.w."))
+        time.sleep(1)
+        killed_ns = self.kill(scottyd)
+        for one in ledgers:
+            one.run_begins(killed_ns)
+        scottyd = self.start(without, fleet.state)
+        time.sleep(1)
+        self.assertIsNone(sinks.writer(scottyd))
+        sink.up()
+        # It comes back in another place, and a renamed copy of it begins anew.
+        copy = self.recorder()
+        again = fleet.config([file, sinks.influx(copy.port, "copy", batch=BATCH), influx])
+        scottyd.configure(again)
+        scottyd.reload()
+        time.sleep(1)
+        until = self.drain(scottyd, again, ("w", "file", "copy"))
+        anew = ledger.Ledger(fleet, copy, BATCH)
+        anew.runs = [(0, killed, begun) for _, killed, begun in ledgers[0].runs]
+        times = {}
+        for one in [*ledgers, anew]:
+            one.check(times, polled_until_ns=until - 2e9 * fleet.interval_s)
+        self.assertEqual({number for (_, number) in times if number == 1}, {1})
+
+
+class Resources(Durable):
+    def test_few_descriptors(self):
+        """D1: they suffice for the connections to four fifths of the endpoints."""
+        fleet, sink = self.fleet(), self.recorder()
+        limit = len(fleet.hosts) * 4 // 5 * 4 // 3  # a quarter is left to others
+        file = ledger.Lines(fleet.directory)
+        writers = [sinks.influx(sink.port, batch=BATCH), file.element(batch=BATCH)]
+        config = fleet.config(writers, journalSegment="1s")
+        ledgers = [ledger.Ledger(fleet, sink, BATCH), ledger.Ledger(fleet, file, BATCH)]
+        for one in ledgers:
+            one.run_begins()
+        scottyd = self.start(config, fleet.state,
+                             prefix=("prlimit", f"--nofile={limit}:{limit}"))
+        segments = lambda: scottyd.get_json("/metricsapi/journal/segments")[0]["value"]
+        sp.eventually(lambda: sink.count() > 10000, "the sink gets something", 30)
+        before = segments()
+        sink.down()
+        most = 0
+        for _ in range(20):
+            time.sleep(0.1)
+            most = max(most, scottyd.open_files())
+            self.assertEqual(scottyd.get("/healthz").status, 200)
+        sink.up()
+        sp.eventually(lambda: segments() > before + 1, "the journal goes on", 20)
+        self.assertEqual([e["error"] for e in scottyd.get_json("/api/endpoints") if e["error"]],
+                         [])
+        self.assertGreater(most, limit // 2)
+        self.assertLess(most, limit)
+        # Nobody can have one for a while.
+        resource.prlimit(scottyd.child.pid, resource.RLIMIT_NOFILE, (20, limit))
+        time.sleep(2 * sp.SLOW)
+        starved_ns = time.time_ns()
+        resource.prlimit(scottyd.child.pid, resource.RLIMIT_NOFILE, (limit, limit))
+        sp.eventually(lambda: not scottyd.get_json("/metricsapi/journal/degraded")[0]["value"],
+                      "the journal goes on", 60)
+        sp.eventually(lambda: not any(e["error"] for e in scottyd.get_json("/api/endpoints")),
+                      "all are polled again", 30)
+        until = self.drain(scottyd, config, ("w", "file"), 90)
+        times = {}
+        for one in ledgers:
+            one.runs.append((one.sink.count(), starved_ns, starved_ns))
+            one.check(times, lose_s=3 * sp.SLOW, polled_until_ns=until - 2e9 * fleet.interval_s)
+            self.assertEqual(one.doubled, 0)
+        print(f"at most {most} of {limit} descriptors for {len(fleet.hosts)} endpoints")
+
+
+if __name__ == "__main__":
+    sp.main()
