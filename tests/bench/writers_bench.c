@@ -37,7 +37,7 @@
 #define BUFFER      (4 * 1024 * 1024)
 #define KAFKA       "topic: t, clientId: c, tenantId: aTenant, apiKey: aKey"
 
-static void
+__attribute__((noreturn)) static void
 die(const char *what)
 {
 	fprintf(stderr, "writers_bench: %s\n", what);

@@ -119,8 +119,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	origin.app = parts[4];
 	origin.region = parts[5];
 	record.value.s = parts[6];
-	/* No metric is without a path. A second key of that name would hide the first. */
-	if (desc.path.len == 0 || tag.key.len == 0 || str_starts(tag.key, STR("metric_")))
+	/*
+	 * No metric is without a path. A second key of the same name would hide the first; json-c
+	 * ends keys at a NUL.
+	 */
+	if (desc.path.len == 0 || tag.key.len == 0 || str_starts(tag.key, STR("metric_")) ||
+	    memchr(tag.key.p, '\0', tag.key.len) != NULL)
 		return 0;
 	check_lmm(&t, &record, &origin, &series);
 	clear(&t);

@@ -19,6 +19,11 @@ def utc_ms(ns):
     return f"{whole:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
 
 
+def stored(scottyd, path, host):
+    """What the store has, in the form of messages."""
+    return [(utc_ms(t), v) for t, v in sinks.api_values(scottyd, path, host)]
+
+
 def without_repeats(values):
     return list(dict.fromkeys(values))
 
@@ -49,17 +54,24 @@ class KafkaTest(unittest.TestCase):
         sp.eventually(lambda: sinks.writer(scottyd)["lagSeconds"] == 0 and
                       sinks.writer(scottyd)["valuesWaiting"] == 0, "all written", 60)
 
+    def is_read(self, scottyd, host, path):
+        """The last messages are on their way to the reader for a while."""
+        got = self.reader.values(host, path.replace("/", "_"))
+        return set(stored(scottyd, path, host)) <= set(got)
+
     def check_same(self, scottyd, at_most_repeats=0):
         """The topic has what the store has: of each host in one partition, in order of time."""
-        # The last messages are on their way to the reader.
-        written = sinks.writer(scottyd)["valuesWritten"]
-        sp.eventually(lambda: len(self.reader.messages) >= written, "all read", 20)
+        try:
+            sp.eventually(lambda: all(self.is_read(scottyd, host, path)
+                                      for host in self.hosts for path in NAMES), "all read", 20)
+        except AssertionError:
+            pass  # below it is said what is missing
         repeats = 0
         for host in self.hosts:
             partitions = {p for p, key, _ in self.reader.messages if key == host}
             self.assertEqual(len(partitions), 1)
             for path in NAMES:
-                want = [(utc_ms(t), v) for t, v in sinks.api_values(scottyd, path, host)]
+                want = stored(scottyd, path, host)
                 got = self.reader.values(host, path.replace("/", "_"))
                 self.assertGreater(len(want), 5)
                 once = without_repeats(got)
