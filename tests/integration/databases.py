@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 import urllib.parse
 
@@ -89,7 +90,7 @@ class VictoriaMetrics(Database):
         for line in lines:
             one = json.loads(line)
             found[tuple(sorted(one["metric"].items()))] = \
-                sorted(zip(one["timestamps"], one["values"]))
+                sorted(zip(one["timestamps"], map(float, one["values"])))
         return found
 
 
@@ -164,9 +165,12 @@ ENABLE_TAGS = False
         path = os.path.join(self.dir, "whisper", *name.split(".")) + ".wsp"
         if not os.path.exists(path):
             return {}
-        lines = subprocess.run(["whisper-fetch", "--drop=nulls", "--from=1", path],
-                               capture_output=True, text=True, check=True).stdout.splitlines()
-        return {int(line.split("\t")[0]): float(line.split("\t")[1]) for line in lines}
+        # From before what it keeps would be moved to now.
+        got = json.loads(subprocess.run(
+            ["whisper-fetch", "--json", f"--from={int(time.time()) - 3000}", path],
+            capture_output=True, text=True, check=True).stdout)
+        return {got["start"] + i * got["step"]: value
+                for i, value in enumerate(got["values"]) if value is not None}
 
 
 class JsonSink:
