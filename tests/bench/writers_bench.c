@@ -31,7 +31,7 @@
 #define BUFFER      (4 * 1024 * 1024)
 #define ADDRESS     ", hostAndPort: 'http://127.0.0.1:"
 
-static void
+static _Noreturn void
 die(const char *what)
 {
 	fprintf(stderr, "writers_bench: %s\n", what);
