@@ -51,6 +51,11 @@ def in_ms(values):
     return [(t // 10**6, v) for t, v in values]
 
 
+def changes(values):
+    """Without those that repeat the one before, which the API does not show."""
+    return [one for i, one in enumerate(values) if i == 0 or one[1] != values[i - 1][1]]
+
+
 def in_seconds(values):
     return {(t // 10**9, v) for t, v in values}
 
@@ -70,6 +75,8 @@ class DatabaseTest(unittest.TestCase):
         """No more values: the configuration without endpoints; then all is written."""
         scottyd.configure({"writers": writers})
         scottyd.reload()
+        # New values are looked for, and the lag is told, once a second.
+        time.sleep(2.5)
         for one in writers:
             name = one["consumer"]["name"]
             sp.eventually(lambda: sinks.writer(scottyd, name)["lagSeconds"] == 0 and
@@ -128,7 +135,8 @@ class RealVictoriaMetrics(DatabaseTest):
             key = tuple(sorted({"__name__": path, **tags}.items()))
             want = in_ms(sinks.api_values(scottyd, path))
             # What it took can be searched a little later.
-            sp.eventually(lambda: vm.series('{HostName="web1"}').get(key) == want, path, 20)
+            sp.eventually(lambda: changes(vm.series('{HostName="web1"}').get(key, [])) == changes(want),
+                          path, 20)
         found = vm.series('{HostName="web1"}')
         names = {db.unescape(dict(key)["__name__"]): values[-1][1] for key, values in found.items()}
         for path, value in api.items():
@@ -159,8 +167,10 @@ class RealVictoriaMetrics(DatabaseTest):
             path = "/" + "/".join(db.unescape(part) for part in name[len(prefix):].split("."))
             names[path] = values
         for path in NAMES:
-            self.assertEqual({(t // 1000, v) for t, v in names[path]},
-                             in_seconds(sinks.api_values(scottyd, path)))
+            got = {(t // 1000, v) for t, v in names[path]}
+            want = in_seconds(sinks.api_values(scottyd, path))
+            self.assertLessEqual(want, got)
+            self.assertEqual({v for _, v in want}, {v for _, v in got})
         for path, value in api.items():
             if path == "/zz/text":
                 self.assertNotIn(path, names)
@@ -179,8 +189,8 @@ def check_remote_write(test, found, scottyd, api, tolerance=0):
     labels = {"instance": "web1", "job": "count"}
     key_of = lambda name, **more: tuple(sorted({"__name__": name, **labels, **more}.items()))
     for path in NAMES:
-        test.assertEqual(found[key_of(path[1:].replace("/", "_"))],
-                         in_ms(sinks.api_values(scottyd, path)))
+        test.assertEqual(changes(found[key_of(path[1:].replace("/", "_"))]),
+                         changes(in_ms(sinks.api_values(scottyd, path))))
     for path, value in api.items():
         if path == "/zz/text":
             test.assertEqual(found[key_of("zz_text_info", value=value)][-1][1], 1)
@@ -228,7 +238,8 @@ class RealPrometheus(DatabaseTest):
         self.assertEqual((one["refused"], one["deadLettered"]), (1, 1))
         for path in NAMES:
             found = prometheus.series(path[1:].replace("/", "_"))
-            self.assertEqual(list(found.values()), [in_ms(sinks.api_values(scottyd, path))])
+            self.assertEqual([changes(values) for values in found.values()],
+                             [changes(in_ms(sinks.api_values(scottyd, path)))])
 
 
 class RealCarbon(DatabaseTest):
@@ -250,7 +261,9 @@ class RealCarbon(DatabaseTest):
                 want[t // 10**9] = v
             self.assertGreater(len(want), 4)
             name = "web1.count" + path.replace("/", ".")
-            sp.eventually(lambda: carbon.values(name) == want, f"{path} on carbon's disk", 20)
+            sp.eventually(lambda: want.items() <= carbon.values(name).items(),
+                          f"{path} on carbon's disk", 20)
+            self.assertEqual(set(want.values()), set(carbon.values(name).values()))
         for path, value in self.api(scottyd).items():
             if path in ("/zz/text", "/zz/dist"):
                 continue
@@ -284,7 +297,8 @@ class BadOpenTSDB(DatabaseTest):
             want = in_ms(sinks.api_values(scottyd, path))
             got = [(one["timestamp"], one["value"]) for one in accepted if one["metric"] == path]
             self.assertGreater(len(want), 3)
-            self.assertEqual(got, want, path)
+            self.assertEqual(sorted(got), got)
+            self.assertEqual(changes(got), changes(want), path)
 
     def test_bad_points_are_told_apart_and_good_ones_not_sent_again(self):
         accepted = []
@@ -370,9 +384,9 @@ class BadOpenTSDB(DatabaseTest):
                            precision="ms")]
         scottyd = self.run_for(2, writers)
         one = sinks.writer(scottyd)
-        self.assertEqual(one["refused"], len(sinks.api_values(scottyd, "/n/001")))
+        self.assertGreaterEqual(one["refused"], len(sinks.api_values(scottyd, "/n/001")))
         got = [(p["timestamp"], p["value"]) for p in accepted if p["metric"] == "/n/000"]
-        self.assertEqual(got, in_ms(sinks.api_values(scottyd, "/n/000")))
+        self.assertEqual(changes(got), changes(in_ms(sinks.api_values(scottyd, "/n/000"))))
 
 
 class Lmm(DatabaseTest):
@@ -400,7 +414,7 @@ class Lmm(DatabaseTest):
             want = [(t // 10**6, v) for t, v in sinks.api_values(scottyd, path)]
             got = [(self.ms(one["@timestamp"]), one["value"]) for one in accepted
                    if one["name"] == path]
-            self.assertEqual(got, want)
+            self.assertEqual(changes(got), changes(want))
         by_name = {one["name"]: one for one in accepted}
         for path, value in self.api(scottyd).items():
             one = by_name[path]
@@ -431,7 +445,7 @@ class BadGraphite(DatabaseTest):
             got = sink.values("web1.count" + path.replace("/", "."))
             self.assertGreater(len(want), 3)
             # What was read before it went wrong came again.
-            self.assertEqual(sorted(set(got)), want)
+            self.assertEqual(changes(sorted(set(got))), changes(want))
 
     def test_servers_that_do_not_read_all(self):
         def silent(sink, sock):
