@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/lock.h"
 
 /* How often a wait looks whether it is to end. */
 #define LOOK_NS (250 * NS_PER_MS)
@@ -40,11 +41,13 @@ left_ns(const struct wait *wait, const char *what, struct err *err)
 /* Names. The thread that looks one up may go on after nobody waits any more. */
 
 struct lookup {
-	pthread_mutex_t mutex;
-	pthread_cond_t cond;
+	struct lock lock;
+	struct lock_cond cond;
+	/* The lock. */
 	bool done, abandoned;
 	int rc;
 	struct addrinfo *found;
+
 	char *host, *port;
 };
 
@@ -53,8 +56,8 @@ lookup_free(struct lookup *l)
 {
 	if (l->found != NULL)
 		freeaddrinfo(l->found);
-	pthread_cond_destroy(&l->cond);
-	pthread_mutex_destroy(&l->mutex);
+	lock_cond_fini(&l->cond);
+	lock_fini(&l->lock);
 	free(l->host);
 	free(l->port);
 	free(l);
@@ -78,29 +81,16 @@ lookup_run(void *ctx)
 	int rc = ask(l->host, l->port, AI_ADDRCONFIG, &found);
 	bool abandoned;
 
-	pthread_mutex_lock(&l->mutex);
+	lock_take(&l->lock);
 	l->rc = rc;
 	l->found = found;
 	l->done = true;
 	abandoned = l->abandoned;
-	pthread_cond_signal(&l->cond);
-	pthread_mutex_unlock(&l->mutex);
+	lock_cond_signal(&l->cond);
+	lock_drop(&l->lock);
 	if (abandoned)
 		lookup_free(l);
 	return NULL;
-}
-
-static int
-init_cond(pthread_cond_t *cond)
-{
-	pthread_condattr_t attr;
-	int rc;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	rc = pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-	return rc;
 }
 
 static struct lookup *
@@ -115,8 +105,8 @@ lookup_start(const char *host, const char *port, struct err *err)
 		err_nomem(err);
 		return NULL;
 	}
-	pthread_mutex_init(&l->mutex, NULL);
-	init_cond(&l->cond);
+	lock_init(&l->lock, LOCK_lookup);
+	lock_cond_init(&l->cond);
 	l->host = strdup(host);
 	l->port = strdup(port);
 	if (l->host == NULL || l->port == NULL) {
@@ -135,18 +125,16 @@ lookup_start(const char *host, const char *port, struct err *err)
 	return NULL;
 }
 
-/* With the mutex held: until it is done or the wait is over. */
+/* With the lock held: until it is done or the wait is over. */
 static bool
 lookup_wait(struct lookup *l, const struct wait *wait, struct err *err)
 {
 	while (!l->done) {
 		int64_t ns = left_ns(wait, "address", err);
-		int64_t at = clock_mono_ns() + ns;
-		struct timespec until = { .tv_sec = at / NS_PER_S, .tv_nsec = at % NS_PER_S };
 
 		if (ns == 0)
 			return false;
-		pthread_cond_timedwait(&l->cond, &l->mutex, &until);
+		lock_cond_wait(&l->cond, &l->lock, clock_mono_ns() + ns);
 	}
 	return true;
 }
@@ -164,10 +152,10 @@ look_up(const char *host, const char *port, const struct wait *wait, struct err 
 	l = lookup_start(host, port, err);
 	if (l == NULL)
 		return NULL;
-	pthread_mutex_lock(&l->mutex);
+	lock_take(&l->lock);
 	done = lookup_wait(l, wait, err);
 	l->abandoned = !done;
-	pthread_mutex_unlock(&l->mutex);
+	lock_drop(&l->lock);
 	if (!done)
 		return NULL;
 	found = l->found;

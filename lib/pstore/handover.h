@@ -8,7 +8,7 @@
  * read cannot be known.
  *
  * Threads: any. Names are looked up on a thread of their own, so that none has to wait for a name
- * server longer than it likes.
+ * server longer than it likes. Locks taken: lookup.
  */
 #ifndef SCOTTY_PSTORE_HANDOVER_H
 #define SCOTTY_PSTORE_HANDOVER_H

@@ -1,18 +1,22 @@
 /*
- * The lmm writer: arrays of JSON objects (lmm_object.h) by HTTP, as upstream.
+ * The lmm writer: arrays of JSON objects (lmm_record.h) by HTTP, as upstream.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "pstore/lmm_object.h"
+#include "pstore/lmm_record.h"
 #include "pstore/post.h"
 
 extern const struct writer_ops writer_lmm;
 
+/* Of a string, as upstream cuts it. */
+#define STRING_BYTES 100
+
 struct lmm {
 	struct writer base;
-	struct lmm_account account;
-	struct post *post; /* NULL when opened to check only */
+	struct lmm_record record;
+	char *key, *tenant; /* what it leads to */
+	struct post *post;  /* NULL when opened to check only */
 };
 
 static const struct conf_opt opts[] = {
@@ -31,21 +35,20 @@ lmm_close(struct writer *writer)
 	struct lmm *w = CONTAINER_OF(writer, struct lmm, base);
 
 	post_free(w->post);
-	lmm_account_fini(&w->account);
+	conf_secret_free(w->key);
+	free(w->tenant);
 	free(w);
 }
 
 static int
-open_post(struct lmm *w, const struct conf *conf, const char *key, const struct writer_env *env,
-    struct err *err)
+open_post(struct lmm *w, const struct conf *conf, const struct writer_env *env, struct err *err)
 {
 	struct post_conf post = { .conf = conf, .opts = opts, .stop = env->stop };
-	struct str tenant = conf_text(conf, opts, "tenantId");
 	char *tenant_header = NULL, *key_header = NULL;
 
-	if (asprintf(&tenant_header, "tenantid: %.*s", STR_ARG(tenant)) < 0)
+	if (asprintf(&tenant_header, "tenantid: %s", w->tenant) < 0)
 		tenant_header = NULL;
-	if (asprintf(&key_header, "apikey: %s", key) < 0)
+	if (asprintf(&key_header, "apikey: %s", w->key) < 0)
 		key_header = NULL;
 	post.url = conf_text(conf, opts, "endpoint").p; /* ended by a NUL */
 	post.headers[0] = "Content-Type: application/json";
@@ -79,53 +82,53 @@ check(const struct conf *conf, const char *key, struct err *err)
 static struct writer *
 lmm_open(const struct conf *conf, const struct writer_env *env, struct err *err)
 {
-	struct writer *result = NULL;
-	struct lmm *w = NULL;
-	char *key;
+	struct lmm *w = calloc(1, sizeof(*w));
 
-	if (conf_secret(conf, "apiKey", &key, err) != 0)
-		return NULL;
-	if (check(conf, key, err) != 0)
-		goto out;
-	w = calloc(1, sizeof(*w));
 	if (w == NULL) {
 		err_nomem(err);
-		goto out;
+		return NULL;
 	}
 	w->base = (struct writer){ &writer_lmm, KINDS_ALL };
-	lmm_account_init(&w->account, str_of(key), conf_text(conf, opts, "tenantId"));
-	if (w->account.key.failed || w->account.tenant.failed) {
+	if (conf_secret(conf, "apiKey", &w->key, err) != 0 || check(conf, w->key, err) != 0)
+		goto failed;
+	w->tenant = str_dup(conf_text(conf, opts, "tenantId"));
+	if (w->tenant == NULL) {
 		err_nomem(err);
-		goto out;
+		goto failed;
 	}
-	if (env == NULL || open_post(w, conf, key, env, err) == 0)
-		result = &w->base;
-out:
-	if (w != NULL && result == NULL)
-		lmm_close(&w->base);
-	conf_secret_free(key);
-	return result;
+	w->record = (struct lmm_record){
+		.api_key = str_of(w->key), .tenant = str_of(w->tenant), .string_bytes = STRING_BYTES
+	};
+	if (env == NULL || open_post(w, conf, env, err) == 0)
+		return &w->base;
+failed:
+	lmm_close(&w->base);
+	return NULL;
+}
+
+static const struct lmm_record *
+form(const struct writer *writer)
+{
+	return &CONTAINER_OF(writer, struct lmm, base)->record;
 }
 
 static void
 prepare_origin(const struct writer *writer, const struct write_origin *origin, struct buf *out)
 {
-	(void)writer;
-	lmm_prepare_origin(origin, out);
+	lmm_prepare_origin(form(writer), origin, out);
 }
 
 static void
 prepare_series(
     const struct writer *writer, const struct metric_desc *desc, struct buf *head, struct buf *tail)
 {
-	(void)writer;
-	lmm_prepare_series(desc, head, tail);
+	lmm_prepare_series(form(writer), desc, head, tail);
 }
 
 static bool
 format(const struct writer *writer, const struct write_record *record, struct buf *out)
 {
-	return lmm_format(&CONTAINER_OF(writer, struct lmm, base)->account, record, out);
+	return lmm_format(form(writer), record, out);
 }
 
 static void

@@ -36,8 +36,10 @@
 #define AIM         500000.0
 #define BUFFER      (4 * 1024 * 1024)
 #define KAFKA       "topic: t, clientId: c, tenantId: aTenant, apiKey: aKey"
+#define BROKERS     ", endpoints: '"
+#define ADDRESS     ", hostAndPort: 'http://127.0.0.1:"
 
-__attribute__((noreturn)) static void
+static _Noreturn void
 die(const char *what)
 {
 	fprintf(stderr, "writers_bench: %s\n", what);
@@ -63,9 +65,19 @@ content_length(const char *head)
 	return at == NULL ? 0 : strtoul(at + strlen("\r\nContent-Length:"), NULL, 10);
 }
 
+/* Reads all there is, as carbon does. */
+static void
+serve_lines(int fd)
+{
+	static char buffer[BUFFER];
+
+	while (recv(fd, buffer, sizeof(buffer), 0) > 0)
+		;
+}
+
 /* Answers each request of a connection once all of it is there. */
 static void
-serve_connection(int fd)
+serve_requests(int fd)
 {
 	static const char answer[] = "HTTP/1.1 204 No Content\r\n\r\n";
 	static char buffer[BUFFER];
@@ -96,7 +108,7 @@ serve_connection(int fd)
 }
 
 static pid_t
-start_server(uint16_t *port)
+start_server(void (*serve)(int fd), uint16_t *port)
 {
 	struct sockaddr_in addr = { .sin_family = AF_INET,
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -119,7 +131,7 @@ start_server(uint16_t *port)
 
 			if (client < 0)
 				_exit(1);
-			serve_connection(client);
+			serve(client);
 			close(client);
 		}
 	}
@@ -391,31 +403,56 @@ bench(const char *name, const char *element, bool live, size_t endpoints, size_t
 	close_fleet(&fleet);
 }
 
+static void
+remove_files(const char *directory)
+{
+	char path[100];
+
+	snprintf(path, sizeof(path), "%s/records", directory);
+	unlink(path);
+	rmdir(directory);
+}
+
 int
 main(int argc, char **argv)
 {
 	bool quick = argc > 1 && strcmp(argv[1], "-quick") == 0;
 	const char *only = argc > 2 && strcmp(argv[1], "-only") == 0 ? argv[2] : NULL;
 	size_t endpoints = quick ? 10 : 500, polls = quick ? 3 : 20, batch = 1000;
-	static const struct {
+	char file_element[100], directory[] = "/tmp/writers_bench-XXXXXX";
+	const struct {
 		const char *name, *element; /* without the server's address and the last brace */
-		enum { NO_SERVER, HTTP_SERVER, BROKERS } server;
+		const char *address;        /* key and text before the port; NULL = none */
+		void (*serve)(int fd);      /* NULL with an address: brokers */
 	} writers[] = {
-		{ "mock", "mock: {", NO_SERVER },
-		{ "file", "file: {path: /dev/null", NO_SERVER },
-		{ "influx", "influx: {database: d", HTTP_SERVER },
-		{ "influx_tagged", "influx: {database: d, schema: tagged", HTTP_SERVER },
-		{ "influx_gzip", "influx: {database: d, gzip: true", HTTP_SERVER },
+		{ "mock", "mock: {", NULL, NULL },
+		{ "file", file_element, NULL, NULL },
+		{ "influx", "influx: {database: d", ADDRESS, serve_requests },
+		{ "influx_tagged", "influx: {database: d, schema: tagged", ADDRESS,
+		    serve_requests },
+		{ "influx_gzip", "influx: {database: d, gzip: true", ADDRESS, serve_requests },
+		{ "openTSDB", "openTSDB: {precision: ms", ADDRESS, serve_requests },
+		{ "graphite", "graphite: {form: path", ", hostAndPort: '127.0.0.1:", serve_lines },
+		{ "graphite_tags", "graphite: {form: tags",
+		    ", hostAndPort: '127.0.0.1:", serve_lines },
+		{ "prometheus", "prometheus: {timeout: 30s",
+		    ", url: 'http://127.0.0.1:", serve_requests },
+		{ "lmm", "lmm: {tenantId: t, apiKey: k",
+		    ", endpoint: 'http://127.0.0.1:", serve_requests },
 #ifdef HAVE_RDKAFKA
-		{ "kafka", "kafka: {" KAFKA, BROKERS },
-		{ "kafka_json", "kafka: {format: json, " KAFKA, BROKERS },
-		{ "kafka_influx", "kafka: {format: influx, " KAFKA, BROKERS },
-		{ "kafka_plain", "kafka: {compression: none, " KAFKA, BROKERS },
-		{ "kafka_zstd", "kafka: {compression: zstd, " KAFKA, BROKERS },
+		{ "kafka", "kafka: {" KAFKA, BROKERS, NULL },
+		{ "kafka_json", "kafka: {format: json, " KAFKA, BROKERS, NULL },
+		{ "kafka_influx", "kafka: {format: influx, " KAFKA, BROKERS, NULL },
+		{ "kafka_plain", "kafka: {compression: none, " KAFKA, BROKERS, NULL },
+		{ "kafka_zstd", "kafka: {compression: zstd, " KAFKA, BROKERS, NULL },
 #endif
 	};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	/* A file of its own: one that is begun anew is renamed. */
+	if (mkdtemp(directory) == NULL)
+		die("no directory");
+	snprintf(file_element, sizeof(file_element), "file: {path: %s/records, keep: 0", directory);
 	for (size_t i = 0; i < ARRAY_LEN(writers); i++) {
 		char element[300], server_text[150] = "";
 		uint16_t port;
@@ -423,17 +460,18 @@ main(int argc, char **argv)
 
 		if (only != NULL && strcmp(only, writers[i].name) != 0)
 			continue;
-		if (writers[i].server == HTTP_SERVER) {
-			server = start_server(&port);
-			snprintf(server_text, sizeof(server_text),
-			    ", hostAndPort: 'http://127.0.0.1:%u'", (unsigned)port);
+		if (writers[i].serve != NULL) {
+			server = start_server(writers[i].serve, &port);
+			snprintf(server_text, sizeof(server_text), "%s%u'", writers[i].address,
+			    (unsigned)port);
 		}
 #ifdef HAVE_RDKAFKA
-		char brokers[100];
+		if (writers[i].serve == NULL && writers[i].address != NULL) {
+			char brokers[100];
 
-		if (writers[i].server == BROKERS) {
 			server = start_brokers(brokers, sizeof(brokers));
-			snprintf(server_text, sizeof(server_text), ", endpoints: '%s'", brokers);
+			snprintf(
+			    server_text, sizeof(server_text), "%s%s'", writers[i].address, brokers);
 		}
 #endif
 		snprintf(element, sizeof(element), "%s%s}", writers[i].element, server_text);
@@ -450,5 +488,6 @@ main(int argc, char **argv)
 		bench_library("none", quick ? 3 : 500);
 	}
 #endif
+	remove_files(directory);
 	return 0;
 }

@@ -24,21 +24,21 @@ def special_metrics():
     """One metric for each character, and one of each kind."""
     now = f"{time.time():.9f}"
     special = "".join(chr(c) for c in range(1, 127) if chr(c) not in "/") + "é\u2028😀"
-    metrics = [sp.metric(f"/z/{i:04}x{c}y", "int64", i, ts=now, bits=64)
+    metrics = [sp.metric(f"/z/{i:04}x{c}y", "int64", i, ts=now, group=1, bits=64)
                for i, c in enumerate(special)]
     ranges = [{"upper": 0.5, "count": 1}, {"lower": 0.5, "upper": 10, "count": 2},
               {"lower": 10, "count": 3}]
     metrics += [
-        sp.metric("/zz/bool", "bool", True, ts=now),
+        sp.metric("/zz/bool", "bool", True, ts=now, group=1),
         sp.metric("/zz/dist", "distribution",
                   {"min": 0.25, "max": 20, "average": 6, "median": 5, "sum": 36, "count": 6,
-                   "generation": 1, "ranges": ranges}, ts=now),
-        sp.metric("/zz/f32", "float32", 0.5, ts=now, bits=32),
-        sp.metric("/zz/f64", "float64", 1.0e-9, ts=now, bits=64),
-        sp.metric("/zz/f64big", "float64", 1e300, ts=now, bits=64),
-        sp.metric("/zz/i64", "int64", -2**62, ts=now, bits=64),
-        sp.metric("/zz/text", "string", "a \"b\"\n", ts=now),
-        sp.metric("/zz/u64", "uint64", 2**64 - 1, ts=now, bits=64),
+                   "generation": 1, "ranges": ranges}, ts=now, group=1),
+        sp.metric("/zz/f32", "float32", 0.5, ts=now, group=1, bits=32),
+        sp.metric("/zz/f64", "float64", 1.0e-9, ts=now, group=1, bits=64),
+        sp.metric("/zz/f64big", "float64", 1e300, ts=now, group=1, bits=64),
+        sp.metric("/zz/i64", "int64", -2**62, ts=now, group=1, bits=64),
+        sp.metric("/zz/text", "string", "a \"b\"\n", ts=now, group=1),
+        sp.metric("/zz/u64", "uint64", 2**64 - 1, ts=now, group=1, bits=64),
     ]
     return metrics
 
@@ -49,6 +49,11 @@ BUCKETS = {"0.5": 1, "10": 3, "inf": 6}
 
 def in_ms(values):
     return [(t // 10**6, v) for t, v in values]
+
+
+def changes(values):
+    """Without those that repeat the one before, which the API does not show."""
+    return [one for i, one in enumerate(values) if i == 0 or one[1] != values[i - 1][1]]
 
 
 def in_seconds(values):
@@ -70,6 +75,8 @@ class DatabaseTest(unittest.TestCase):
         """No more values: the configuration without endpoints; then all is written."""
         scottyd.configure({"writers": writers})
         scottyd.reload()
+        # New values are looked for, and the lag is told, once a second.
+        time.sleep(2.5)
         for one in writers:
             name = one["consumer"]["name"]
             sp.eventually(lambda: sinks.writer(scottyd, name)["lagSeconds"] == 0 and
@@ -85,8 +92,8 @@ class DatabaseTest(unittest.TestCase):
         return scottyd
 
     def api(self, scottyd):
-        """{path: value} of what does not change."""
-        return {m["path"]: m["values"][0]["value"]
+        """{path: value} of what does not change. The newest value says that it is gone."""
+        return {m["path"]: next(v["value"] for v in m["values"] if v["active"])
                 for m in scottyd.get_json("/api/hosts/web1/count?history=60")
                 if not m["path"].startswith("/n/")}
 
@@ -118,16 +125,23 @@ class RealVictoriaMetrics(DatabaseTest):
         self.check_remote_write(vm, scottyd, api)
         self.assertEqual(len(api), count)
 
+    def assert_near(self, got, want, path):
+        """VictoriaMetrics keeps decimal digits, which costs the last bit of some values."""
+        self.assertLessEqual(abs(got - want), abs(want) * 4e-16, path)
+
     def check_opentsdb(self, vm, scottyd, api):
-        found = vm.series('{HostName="web1"}')
         tags = {"HostName": "web1", "appname": "count", "ipaddress": "127.0.0.1"}
         for path in NAMES:
             key = tuple(sorted({"__name__": path, **tags}.items()))
-            self.assertEqual(found[key], in_ms(sinks.api_values(scottyd, path)))
+            want = in_ms(sinks.api_values(scottyd, path))
+            # What it took can be searched a little later.
+            sp.eventually(lambda: changes(vm.series('{HostName="web1"}').get(key, [])) == changes(want),
+                          path, 20)
+        found = vm.series('{HostName="web1"}')
         names = {db.unescape(dict(key)["__name__"]): values[-1][1] for key, values in found.items()}
         for path, value in api.items():
             if path not in ("/zz/text", "/zz/dist"):
-                self.assertEqual(names[path], float(value), path)
+                self.assert_near(names[path], float(value), path)
         buckets = {dict(key)["le"]: values[-1][1] for key, values in found.items()
                    if "le" in dict(key)}
         self.assertEqual(buckets, BUCKETS)
@@ -153,33 +167,36 @@ class RealVictoriaMetrics(DatabaseTest):
             path = "/" + "/".join(db.unescape(part) for part in name[len(prefix):].split("."))
             names[path] = values
         for path in NAMES:
-            self.assertEqual({(t // 1000, v) for t, v in names[path]},
-                             in_seconds(sinks.api_values(scottyd, path)))
+            got = {(t // 1000, v) for t, v in names[path]}
+            want = in_seconds(sinks.api_values(scottyd, path))
+            self.assertLessEqual(want, got)
+            self.assertEqual({v for _, v in want}, {v for _, v in got})
         for path, value in api.items():
             if path == "/zz/text":
                 self.assertNotIn(path, names)
             elif path != "/zz/dist":
-                self.assertEqual(names[path][-1][1],
-                                 float(value), path)
+                self.assert_near(names[path][-1][1], float(value), path)
         for limit, value in BUCKETS.items():
             self.assertEqual(names["/zz/dist/bucket/le=" + limit][-1][1], value)
         self.assertEqual(names["/zz/dist/count"][-1][1], 6)
 
     def check_remote_write(self, vm, scottyd, api):
-        check_remote_write(self, vm.series('{job="count"}'), scottyd, api)
+        check_remote_write(self, vm.series('{job="count"}'), scottyd, api, 4e-16)
 
 
-def check_remote_write(test, found, scottyd, api):
+def check_remote_write(test, found, scottyd, api, tolerance=0):
+    """tolerance: how wrong a value may be, as a part of it."""
     labels = {"instance": "web1", "job": "count"}
     key_of = lambda name, **more: tuple(sorted({"__name__": name, **labels, **more}.items()))
     for path in NAMES:
-        test.assertEqual(found[key_of(path[1:].replace("/", "_"))],
-                         in_ms(sinks.api_values(scottyd, path)))
+        test.assertEqual(changes(found[key_of(path[1:].replace("/", "_"))]),
+                         changes(in_ms(sinks.api_values(scottyd, path))))
     for path, value in api.items():
         if path == "/zz/text":
             test.assertEqual(found[key_of("zz_text_info", value=value)][-1][1], 1)
         elif path.startswith("/zz/") and path != "/zz/dist":
-            test.assertEqual(found[key_of(path[1:].replace("/", "_"))][-1][1], float(value), path)
+            got = found[key_of(path[1:].replace("/", "_"))][-1][1]
+            test.assertLessEqual(abs(got - value), abs(value) * tolerance, path)
     for limit, value in BUCKETS.items():
         limit = limit.replace("inf", "+Inf")
         test.assertEqual(found[key_of("zz_dist_bucket", le=limit)][-1][1], value)
@@ -221,7 +238,8 @@ class RealPrometheus(DatabaseTest):
         self.assertEqual((one["refused"], one["deadLettered"]), (1, 1))
         for path in NAMES:
             found = prometheus.series(path[1:].replace("/", "_"))
-            self.assertEqual(list(found.values()), [in_ms(sinks.api_values(scottyd, path))])
+            self.assertEqual([changes(values) for values in found.values()],
+                             [changes(in_ms(sinks.api_values(scottyd, path)))])
 
 
 class RealCarbon(DatabaseTest):
@@ -231,31 +249,39 @@ class RealCarbon(DatabaseTest):
         counter = self.open(sinks.Counter, more=special_metrics())
         scottyd = self.start({"endpoints": [counter.config()], "writers": writers})
         time.sleep(2)
+        # What carbon has read and not on disk yet goes with it: that is nothing, some seconds later.
+        self.assertEqual(sp.ask(scottyd.port, "POST", "/api/writers/w/pause").status, 204)
+        time.sleep(4)
         carbon.end()
+        self.assertEqual(sp.ask(scottyd.port, "POST", "/api/writers/w/resume").status, 204)
         sp.eventually(lambda: sinks.writer(scottyd)["state"] == "retrying", "retrying", 20)
         self.assertIn("Connection refused", sinks.writer(scottyd)["lastWriteError"])
         time.sleep(2)
         carbon.start()
         self.stop_polling(scottyd, writers)
+        want = {}
         for path in NAMES:
-            want = {}
+            values = want[self.name(path)] = {}
             for t, v in sinks.api_values(scottyd, path):
-                want[t // 10**9] = v
-            self.assertGreater(len(want), 4)
-            name = "web1.count" + path.replace("/", ".")
-            sp.eventually(lambda: carbon.values(name) == want, f"{path} on carbon's disk", 20)
-        for path, value in self.api(scottyd).items():
-            if path in ("/zz/text", "/zz/dist"):
-                continue
-            # é is two bytes for carbon, and for us.
-            name = "web1.count" + "".join(
-                "." if c == ord("/") else
-                chr(c) if re.match(r"[A-Za-z0-9_-]", chr(c)) else f"_{c:02X}"
-                for c in path.encode())
-            sp.eventually(lambda: float(value) in carbon.values(name).values(), path, 20)
-        sp.eventually(lambda: 3 in carbon.values("web1.count.zz.dist.bucket.le=10").values(),
-                      "bucket", 20)
+                values[t // 10**9] = v
+            self.assertGreater(len(values), 4)
+        sp.eventually(lambda: all(values.items() <= carbon.values(want)[name].items()
+                                  for name, values in want.items()), "on carbon's disk", 20)
+        for name, values in carbon.values(want).items():
+            self.assertEqual(set(values.values()), set(want[name].values()))
+        want = {self.name(path): float(value) for path, value in self.api(scottyd).items()
+                if path not in ("/zz/text", "/zz/dist")}
+        want["web1.count.zz.dist.bucket.le=10"] = 3
+        sp.eventually(lambda: all(want[name] in values.values()
+                                  for name, values in carbon.values(want).items()), "others", 20)
         self.assertEqual(sinks.writer(scottyd)["missed"], 0)
+
+    @staticmethod
+    def name(path):
+        """é is two bytes for carbon, and for us."""
+        return "web1.count" + "".join(
+            "." if c == ord("/") else
+            chr(c) if re.match(r"[A-Za-z0-9_-]", chr(c)) else f"_{c:02X}" for c in path.encode())
 
 
 class BadOpenTSDB(DatabaseTest):
@@ -277,7 +303,8 @@ class BadOpenTSDB(DatabaseTest):
             want = in_ms(sinks.api_values(scottyd, path))
             got = [(one["timestamp"], one["value"]) for one in accepted if one["metric"] == path]
             self.assertGreater(len(want), 3)
-            self.assertEqual(got, want, path)
+            self.assertEqual(sorted(got), got)
+            self.assertEqual(changes(got), changes(want), path)
 
     def test_bad_points_are_told_apart_and_good_ones_not_sent_again(self):
         accepted = []
@@ -363,9 +390,9 @@ class BadOpenTSDB(DatabaseTest):
                            precision="ms")]
         scottyd = self.run_for(2, writers)
         one = sinks.writer(scottyd)
-        self.assertEqual(one["refused"], len(sinks.api_values(scottyd, "/n/001")))
+        self.assertGreaterEqual(one["refused"], len(sinks.api_values(scottyd, "/n/001")))
         got = [(p["timestamp"], p["value"]) for p in accepted if p["metric"] == "/n/000"]
-        self.assertEqual(got, in_ms(sinks.api_values(scottyd, "/n/000")))
+        self.assertEqual(changes(got), changes(in_ms(sinks.api_values(scottyd, "/n/000"))))
 
 
 class Lmm(DatabaseTest):
@@ -393,7 +420,7 @@ class Lmm(DatabaseTest):
             want = [(t // 10**6, v) for t, v in sinks.api_values(scottyd, path)]
             got = [(self.ms(one["@timestamp"]), one["value"]) for one in accepted
                    if one["name"] == path]
-            self.assertEqual(got, want)
+            self.assertEqual(changes(got), changes(want))
         by_name = {one["name"]: one for one in accepted}
         for path, value in self.api(scottyd).items():
             one = by_name[path]
@@ -403,7 +430,7 @@ class Lmm(DatabaseTest):
             if path == "/zz/text":
                 self.assertEqual((one["stringValue"], one["value"]), (value, 0))
             elif path != "/zz/dist":
-                self.assertEqual(one["value"], float(value))
+                self.assertEqual(float(one["value"]), float(value))
         dist = by_name["/zz/dist"]
         self.assertEqual((dist["count"], dist["sum"], dist["le_10"], dist["le_inf"]),
                          (6, 36, 3, 6))
@@ -424,7 +451,7 @@ class BadGraphite(DatabaseTest):
             got = sink.values("web1.count" + path.replace("/", "."))
             self.assertGreater(len(want), 3)
             # What was read before it went wrong came again.
-            self.assertEqual(sorted(set(got)), want)
+            self.assertEqual(changes(sorted(set(got))), changes(want))
 
     def test_servers_that_do_not_read_all(self):
         def silent(sink, sock):

@@ -86,10 +86,11 @@ static const struct {
 	{ KIND_STRING, KIND_NONE, { .s = { A100 "123456789\xc3\xa9", 101 } },
 	    ",\"stringValue\":\"" A100 "123456789\"", "0}" },
 	{ KIND_LIST, KIND_INT64, { .list = &number_list }, ",\"stringValue\":\"[1,-2]\"", "0}" },
-	{ KIND_DIST, KIND_NONE, { .dist = &some_dist }, "",
-	    "6,\"count\":6,\"le_0.5\":1,\"le_10\":3,\"le_inf\":6,\"sum\":12.5}" },
-	{ KIND_DIST, KIND_NONE, { .dist = &endless_dist }, "",
-	    "6,\"count\":6,\"le_0.5\":1,\"le_10\":3,\"le_inf\":6}" },
+	{ KIND_DIST, KIND_NONE, { .dist = &some_dist },
+	    ",\"count\":6,\"le_0.5\":1,\"le_10\":3,\"le_inf\":6,\"sum\":12.5",
+	    "2.0833333333333335}" },
+	{ KIND_DIST, KIND_NONE, { .dist = &endless_dist },
+	    ",\"count\":6,\"le_0.5\":1,\"le_10\":3,\"le_inf\":6", "0}" },
 };
 
 static void
@@ -158,7 +159,7 @@ stamps_are_dates(void **state)
 }
 
 static void
-tags_come_last(void **state)
+tags_follow_the_name(void **state)
 {
 	static const struct tag tags[] = { { STR("host"), STR("other") }, { STR("le_5"), STR("x") },
 		{ STR("o\"id"), STR("1.3.6") } };
@@ -170,8 +171,8 @@ tags_come_last(void **state)
 	(void)state;
 	text_maker_init(&m, "lmm", OPTIONS);
 	assert_non_null(strstr(text_of(&m, &desc, (struct value){ .i = 7 }, 0).p,
-	    ",\"value\":7,\"metric_host\":\"other\",\"metric_le_5\":\"x\","
-	    "\"o\\\"id\":\"1.3.6\"}"));
+	    ",\"name\":\"/x\",\"metric_host\":\"other\",\"metric_le_5\":\"x\","
+	    "\"o\\\"id\":\"1.3.6\",\"region\":"));
 	text_maker_fini(&m);
 }
 
@@ -182,7 +183,7 @@ main(void)
 		cmocka_unit_test(payload_is_that_of_upstream),
 		cmocka_unit_test(every_kind_has_its_form),
 		cmocka_unit_test(stamps_are_dates),
-		cmocka_unit_test(tags_come_last),
+		cmocka_unit_test(tags_follow_the_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
