@@ -60,13 +60,13 @@ enum {
  * years have better instructions. What reads many is there twice, WITH_BMI2 and without.
  */
 #if defined(__x86_64__)
-#define WITH_BMI2 __attribute__((target("bmi,bmi2,popcnt,sse4.1")))
+#define WITH_BMI2 __attribute__((target("bmi,bmi2,popcnt,avx2")))
 static inline bool
 has_bmi2(void)
 {
-	/* These have it, but spread bits one by one. */
-	return __builtin_cpu_supports("bmi2") && !__builtin_cpu_is("znver1") &&
-	       !__builtin_cpu_is("znver2");
+	/* The last two have it, but spread bits one by one. */
+	return __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("avx2") &&
+	       !__builtin_cpu_is("znver1") && !__builtin_cpu_is("znver2");
 }
 #else
 #define WITH_BMI2

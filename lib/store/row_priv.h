@@ -233,23 +233,11 @@ row_next(struct row *row, struct row_undo *undo)
 	return true;
 }
 
-/* Most changes in a block. */
-#define ROW_BLOCK 16
-
-/* Changes as they are written, for those who take many. */
-struct row_block {
-	uint32_t at[ROW_BLOCK];      /* positions */
-	uint8_t code[ROW_BLOCK];     /* 0 to 15: see above */
-	uint64_t payload[ROW_BLOCK]; /* with codes up to 13: difference; else its place */
-};
-
 /*
- * The next changes, in order of position, of a row of which row_next was not called. Returns how
- * many; 0 after the last.
+ * What a place of payloads says to a code, but for the position. The place moves on. For who reads
+ * many (row_each_priv.h).
  */
-unsigned row_next_block(struct row *, struct row_block *);
-/* The change i of the block, in full. */
-struct row_undo row_block_undo(const struct row *, const struct row_block *, unsigned i);
+struct row_undo row_undo_at(const uint8_t *p, unsigned code, size_t *place);
 
 /* The change of one position, whether or not row_next was called; false if it did not change. */
 bool row_find(const struct row *, uint32_t at, struct row_undo *);
@@ -272,7 +260,7 @@ row_before(const struct row_undo *undo, enum row_class class, uint64_t after)
 
 /*
  * The same for a distribution; before->counts has room for as many as after has, and may be
- * after's. False, and before untouched: corrupt, or of another length.
+ * after's. False: of another length, and before is untouched; or corrupt.
  */
 bool row_dist_before(
     const struct row_undo *, const struct row_dist *after, struct row_dist *before);

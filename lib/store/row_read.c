@@ -420,6 +420,16 @@ row_read_special(struct row *row, uint32_t at)
 	return undo;
 }
 
+struct row_undo
+row_undo_at(const uint8_t *p, unsigned code, size_t *place)
+{
+	struct row_undo undo = { .at = 0 };
+
+	read_payload(p, code, *place, &undo);
+	*place += code == CODE_SPECIAL ? special_len(p, *place) : payload_len(code);
+	return undo;
+}
+
 void
 row_load_codes(struct row *row)
 {
@@ -518,106 +528,30 @@ row_find(const struct row *row, uint32_t at, struct row_undo *undo)
 	return true;
 }
 
-ALWAYS_INLINE void
-take_payloads(struct row *row, uint64_t codes, struct row_block *block, unsigned n)
-{
-	const uint8_t *p = row->p;
-	size_t at = row->payload;
-
-	for (unsigned i = 0; i < n; i++, codes >>= 4) {
-		unsigned code = codes & 15;
-
-		block->code[i] = (uint8_t)code;
-		if (code < CODE_VERBATIM) {
-			block->payload[i] = difference_at(p, at, code);
-			at += code;
-		} else {
-			block->payload[i] = at;
-			at += code == CODE_VERBATIM ? WORD_NIBBLES : special_len(p, at);
-		}
-	}
-	row->payload = at;
-}
-
-ALWAYS_INLINE unsigned
-next_block(struct row *row, struct row_block *block)
-{
-	uint32_t left = row->change_count - row->index;
-	unsigned n = left < ROW_BLOCK ? left : ROW_BLOCK;
-	uint64_t bits = row->bits;
-
-	if (n == 0)
-		return 0;
-	take_payloads(row, low_nibbles(row_nibbles(row->p, row->codes + row->index), n), block, n);
-	for (unsigned i = 0; i < n; i++, row->index++) {
-		if (bits == 0) {
-			row->bits = 0;
-			row_load_bits(row);
-			bits = row->bits;
-		}
-		block->at[i] = row->from + (uint32_t)__builtin_ctzll(bits);
-		bits &= bits - 1;
-	}
-	row->bits = bits;
-	return n;
-}
-
-WITH_BMI2 static unsigned
-next_block_bmi2(struct row *row, struct row_block *block)
-{
-	return next_block(row, block);
-}
-
-unsigned
-row_next_block(struct row *row, struct row_block *block)
-{
-	return has_bmi2() ? next_block_bmi2(row, block) : next_block(row, block);
-}
-
-struct row_undo
-row_block_undo(const struct row *row, const struct row_block *block, unsigned i)
-{
-	struct row_undo undo = { .at = block->at[i] };
-
-	if (block->code[i] < CODE_VERBATIM) {
-		undo.how = block->code[i] == CODE_FLIP ? ROW_FLIP : ROW_SET;
-		undo.form = block->code[i] == CODE_FLIP ? ROW_NOTHING : ROW_DIFFERENCE;
-		undo.payload = block->payload[i];
-	} else {
-		read_payload(row->p, block->code[i], block->payload[i], &undo);
-	}
-	return undo;
-}
-
 uint64_t
 row_float_before(uint64_t difference, enum row_class class, uint64_t after)
 {
 	return float_before(difference, class, after);
 }
 
-/* How many nibbles the counts take of which n codes are at a place. */
+/* How many nibbles follow those codes of counts. */
 ALWAYS_INLINE size_t
-counts_nibbles(const uint8_t *p, size_t at, size_t n)
+counts_nibbles(uint64_t codes)
 {
-	size_t sum = n;
-
-	for (size_t i = 0; i < n; i += WORD_NIBBLES) {
-		uint64_t codes = row_nibbles(p, at + i);
-
-		if (n - i < WORD_NIBBLES)
-			codes = low_nibbles(codes, (unsigned)(n - i));
-		/* 15 stands for 16. */
-		sum += nibble_sum(codes) +
-		       ones(codes & codes << 1 & codes << 2 & codes << 3 & NIBBLES_8);
-	}
-	return sum;
+	/* 15 stands for 16. */
+	return nibble_sum(codes) + ones(codes & codes << 1 & codes << 2 & codes << 3 & NIBBLES_8);
 }
 
-/* Counts whose differences have these codes, n up to 16. Returns the place behind. */
+/*
+ * Counts whose differences have these codes, n up to 16. Returns the place behind; SIZE_MAX: that
+ * is beyond the end.
+ */
 ALWAYS_INLINE size_t
-undo_16_counts(
-    const uint8_t *p, uint64_t codes, size_t at, const uint64_t *after, uint64_t *before, size_t n)
+undo_16_counts(const uint8_t *p, uint64_t codes, size_t at, size_t end, const uint64_t *after,
+    uint64_t *before, size_t n)
 {
+	if (at > end || counts_nibbles(codes) > end - at)
+		return SIZE_MAX;
 	for (size_t i = 0; i < n; i++, codes >>= 4) {
 		unsigned code = codes & 15, len = number_len(code);
 
@@ -630,16 +564,20 @@ undo_16_counts(
 	return at;
 }
 
-static void
-undo_counts(const uint8_t *p, size_t codes_at, const uint64_t *after, uint64_t *before, size_t len)
+/* False: they do not end where they are to. */
+static bool
+undo_counts(const uint8_t *p, size_t codes_at, size_t end, const uint64_t *after, uint64_t *before,
+    size_t len)
 {
 	size_t at = codes_at + len;
 
 	for (size_t i = 0; i < len; i += WORD_NIBBLES) {
 		size_t n = len - i < WORD_NIBBLES ? len - i : WORD_NIBBLES;
+		uint64_t codes = low_nibbles(row_nibbles(p, codes_at + i), (unsigned)n);
 
-		at = undo_16_counts(p, row_nibbles(p, codes_at + i), at, after + i, before + i, n);
+		at = undo_16_counts(p, codes, at, end, after + i, before + i, n);
 	}
+	return at == end;
 }
 
 #if defined(__x86_64__) && !defined(ROW_PLAIN)
@@ -656,20 +594,20 @@ undo_8_counts(
 	uint64_t bytes = (folded >> 1 & BYTES_1 * 0x7f) ^ (folded & BYTES_1) * 0xff;
 	size_t i = 0;
 
-	for (; i + 2 <= n; i += 2, bytes >>= 16) {
-		__m128i from = _mm_loadu_si128((const __m128i *)(const void *)&after[i]);
-		__m128i by = _mm_cvtepi8_epi64(_mm_cvtsi64_si128((int64_t)bytes));
+	for (; i + 4 <= n; i += 4, bytes >>= 32) {
+		__m256i from = _mm256_loadu_si256((const __m256i *)(const void *)&after[i]);
+		__m256i by = _mm256_cvtepi8_epi64(_mm_cvtsi32_si128((int)bytes));
 
-		_mm_storeu_si128((__m128i *)(void *)&before[i], _mm_sub_epi64(from, by));
+		_mm256_storeu_si256((__m256i *)(void *)&before[i], _mm256_sub_epi64(from, by));
 	}
-	if (i < n)
+	for (; i < n; i++, bytes >>= 8)
 		before[i] = after[i] - (uint64_t)(int64_t)(int8_t)bytes;
 	return at + (size_t)__builtin_popcountll(mask) / 4;
 }
 
-WITH_BMI2 static void
-undo_counts_bmi2(
-    const uint8_t *p, size_t codes_at, const uint64_t *after, uint64_t *before, size_t len)
+WITH_BMI2 static bool
+undo_counts_bmi2(const uint8_t *p, size_t codes_at, size_t end, const uint64_t *after,
+    uint64_t *before, size_t len)
 {
 	size_t at = codes_at + len;
 
@@ -677,11 +615,13 @@ undo_counts_bmi2(
 		size_t n = len - i < 8 ? len - i : 8;
 		uint32_t codes = (uint32_t)low_nibbles(row_nibbles(p, codes_at + i), (unsigned)n);
 
-		if ((codes & 0xcccccccc) == 0 && (codes & codes >> 1 & 0x11111111) == 0)
+		if (at <= end && (codes & 0xcccccccc) == 0 &&
+		    (codes & codes >> 1 & 0x11111111) == 0)
 			at = undo_8_counts(p, codes, at, after + i, before + i, n);
 		else
-			at = undo_16_counts(p, codes, at, after + i, before + i, n);
+			at = undo_16_counts(p, codes, at, end, after + i, before + i, n);
 	}
+	return at == end;
 }
 #else
 #define undo_counts_bmi2 undo_counts
@@ -726,12 +666,11 @@ dist_before(
 		return false;
 	if (!take(&r, payload_len((unsigned)sum_code), &sum_payload))
 		return false;
-	if (len > r.end - r.at || counts_nibbles(r.p, r.at, len) != r.end - r.at)
+	if (len > r.end - r.at)
 		return false;
-	if (bmi2)
-		undo_counts_bmi2(r.p, r.at, after->counts, before->counts, len);
-	else
-		undo_counts(r.p, r.at, after->counts, before->counts, len);
+	if (!(bmi2 ? undo_counts_bmi2 : undo_counts)(
+	        r.p, r.at, r.end, after->counts, before->counts, len))
+		return false;
 	before->len = len;
 	before->rollovers = after->rollovers - unfold(rollovers);
 	before->sum = sum_before(sum_code, sum_payload, after->sum);

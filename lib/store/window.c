@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "store/row_bits_priv.h"
+#include "store/row_each_priv.h"
 #include "store/store_priv.h"
 
 #define NO_SLOT UINT32_MAX
@@ -448,78 +448,92 @@ undo_few(struct window *w, const struct row *row)
 	}
 }
 
-/* A change of a block, whatever it is. */
+/* A change, whatever it is. */
 static void
-undo_any(struct window *w, const struct row *row, const struct row_block *block, unsigned i)
+undo_any(void *arg, const struct row_undo *undo)
 {
-	uint32_t number = w->slot_of[block->at[i]];
-	struct row_undo undo;
+	struct window *w = arg;
+	uint32_t number = w->slot_of[undo->at];
+
+	if (number != NO_SLOT)
+		undo_change(w, &w->slots[number], undo);
+}
+
+static void
+undo_difference(void *arg, uint32_t at, uint64_t payload)
+{
+	undo_any(arg, &(struct row_undo){ .at = at,
+	                  .how = ROW_SET,
+	                  .form = ROW_DIFFERENCE,
+	                  .payload = payload });
+}
+
+/* What is known of all events of a row that is newest first, each of which is no slot's last. */
+struct row_events {
+	struct window *w;
+	struct slot *slots;
+	const uint32_t *slot_of;
+	struct event *events;
+	uint32_t time;
+	bool any;
+};
+
+ALWAYS_INLINE void
+put_off_difference(void *arg, uint32_t at, uint64_t payload)
+{
+	struct row_events *all = arg;
+	uint32_t number = all->slot_of[at], place;
+	struct slot *slot = &all->slots[number];
 
 	if (number == NO_SLOT)
 		return;
-	undo = row_block_undo(row, block, i);
-	undo_change(w, &w->slots[number], &undo);
+	all->any = true;
+	if (!slot->plain) {
+		undo_difference(all->w, at, payload);
+		return;
+	}
+	place = place_event(all->w, slot);
+	all->events[place] = (struct event){
+		.bits = payload, .time = all->time, .tail = event_tail(place + 1, slot->active)
+	};
 }
 
-/* All changes of a block, where each is an event and no slot's last one; newest first. */
 ALWAYS_INLINE void
-undo_block(struct window *w, const struct row *row, const struct row_block *block, unsigned n)
+undo_other(void *arg, const struct row_undo *undo)
+{
+	struct row_events *all = arg;
+
+	all->any = all->any || all->slot_of[undo->at] != NO_SLOT;
+	undo_any(all->w, undo);
+}
+
+ALWAYS_INLINE void
+put_off_row(struct window *w, const struct row *row)
 {
 	size_t time_len = w->time_len;
-	uint32_t time = note_time(w);
-	struct slot *slots[ROW_BLOCK];
-	uint8_t others[ROW_BLOCK];
-	unsigned other_count = 0, found = 0;
+	struct row_events all = { w, w->slots, w->slot_of, w->events, note_time(w), false };
 
-	for (unsigned i = 0; i < n; i++) {
-		uint32_t number = w->slot_of[block->at[i]];
-		struct slot *slot = &w->slots[number];
-
-		if (number == NO_SLOT)
-			continue;
-		found++;
-		slots[i] = slot;
-		if (block->code[i] - (CODE_FLIP + 1U) < DIFFERENCE_MAX && slot->plain) {
-			uint32_t at = place_event(w, slot);
-
-			w->events[at] = (struct event){ .bits = block->payload[i],
-				.time = time,
-				.tail = event_tail(at + 1, slot->active) };
-		} else {
-			others[other_count++] = (uint8_t)i;
-		}
-	}
-	if (found == 0)
+	row_each(row, put_off_difference, undo_other, &all);
+	if (!all.any)
 		w->time_len = time_len;
-	for (unsigned i = 0; i < other_count; i++) {
-		struct row_undo undo = row_block_undo(row, block, others[i]);
-
-		undo_change(w, slots[others[i]], &undo);
-	}
 }
 
 WITH_BMI2 static void
-undo_block_bmi2(struct window *w, const struct row *row, const struct row_block *block, unsigned n)
+put_off_row_bmi2(struct window *w, const struct row *row)
 {
-	undo_block(w, row, block, n);
+	put_off_row(w, row);
 }
 
 static void
-undo_many(struct window *w, struct row *row)
+undo_many(struct window *w, const struct row *row)
 {
-	bool plain = w->walk.ts_ns < w->end_ns && w->walk.ts_ns > w->start_ns &&
-	             w->walk.next_row <= w->before_row && !w->failed && !w->oldest_first;
-	struct row_block block;
-	unsigned n;
-
-	while ((n = row_next_block(row, &block)) > 0) {
-		if (plain && has_bmi2())
-			undo_block_bmi2(w, row, &block, n);
-		else if (plain)
-			undo_block(w, row, &block, n);
-		for (unsigned i = 0; i < n && !plain; i++)
-			undo_any(w, row, &block, i);
-	}
+	if (w->oldest_first || w->walk.ts_ns >= w->end_ns || w->walk.ts_ns <= w->start_ns ||
+	    w->walk.next_row > w->before_row || w->failed)
+		row_each(row, undo_difference, undo_any, w);
+	else if (has_bmi2())
+		put_off_row_bmi2(w, row);
+	else
+		put_off_row(w, row);
 }
 
 static void

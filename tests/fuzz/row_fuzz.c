@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/row_priv.h"
+#include "store/row_each_priv.h"
 
 #define POSITIONS 600
 #define BUCKETS   8
@@ -67,25 +67,33 @@ undo_all_classes(const struct row_undo *undo, const struct row_undo *found)
 	}
 }
 
-/* All changes again, in blocks. */
 static void
-check_blocks(struct row row)
+check_other(void *arg, const struct row_undo *same)
+{
+	struct row_undo undo;
+
+	assert(row_next(arg, &undo));
+	assert(same->at == undo.at && same->how == undo.how && same->form == undo.form);
+	assert(same->form == ROW_NOTHING || same->payload == undo.payload);
+}
+
+static void
+check_difference(void *arg, uint32_t at, uint64_t payload)
+{
+	check_other(arg, &(struct row_undo){ .at = at,
+	                     .how = ROW_SET,
+	                     .form = ROW_DIFFERENCE,
+	                     .payload = payload });
+}
+
+/* All changes again, at one go. */
+static void
+check_each(struct row row)
 {
 	struct row opened = row;
-	struct row_block block;
 	struct row_undo undo;
-	unsigned n;
 
-	while ((n = row_next_block(&opened, &block)) > 0) {
-		for (unsigned i = 0; i < n; i++) {
-			struct row_undo same = row_block_undo(&opened, &block, i);
-
-			assert(row_next(&row, &undo));
-			assert(
-			    same.at == undo.at && same.how == undo.how && same.form == undo.form);
-			assert(same.form == ROW_NOTHING || same.payload == undo.payload);
-		}
-	}
+	row_each(&opened, check_difference, check_other, &row);
 	assert(!row_next(&row, &undo));
 }
 
@@ -101,7 +109,7 @@ check_any_row(struct input in)
 	if (row_open(&row, p, in.left, len_after) == 0) {
 		assert(row.bytes > 0 && row.bytes <= in.left);
 		assert(row.len_before <= len_after);
-		check_blocks(row);
+		check_each(row);
 		for (; row_next(&row, &undo); count++) {
 			assert(undo.at < row.len_before && (count == 0 || undo.at > last));
 			assert(row_find(&row, undo.at, &found));

@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "fault.h"
 #include "store/pace_priv.h"
+#include "store/row_each_priv.h"
 
 /* One row to be encoded: what row_encode takes. */
 struct poll {
@@ -874,25 +875,41 @@ undo_position(struct history *history, struct state *now, const struct row_undo 
 		now->bits[at] = row_before(undo, class, now->bits[at]);
 }
 
+/* What row_each is to give. */
+struct expected {
+	const struct row_undo *undos;
+	size_t n, at;
+};
+
 static void
-check_blocks(struct row row, const struct row_undo *undos, size_t n)
+check_other(void *arg, const struct row_undo *undo)
 {
-	struct row_block block;
-	size_t i = 0;
-	unsigned some;
+	struct expected *all = arg;
+	const struct row_undo *expected = &all->undos[all->at++];
 
-	while ((some = row_next_block(&row, &block)) > 0) {
-		for (unsigned k = 0; k < some; k++, i++) {
-			struct row_undo undo = row_block_undo(&row, &block, k);
+	assert_true(all->at <= all->n);
+	assert_int_equal(undo->at, expected->at);
+	assert_int_equal(undo->how, expected->how);
+	assert_int_equal(undo->form, expected->form);
+	assert_true(undo->form == ROW_NOTHING || undo->payload == expected->payload);
+}
 
-			assert_true(i < n);
-			assert_int_equal(undo.at, undos[i].at);
-			assert_int_equal(undo.how, undos[i].how);
-			assert_int_equal(undo.form, undos[i].form);
-			assert_true(undo.form == ROW_NOTHING || undo.payload == undos[i].payload);
-		}
-	}
-	assert_int_equal(i, n);
+static void
+check_difference(void *arg, uint32_t at, uint64_t payload)
+{
+	check_other(arg, &(struct row_undo){ .at = at,
+	                     .how = ROW_SET,
+	                     .form = ROW_DIFFERENCE,
+	                     .payload = payload });
+}
+
+static void
+check_each(const struct row *row, const struct row_undo *undos, size_t n)
+{
+	struct expected expected = { undos, n, 0 };
+
+	row_each(row, check_difference, check_other, &expected);
+	assert_int_equal(expected.at, n);
 }
 
 /* Undoes all changes of a row, last position first as the list on the side is read from its end. */
@@ -907,7 +924,7 @@ undo_changes(struct history *history, struct state *now, struct row *row)
 	while (row_next(row, &undos[n]))
 		n++;
 	assert_int_equal(n, row->change_count);
-	check_blocks(opened, undos, n);
+	check_each(&opened, undos, n);
 	for (uint32_t at = now->len; at-- > 0;) {
 		bool changed = n > 0 && undos[n - 1].at == at;
 
