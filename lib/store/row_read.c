@@ -170,24 +170,31 @@ special_len(const uint8_t *p, size_t at)
 	}
 }
 
-/* The place behind the payloads at a place of which codes has the codes; SIZE_MAX: corrupt. */
+/*
+ * The place behind the payloads at a place of which codes has the codes; SIZE_MAX: corrupt. wide,
+ * special: the highest bit of each code that is 14 or 15; that is 15.
+ */
 ALWAYS_INLINE size_t
-skip_specials(const uint8_t *p, uint64_t codes, size_t at, size_t end)
+skip_specials(
+    const uint8_t *p, uint64_t codes, uint64_t wide, uint64_t special, size_t at, size_t end)
 {
-	for (; codes != 0; codes >>= 4) {
-		unsigned code = codes & 15;
-		size_t len = payload_len(code);
+	uint64_t all = special;
 
-		if (code == CODE_SPECIAL) {
-			if (at > end)
-				return SIZE_MAX;
-			len = special_len(p, at);
-			if (len == 0)
-				return SIZE_MAX;
-		}
+	codes &= ~((special >> 3) * 15);
+	for (; special != 0; special &= special - 1) {
+		uint64_t before = (UINT64_C(1) << __builtin_ctzll(special) / 4 * 4) - 1;
+		size_t place = at + nibble_sum(codes & before) +
+		               (WORD_NIBBLES - CODE_VERBATIM) * ones(wide & ~all & before);
+		size_t len;
+
+		if (place > end)
+			return SIZE_MAX;
+		len = special_len(p, place);
+		if (len == 0)
+			return SIZE_MAX;
 		at += len;
 	}
-	return at;
+	return at + nibble_sum(codes) + (WORD_NIBBLES - CODE_VERBATIM) * ones(wide & ~all);
 }
 
 /* The sum of n nibbles. some_wide: one is 14 or 15. */
@@ -220,13 +227,14 @@ skip_wide(const struct row *row, size_t n)
 	size_t at = row->payloads;
 
 	for (size_t i = 0; i < n && at != SIZE_MAX; i += WORD_NIBBLES) {
-		uint64_t codes = row_nibbles(row->p, row->codes + i), wide;
+		uint64_t codes = row_nibbles(row->p, row->codes + i), wide, special;
 
 		if (n - i < WORD_NIBBLES)
 			codes = low_nibbles(codes, (unsigned)(n - i));
 		wide = codes & codes << 1 & codes << 2 & NIBBLES_8;
-		if ((wide & codes << 3) != 0)
-			at = skip_specials(row->p, codes, at, row->end);
+		special = wide & codes << 3;
+		if (special != 0)
+			at = skip_specials(row->p, codes, wide, special, at, row->end);
 		else
 			at += nibble_sum(codes) + (WORD_NIBBLES - CODE_VERBATIM) * ones(wide);
 	}
