@@ -6,7 +6,6 @@
 #include "store/row_each_priv.h"
 #include "store/store_priv.h"
 
-#define NO_SLOT UINT32_MAX
 /* Up to so many series are looked for one by one in a row; else all changes are gone through. */
 #define FEW_SLOTS 4
 /* Distributions taken apart at a time. */
@@ -20,7 +19,7 @@
 void
 window_init(struct window *w)
 {
-	*w = (struct window){ .event_len = 0 };
+	*w = (struct window){ .no_slot = { .first = NO_EVENT, .done = true } };
 	walk_init(&w->walk);
 	arena_init(&w->arena, 2 * MOST_ARENA_BYTES);
 	arena_init(&w->other, 2 * MOST_ARENA_BYTES);
@@ -218,9 +217,10 @@ map_slots(struct window *w)
 	if (!grow(&w->slot_of, &w->slot_of_cap, most, sizeof(*w->slot_of)))
 		return false;
 	w->slot_of_len = most;
-	memset(w->slot_of, 0xff, most * sizeof(*w->slot_of));
+	for (size_t i = 0; i < most; i++)
+		w->slot_of[i] = &w->no_slot;
 	for (size_t i = 0; i < w->slot_len; i++)
-		w->slot_of[w->slots[i].at] = (uint32_t)i;
+		w->slot_of[w->slots[i].at] = &w->slots[i];
 	return true;
 }
 
@@ -228,14 +228,12 @@ static struct slot *
 slot_at(struct window *w, uint32_t at)
 {
 	if (w->slot_len > FEW_SLOTS)
-		return at >= w->slot_of_len || w->slot_of[at] == NO_SLOT
-		           ? NULL
-		           : &w->slots[w->slot_of[at]];
+		return at < w->slot_of_len ? w->slot_of[at] : &w->no_slot;
 	for (size_t i = 0; i < w->slot_len; i++) {
 		if (w->slots[i].at == at)
 			return &w->slots[i];
 	}
-	return NULL;
+	return &w->no_slot;
 }
 
 struct slot *
@@ -243,7 +241,7 @@ window_slot(struct window *w, uint32_t at, const struct meta *meta)
 {
 	struct slot *slot = slot_at(w, at);
 
-	return slot != NULL && slot->meta == meta ? slot : NULL;
+	return slot->meta == meta ? slot : NULL;
 }
 
 bool
@@ -308,33 +306,40 @@ note_time(struct window *w)
 	return (uint32_t)w->time_len - 1;
 }
 
+/* The one after it of the slot, if newest first. */
+static inline uint32_t
+next_event(const struct window *w, const struct slot *slot, uint32_t number)
+{
+	if (number + 1 == slot->end)
+		return NO_EVENT;
+	return (number + 1) % EVENT_PIECE != 0 ? number + 1 : w->events[number].next;
+}
+
 /* Puts an event behind those of the slot; if oldest first, before. */
-static void
+ALWAYS_INLINE void
 put_event(struct window *w, struct slot *slot, uint64_t bits, uint32_t time, bool active)
 {
-	uint32_t number, next;
+	uint32_t number, tail = active ? EVENT_ACTIVE : 0;
 
 	if (w->oldest_first) {
 		number = (uint32_t)w->event_len++;
-		next = slot->first;
+		tail |= slot->first;
 		slot->first = number;
 	} else {
 		number = place_event(w, slot);
-		next = number + 1;
 	}
-	w->events[number] =
-	    (struct event){ .bits = bits, .time = time, .tail = event_tail(next, active) };
+	w->events[number] = (struct event){ .bits = bits, .time = time, .tail = tail };
 	w->last_event = number;
 }
 
 /* What an event has, until more is known, of a slot that is put off: the same value before. */
-static uint64_t
+static inline uint64_t
 no_difference(const struct slot *slot)
 {
 	return slot->class == ROW_INT ? 0 : SCHEME_XOR;
 }
 
-static uint64_t
+static inline uint64_t
 event_bits(const struct slot *slot, bool active)
 {
 	if (slot->put_off)
@@ -346,7 +351,7 @@ event_bits(const struct slot *slot, bool active)
  * The slot got its value, or became inactive, at this time. False: that is not asked for. There is
  * room: see window_run.
  */
-static bool
+ALWAYS_INLINE bool
 emit(struct window *w, struct slot *slot, bool active)
 {
 	int64_t ts_ns = w->walk.ts_ns;
@@ -359,7 +364,7 @@ emit(struct window *w, struct slot *slot, bool active)
 	return true;
 }
 
-static void
+ALWAYS_INLINE void
 undo_value(struct window *w, struct slot *slot, const struct row_undo *undo)
 {
 	enum row_class class = (enum row_class)slot->class;
@@ -414,7 +419,7 @@ undo_change(struct window *w, struct slot *slot, const struct row_undo *undo)
 static void
 undo_birth(struct window *w, struct slot *slot)
 {
-	if (slot == NULL || slot->done)
+	if (slot->done)
 		return;
 	emit(w, slot, true);
 	slot->active = false;
@@ -453,26 +458,21 @@ static void
 undo_any(void *arg, const struct row_undo *undo)
 {
 	struct window *w = arg;
-	uint32_t number = w->slot_of[undo->at];
 
-	if (number != NO_SLOT)
-		undo_change(w, &w->slots[number], undo);
+	undo_change(w, w->slot_of[undo->at], undo);
 }
 
 static void
 undo_difference(void *arg, uint32_t at, uint64_t payload)
 {
-	undo_any(arg, &(struct row_undo){ .at = at,
-	                  .how = ROW_SET,
-	                  .form = ROW_DIFFERENCE,
-	                  .payload = payload });
+	undo_any(arg, &(struct row_undo){
+	                  .at = at, .how = ROW_SET, .form = ROW_DIFFERENCE, .payload = payload });
 }
 
 /* What is known of all events of a row that is newest first, each of which is no slot's last. */
 struct row_events {
 	struct window *w;
-	struct slot *slots;
-	const uint32_t *slot_of;
+	struct slot **slot_of;
 	struct event *events;
 	uint32_t time;
 	bool any;
@@ -482,19 +482,16 @@ ALWAYS_INLINE void
 put_off_difference(void *arg, uint32_t at, uint64_t payload)
 {
 	struct row_events *all = arg;
-	uint32_t number = all->slot_of[at], place;
-	struct slot *slot = &all->slots[number];
+	struct slot *slot = all->slot_of[at];
 
-	if (number == NO_SLOT)
-		return;
-	all->any = true;
 	if (!slot->plain) {
+		all->any = all->any || !slot->done;
 		undo_difference(all->w, at, payload);
 		return;
 	}
-	place = place_event(all->w, slot);
-	all->events[place] = (struct event){
-		.bits = payload, .time = all->time, .tail = event_tail(place + 1, slot->active)
+	all->any = true;
+	all->events[place_event(all->w, slot)] = (struct event){
+		.bits = payload, .time = all->time, .tail = slot->active ? EVENT_ACTIVE : 0
 	};
 }
 
@@ -502,16 +499,17 @@ ALWAYS_INLINE void
 undo_other(void *arg, const struct row_undo *undo)
 {
 	struct row_events *all = arg;
+	struct slot *slot = all->slot_of[undo->at];
 
-	all->any = all->any || all->slot_of[undo->at] != NO_SLOT;
-	undo_any(all->w, undo);
+	all->any = all->any || !slot->done;
+	undo_change(all->w, slot, undo);
 }
 
 ALWAYS_INLINE void
 put_off_row(struct window *w, const struct row *row)
 {
 	size_t time_len = w->time_len;
-	struct row_events all = { w, w->slots, w->slot_of, w->events, note_time(w), false };
+	struct row_events all = { w, w->slot_of, w->events, note_time(w), false };
 
 	row_each(row, put_off_difference, undo_other, &all);
 	if (!all.any)
@@ -564,7 +562,7 @@ bits_before_all(const struct window *w, const struct slot *slot)
 {
 	uint64_t bits = slot->bits;
 
-	for (uint32_t i = slot->first; slot->put_off && i != NO_EVENT; i = w->events[i].next)
+	for (uint32_t i = slot->first; slot->put_off && i != NO_EVENT; i = next_event(w, slot, i))
 		bits = bits_before((enum row_class)slot->class, &w->events[i], bits);
 	return bits;
 }
@@ -594,16 +592,6 @@ drop_events(struct window *w)
 	if (now != NULL)
 		w->blobs[w->blob_len++] = now;
 	w->full = false;
-}
-
-/* Newest first, the last event of each slot says that another follows. */
-static void
-end_events(struct window *w)
-{
-	for (size_t i = 0; i < w->slot_len && !w->oldest_first; i++) {
-		if (w->slots[i].first != NO_EVENT)
-			w->events[w->slots[i].end - 1].next = NO_EVENT;
-	}
 }
 
 /* All rows were gone through. */
@@ -667,7 +655,6 @@ window_run(struct window *w, size_t most_events)
 	if (w->full)
 		drop_events(w);
 	run(w, most_events);
-	end_events(w);
 }
 
 static bool
@@ -689,8 +676,7 @@ value_of(const struct slot *slot, uint64_t bits, bool active)
 }
 
 void
-window_record(
-    const struct slot *slot, const struct event *event, int64_t ts_ns, struct record *out)
+window_record(const struct slot *slot, const struct event *event, int64_t ts_ns, struct record *out)
 {
 	*out = (struct record){ .desc = &slot->meta->desc,
 		.ts_ns = ts_ns,
@@ -787,7 +773,7 @@ window_records(const struct window *w, struct slot_reader *reader, struct record
 			reader->bits = put_floats(w, slot, events, reader->bits, &out[n], some);
 		else
 			reader->bits = put_others(w, slot, events, reader->bits, &out[n], some);
-		reader->event = events[some - 1].next;
+		reader->event = next_event(w, slot, first + (uint32_t)some - 1);
 		n += some;
 	}
 	return n;

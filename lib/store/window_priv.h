@@ -31,7 +31,9 @@ struct event {
 	uint32_t time; /* of the window's times */
 	union {
 		struct {
-			uint32_t next : 28; /* of the slot's; NO_EVENT at the end */
+			/* Oldest first: the next of the slot's, NO_EVENT at the end. Else for the
+			 * last of a piece: the first of the next piece. */
+			uint32_t next : 28;
 			uint32_t verbatim : 1; /* put off: the bits before, not a difference */
 			uint32_t active : 1;
 			uint32_t is_base : 1;  /* no change: what there was before all rows */
@@ -41,12 +43,7 @@ struct event {
 	};
 };
 
-/* Of a record that is neither base nor leave. */
-static inline uint32_t
-event_tail(uint32_t next, bool active)
-{
-	return (next & NO_EVENT) | (uint32_t)active << 29;
-}
+#define EVENT_ACTIVE (UINT32_C(1) << 29) /* of tail */
 
 struct slot {
 	const struct meta *meta; /* its owner sees to it that it stays */
@@ -83,10 +80,12 @@ struct window {
 
 	struct slot *slots;                  /* as they were added */
 	size_t slot_len, slot_cap, open_len; /* open_len: slots not done */
-	uint32_t *slot_of; /* by position, if there are many slots: index, or UINT32_MAX */
+	struct slot *
+	    *slot_of; /* by position, if there are many slots; those without one: no_slot */
 	size_t slot_of_len, slot_of_cap;
 	struct event *events;
 	size_t event_len, event_cap;
+	struct slot no_slot; /* done */
 	uint32_t last_event; /* the one made last */
 	/* Newest first, of the rows that have events; behind them that of the base. */
 	struct row_time *times;
@@ -129,7 +128,8 @@ bool window_start(struct window *, struct series_set *, uint32_t stream);
  */
 void window_run(struct window *, size_t most_events);
 
-/* What a reader gets of an event that is not put off. It lives until the window is reset or goes on.
+/* What a reader gets of an event that is not put off. It lives until the window is reset or goes
+ * on.
  */
 void window_record(const struct slot *, const struct event *, int64_t ts_ns, struct record *out);
 
@@ -147,8 +147,7 @@ slot_reader(const struct slot *slot)
 }
 
 /* Up to max more records, which live until the window is reset or goes on. Returns how many. */
-size_t window_records(
-    const struct window *, struct slot_reader *, struct record *out, size_t max);
+size_t window_records(const struct window *, struct slot_reader *, struct record *out, size_t max);
 
 /* An initialised window, maybe one that was given back. NULL: out of memory. */
 struct window *window_take(struct store *);
