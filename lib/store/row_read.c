@@ -375,28 +375,25 @@ row_open(struct row *row, const uint8_t *p, size_t bytes, uint32_t len_after)
 }
 
 /* Fills undo, but for the position, from the special payload at a place. */
-static void
+ALWAYS_INLINE void
 read_special(const uint8_t *p, size_t at, struct row_undo *undo)
 {
 	uint64_t word = row_nibbles(p, at);
 	unsigned next = word >> 4 & 15;
 
-	undo->form = ROW_NOTHING;
-	undo->how = ROW_BORN;
-	switch (word & 15) {
-	case SPECIAL_WAKE:
-		undo->how = ROW_WAKE;
-		undo->form = next == CODE_VERBATIM ? ROW_VERBATIM : ROW_DIFFERENCE;
-		undo->payload = low_nibbles(row_nibbles(p, at + 2), payload_len(next));
-		break;
-	case SPECIAL_DIST:
-	case SPECIAL_DIST_WAKE:
+	if ((word & 15) == SPECIAL_DIST || (word & 15) == SPECIAL_DIST_WAKE) {
 		undo->how = (word & 15) == SPECIAL_DIST ? ROW_SET : ROW_WAKE;
 		undo->form = ROW_BUCKETS;
 		undo->p = p;
 		undo->payload = at + 2 + next;
 		undo->nibbles = (uint32_t)low_nibbles(word >> 8, next);
-		break;
+	} else if ((word & 15) == SPECIAL_WAKE) {
+		undo->how = ROW_WAKE;
+		undo->form = next == CODE_VERBATIM ? ROW_VERBATIM : ROW_DIFFERENCE;
+		undo->payload = low_nibbles(row_nibbles(p, at + 2), payload_len(next));
+	} else {
+		undo->how = ROW_BORN;
+		undo->form = ROW_NOTHING;
 	}
 }
 
@@ -431,7 +428,10 @@ row_undo_at(const uint8_t *p, unsigned code, size_t *place)
 	struct row_undo undo = { .at = 0 };
 
 	read_payload(p, code, *place, &undo);
-	*place += code == CODE_SPECIAL ? special_len(p, *place) : payload_len(code);
+	if (undo.form == ROW_BUCKETS)
+		*place = undo.payload + undo.nibbles;
+	else
+		*place += code == CODE_SPECIAL ? special_len(p, *place) : payload_len(code);
 	return undo;
 }
 
