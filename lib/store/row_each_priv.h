@@ -1,8 +1,8 @@
 /*
  * store/row_each_priv.h - all changes of a row, for who takes many rows apart.
  *
- * What is the matter with each change is a call that the compiler puts in line, and all that is
- * counted on the way stays in registers: a change costs a fourth of what it does by row_next.
+ * What is done with each change is a call that the compiler puts in line, and all that is counted
+ * on the way stays in registers.
  *
  * Threads: pure functions.
  */

@@ -10,18 +10,15 @@ low_nibbles(uint64_t v, unsigned n)
 	return n == 0 ? 0 : v & UINT64_MAX >> (64 - 4 * n);
 }
 
-/* Set bits of v. Baseline x86-64 has no instruction for it. */
-static inline unsigned
+/* Set bits of v. */
+ALWAYS_INLINE unsigned
 ones(uint64_t v)
 {
-	v -= v >> 1 & UINT64_C(0x5555555555555555);
-	v = (v & UINT64_C(0x3333333333333333)) + (v >> 2 & UINT64_C(0x3333333333333333));
-	v = (v + (v >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
-	return (unsigned)(v * UINT64_C(0x0101010101010101) >> 56);
+	return (unsigned)__builtin_popcountll(v);
 }
 
 /* The sum of the 16 nibbles of v. */
-static inline unsigned
+ALWAYS_INLINE unsigned
 nibble_sum(uint64_t v)
 {
 	const uint64_t low = UINT64_C(0x0f0f0f0f0f0f0f0f);
@@ -122,7 +119,7 @@ first_gap(uint64_t word)
 }
 
 /* All that are whole. */
-static inline struct gaps
+ALWAYS_INLINE struct gaps
 sum_gaps(uint64_t word)
 {
 	uint64_t last = ~word & NIBBLES_8, later, weight = 7;
@@ -378,28 +375,25 @@ row_open(struct row *row, const uint8_t *p, size_t bytes, uint32_t len_after)
 }
 
 /* Fills undo, but for the position, from the special payload at a place. */
-static void
+ALWAYS_INLINE void
 read_special(const uint8_t *p, size_t at, struct row_undo *undo)
 {
 	uint64_t word = row_nibbles(p, at);
 	unsigned next = word >> 4 & 15;
 
-	undo->form = ROW_NOTHING;
-	undo->how = ROW_BORN;
-	switch (word & 15) {
-	case SPECIAL_WAKE:
-		undo->how = ROW_WAKE;
-		undo->form = next == CODE_VERBATIM ? ROW_VERBATIM : ROW_DIFFERENCE;
-		undo->payload = low_nibbles(row_nibbles(p, at + 2), payload_len(next));
-		break;
-	case SPECIAL_DIST:
-	case SPECIAL_DIST_WAKE:
+	if ((word & 15) == SPECIAL_DIST || (word & 15) == SPECIAL_DIST_WAKE) {
 		undo->how = (word & 15) == SPECIAL_DIST ? ROW_SET : ROW_WAKE;
 		undo->form = ROW_BUCKETS;
 		undo->p = p;
 		undo->payload = at + 2 + next;
 		undo->nibbles = (uint32_t)low_nibbles(word >> 8, next);
-		break;
+	} else if ((word & 15) == SPECIAL_WAKE) {
+		undo->how = ROW_WAKE;
+		undo->form = next == CODE_VERBATIM ? ROW_VERBATIM : ROW_DIFFERENCE;
+		undo->payload = low_nibbles(row_nibbles(p, at + 2), payload_len(next));
+	} else {
+		undo->how = ROW_BORN;
+		undo->form = ROW_NOTHING;
 	}
 }
 
@@ -434,7 +428,10 @@ row_undo_at(const uint8_t *p, unsigned code, size_t *place)
 	struct row_undo undo = { .at = 0 };
 
 	read_payload(p, code, *place, &undo);
-	*place += code == CODE_SPECIAL ? special_len(p, *place) : payload_len(code);
+	if (undo.form == ROW_BUCKETS)
+		*place = undo.payload + undo.nibbles;
+	else
+		*place += code == CODE_SPECIAL ? special_len(p, *place) : payload_len(code);
 	return undo;
 }
 
@@ -613,22 +610,34 @@ undo_8_counts(
 	return at + (size_t)__builtin_popcountll(mask) / 4;
 }
 
+/* Are they all at most 2? */
+static inline bool
+are_short(uint32_t codes)
+{
+	return (codes & 0xcccccccc) == 0 && (codes & codes >> 1 & 0x11111111) == 0;
+}
+
 WITH_BMI2 static bool
 undo_counts_bmi2(const uint8_t *p, size_t codes_at, size_t end, const uint64_t *after,
     uint64_t *before, size_t len)
 {
-	size_t at = codes_at + len;
+	size_t at = codes_at + len, i = 0;
+	uint32_t codes;
 
-	for (size_t i = 0; i < len; i += 8) {
-		size_t n = len - i < 8 ? len - i : 8;
-		uint32_t codes = (uint32_t)low_nibbles(row_nibbles(p, codes_at + i), (unsigned)n);
-
-		if (at <= end && (codes & 0xcccccccc) == 0 &&
-		    (codes & codes >> 1 & 0x11111111) == 0)
-			at = undo_8_counts(p, codes, at, after + i, before + i, n);
+	for (; i + 8 <= len; i += 8) {
+		codes = (uint32_t)difference_at(p, codes_at + i, 8);
+		if (at <= end && are_short(codes))
+			at = undo_8_counts(p, codes, at, after + i, before + i, 8);
 		else
-			at = undo_16_counts(p, codes, at, end, after + i, before + i, n);
+			at = undo_16_counts(p, codes, at, end, after + i, before + i, 8);
 	}
+	if (i == len)
+		return at == end;
+	codes = (uint32_t)difference_at(p, codes_at + i, (unsigned)(len - i));
+	if (at <= end && are_short(codes))
+		at = undo_8_counts(p, codes, at, after + i, before + i, len - i);
+	else
+		at = undo_16_counts(p, codes, at, end, after + i, before + i, len - i);
 	return at == end;
 }
 #else

@@ -147,7 +147,7 @@ copy_slot(struct window *w, struct slot *slot, struct series_set *set, uint32_t 
 }
 
 /* A distribution with room for its counts. NULL: out of memory. */
-static struct dist *
+ALWAYS_INLINE struct dist *
 new_dist(struct arena *arena, size_t len, uint64_t **counts)
 {
 	struct dist *dist = arena_alloc(arena, sizeof(*dist) + len * sizeof(**counts));
@@ -185,7 +185,7 @@ sum_of(const uint64_t *counts, size_t len)
 }
 
 /* What a distribution was before. NULL: out of memory, or the row is corrupt. */
-static const struct dist *
+ALWAYS_INLINE const struct dist *
 dist_before(struct window *w, const struct row_undo *undo, const struct dist *dist)
 {
 	struct row_dist after = { dist->rollovers, dist->sum, dist->len,
@@ -387,7 +387,7 @@ undo_value(struct window *w, struct slot *slot, const struct row_undo *undo)
 }
 
 /* What is more than another value. */
-static void
+__attribute__((noinline)) static void
 undo_special(struct window *w, struct slot *slot, const struct row_undo *undo)
 {
 	bool leaves = undo->how == ROW_FLIP && !slot->active && walk_is_patch(&w->walk);
@@ -403,7 +403,7 @@ undo_special(struct window *w, struct slot *slot, const struct row_undo *undo)
 		close_slot(w, slot);
 }
 
-static void
+ALWAYS_INLINE void
 undo_change(struct window *w, struct slot *slot, const struct row_undo *undo)
 {
 	if (slot->done)
@@ -484,7 +484,7 @@ put_off_difference(void *arg, uint32_t at, uint64_t payload)
 	struct row_events *all = arg;
 	struct slot *slot = all->slot_of[at];
 
-	if (!slot->plain) {
+	if (__builtin_expect(!slot->plain, false)) {
 		all->any = all->any || !slot->done;
 		undo_difference(all->w, at, payload);
 		return;

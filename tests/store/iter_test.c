@@ -483,7 +483,15 @@ a_history_is_cut_short_without_memory(void **state)
 	assert_true(nth > 3);
 }
 
-#define LONG_POLLS 120000
+/* More than there are events in a window. */
+#define LONG_POLLS 140000
+
+/* Decimals, now of two digits and now of four, and now and then what is none. */
+static double
+float_of(int64_t i)
+{
+	return i % 7 == 0 ? (double)i / 3 : (double)i / (i % 50 < 25 ? 100 : 10000);
+}
 
 /* What poll i stored, of a kind. */
 static void
@@ -494,6 +502,10 @@ check_record(const struct record *record, int64_t i)
 		assert_int_equal(record->value.i, i);
 	else if (record->desc->kind == KIND_STRING)
 		assert_true(str_eq(record->value.s, i % 2 == 0 ? STR("even") : STR("odd")));
+	else if (record->desc->kind == KIND_BOOL)
+		assert_true(record->value.b == (i % 2 == 0));
+	else if (record->desc->kind == KIND_FLOAT64)
+		assert_true(record->value.f == float_of(i));
 	else
 		assert_true(record->value.dist->counts[1] == (uint64_t)i * 3 &&
 		            record->value.dist->count == (uint64_t)i * 3 + 9);
@@ -511,7 +523,9 @@ a_history_longer_than_memory_for_it_is_whole(void **state)
 	for (int64_t i = 0; i < LONG_POLLS; i++) {
 		uint64_t counts[3] = { 4, (uint64_t)i * 3, 5 };
 
+		put(f, "/b", KIND_BOOL, (struct value){ .b = i % 2 == 0 }, 0, i * 10);
 		put_dist(f, "/d", counts, 1, i * 10);
+		put(f, "/f", KIND_FLOAT64, (struct value){ .f = float_of(i) }, 0, i * 10);
 		put_i64(f, "/n", i, 0, i * 10);
 		put_text(f, "/s", i % 2 == 0 ? "even" : "odd", 0, i * 10);
 		append(f);

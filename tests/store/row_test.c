@@ -897,10 +897,9 @@ check_other(void *arg, const struct row_undo *undo)
 static void
 check_difference(void *arg, uint32_t at, uint64_t payload)
 {
-	check_other(arg, &(struct row_undo){ .at = at,
-	                     .how = ROW_SET,
-	                     .form = ROW_DIFFERENCE,
-	                     .payload = payload });
+	check_other(
+	    arg, &(struct row_undo){
+	             .at = at, .how = ROW_SET, .form = ROW_DIFFERENCE, .payload = payload });
 }
 
 static void
