@@ -5,8 +5,12 @@ SCOTTY_TEST_LONG=1: longer, and at five times the rate.
 """
 import os
 import random
+import re
 import resource
+import shutil
 import signal
+import subprocess
+import tempfile
 import time
 import unittest
 
@@ -362,6 +366,57 @@ class Resources(Durable):
             one.check(times, lose_s=3 * sp.SLOW, polled_until_ns=until - 2e9 * fleet.interval_s)
             self.assertEqual(one.doubled, 0)
         print(f"at most {most} of {limit} descriptors for {len(fleet.hosts)} endpoints")
+
+
+class Watched(sp.Scottyd):
+    """One that is asked how it is while it starts."""
+
+    def __init__(self, *args, **more):
+        self.begun = time.monotonic()
+        self.answered = {}  # text of /readiness: seconds after the start
+        super().__init__(*args, **more)
+
+    def _is_ready(self):
+        try:
+            text = self.get("/readiness").body.strip()
+            self.answered.setdefault(text, round(time.monotonic() - self.begun, 3))
+        except OSError:
+            pass  # does not listen yet
+        return super()._is_ready()
+
+
+class Restart(Durable):
+    def test_with_an_hour_of_history(self):
+        """A3: 1,000 endpoints x 200 metrics every 30 s."""
+        state = tempfile.mkdtemp(prefix="durability-")
+        self.addCleanup(shutil.rmtree, state)
+        size = ["-n", "1000" if not sp.SANITIZED else "100", "-polls", "120" if not LONG else "400"]
+        made = subprocess.run([os.path.join(sp.BIN, "journal_gen"), state, *size], check=True,
+                              text=True, stdout=subprocess.PIPE).stdout
+        values, memory = (int(re.search(rf"{key}=(\d+)", made).group(1))
+                          for key in ("values", "memory"))
+        endpoint = sp.Endpoint()
+        self.addCleanup(endpoint.close)
+        config = {"store": {"memory": "2GiB"}, "endpoints": [endpoint.element("web1", "app")]}
+        with sp.Scottyd(config) as scottyd:
+            time.sleep(1)
+            empty = scottyd.status_kib("VmRSS") * 1024
+        with Watched(config, state=state) as scottyd:
+            polls = "/metricsapi/collector/polls"
+            sp.eventually(lambda: scottyd.get_json(polls)[0]["value"] > 0, "polling")
+            polled = time.monotonic() - scottyd.begun
+            answered = scottyd.answered
+            rss = scottyd.status_kib("VmRSS") * 1024
+            seconds = float(re.search(r"restored: .* seconds=([\d.]+)", scottyd.log()).group(1))
+            restored = scottyd.get_json("/metricsapi/journal/restoredValues")[0]["value"]
+        print(f"{values} values, {memory} bytes in the store; restored {restored} in {seconds} s; "
+              f"{answered}; polling after {polled:.2f} s; RSS {rss} with it, {empty} without")
+        self.assertEqual(restored, values)
+        self.assertLess(answered["restoring"], 1 * sp.SLOW)
+        self.assertLess(seconds, max(0.5, values / 10e6 * 5) * sp.SLOW)
+        self.assertLess(polled, max(5, values / 10e6 * 5) * sp.SLOW)
+        if not sp.SANITIZED:
+            self.assertLess(rss, 1.1 * (memory + empty) + (4 << 20))
 
 
 if __name__ == "__main__":
