@@ -60,10 +60,14 @@ class Durable(unittest.TestCase):
             for one in (sinks.writer(scottyd, name) for name in names)), "all is written", seconds)
         return until
 
+    def wait_for_values(self, fleet, sink):
+        wanted = 2 * len(fleet.hosts) * fleet.metrics
+        sp.eventually(lambda: sink.count() > wanted, "the sink gets something", 30)
+
     def check_served_arrived(self, fleet, scottyd, times, hosts=3):
         for host in random.sample(fleet.hosts, hosts):
             served = fleet.history(scottyd, host)
-            self.assertGreater(len(served), 3)
+            self.assertTrue(served, host)
             for number, ts in served.items():
                 self.assertEqual(times.get((host, number)), ts, f"{host} {number}")
 
@@ -131,7 +135,7 @@ class Killed(Durable):
         for one in ledgers:
             one.run_begins()
         scottyd = self.start(config, fleet.state, flags=SOON)
-        sp.eventually(lambda: sink.count() > 10000, "the sink gets something", 30)
+        self.wait_for_values(fleet, sink)
         sink.down()
         time.sleep(2)
         killed_ns = self.kill(scottyd)
@@ -230,7 +234,7 @@ class Outage(Durable):
         fleet, sink, writers, ledgers = self.outage()
         config = fleet.config(writers)
         scottyd = self.start(config, fleet.state)
-        sp.eventually(lambda: sink.count() > 10000, "the sink gets something", 30)
+        self.wait_for_values(fleet, sink)
         time.sleep(1)
         before = scottyd.open_files(), threads_of(scottyd)
         begin, rate = sink.count(), time.monotonic()
@@ -291,7 +295,7 @@ class Outage(Durable):
         influx, file = writers
         config = fleet.config(writers)
         scottyd = self.start(config, fleet.state)
-        sp.eventually(lambda: sink.count() > 10000, "the sink gets something", 30)
+        self.wait_for_values(fleet, sink)
         sink.down()
         time.sleep(2)
         without = fleet.config([file])
@@ -325,7 +329,8 @@ class Outage(Durable):
 class Resources(Durable):
     def test_few_descriptors(self):
         """D1: they suffice for the connections to four fifths of the endpoints."""
-        fleet, sink = self.fleet(), self.recorder()
+        # With fewer endpoints a quarter of the descriptors would not do for the rest.
+        fleet, sink = self.fleet(200 if not sp.SANITIZED else 800), self.recorder()
         limit = len(fleet.hosts) * 4 // 5 * 4 // 3  # a quarter is left to others
         file = ledger.Lines(fleet.directory)
         writers = [sinks.influx(sink.port, batch=BATCH), file.element(batch=BATCH)]
@@ -336,7 +341,7 @@ class Resources(Durable):
         scottyd = self.start(config, fleet.state,
                              prefix=("prlimit", f"--nofile={limit}:{limit}"))
         segments = lambda: scottyd.get_json("/metricsapi/journal/segments")[0]["value"]
-        sp.eventually(lambda: sink.count() > 10000, "the sink gets something", 30)
+        self.wait_for_values(fleet, sink)
         before = segments()
         sink.down()
         most = 0
@@ -393,8 +398,9 @@ class Restart(Durable):
         size = ["-n", "1000" if not sp.SANITIZED else "100", "-polls", "120" if not LONG else "400"]
         made = subprocess.run([os.path.join(sp.BIN, "journal_gen"), state, *size], check=True,
                               text=True, stdout=subprocess.PIPE).stdout
-        values, memory = (int(re.search(rf"{key}=(\d+)", made).group(1))
-                          for key in ("values", "memory"))
+        values, memory, size = (int(re.search(rf" {key}=(\d+)", made).group(1))
+                                for key in ("values", "memory", "bytes"))
+        self.assertLess(size / values, 4)
         endpoint = sp.Endpoint()
         self.addCleanup(endpoint.close)
         config = {"store": {"memory": "2GiB"}, "endpoints": [endpoint.element("web1", "app")]}
@@ -409,7 +415,7 @@ class Restart(Durable):
             rss = scottyd.status_kib("VmRSS") * 1024
             seconds = float(re.search(r"restored: .* seconds=([\d.]+)", scottyd.log()).group(1))
             restored = scottyd.get_json("/metricsapi/journal/restoredValues")[0]["value"]
-        print(f"{values} values, {memory} bytes in the store; restored {restored} in {seconds} s; "
+        print(f"{values} values, {size} bytes on disk, {memory} in the store; restored {restored} in {seconds} s; "
               f"{answered}; polling after {polled:.2f} s; RSS {rss} with it, {empty} without")
         self.assertEqual(restored, values)
         self.assertLess(answered["restoring"], 1 * sp.SLOW)
