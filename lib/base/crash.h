@@ -8,6 +8,7 @@
 #ifdef SCOTTY_CRASH_POINTS
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +16,7 @@
 static inline void
 crash_point(const char *label)
 {
-	static int count; /* of this file's; the label is in one file */
+	static atomic_int count; /* of this file's; the label is in one file */
 	const char *wanted = getenv("SCOTTY_CRASH");
 	char *wanted_label;
 	long n;
@@ -23,7 +24,8 @@ crash_point(const char *label)
 	if (wanted == NULL)
 		return;
 	n = strtol(wanted, &wanted_label, 10);
-	if (*wanted_label == ' ' && strcmp(wanted_label + 1, label) == 0 && ++count == n)
+	if (*wanted_label == ' ' && strcmp(wanted_label + 1, label) == 0 &&
+	    atomic_fetch_add(&count, 1) + 1 == n)
 		raise(SIGKILL);
 }
 

@@ -3,8 +3,9 @@
  * stateDir/journal/NUMBER.sj, and the store brought back from them.
  *
  * Pollers put what they tell into a buffer in memory; the journal's thread writes it at least every
- * 250 ms and makes it durable once a sync interval. Pollers never wait for the disk. A telling is
- * *accepted* once it is written, so that the death of the process does not lose it.
+ * 250 ms, or when somebody waits for it, and makes it durable once a sync interval. Pollers never
+ * wait for the disk. A telling is *accepted* once it is written, so that the death of the process
+ * does not lose it.
  *
  * If the disk does not do its part, the journal is *degraded*: polling goes on, what is told is
  * counted as lost, and all counts as accepted. It tries again, ever more seldom, with a new
@@ -68,7 +69,7 @@ void journal_stop(struct journal *);
 uint64_t journal_mark(struct journal *);
 /* True if all that the mark stands for is written, or never will be as the journal is degraded. */
 bool journal_accepted(struct journal *, uint64_t mark);
-/* Waits for it; false when the time was up. */
+/* Has it written at once, and waits for that; false when the time was up. */
 bool journal_wait(struct journal *, uint64_t mark, int64_t deadline_mono_ns);
 
 struct journal_stats {

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -25,6 +26,8 @@
 #define ACCEPT_NS (100 * NS_PER_MS)
 /* How often the age of the oldest record is looked up, which costs a look at all endpoints. */
 #define LAG_NS (1 * NS_PER_S)
+/* How often it is said that records are reclaimed before they are written. */
+#define SAY_MISSED_NS (60 * NS_PER_S)
 
 enum phase { PHASE_READ, PHASE_ACCEPT, PHASE_SEND };
 
@@ -62,7 +65,8 @@ struct pump {
 	int64_t round_begun_ns;
 	int64_t idle_ns, begun_ns; /* begun: wall clock */
 	bool ran_out;              /* the round has all there was */
-	int64_t next_read_ns, next_lag_ns;
+	int64_t next_read_ns, next_lag_ns, next_say_ns;
+	uint64_t missed_said; /* of missed, in the log */
 	const struct metric_desc *last_desc;
 	const struct known_series *last_series;
 	struct str last_host, last_app;
@@ -216,7 +220,7 @@ pump_new(
 	p->position = 100;
 	p->paused = consumer->paused;
 	p->consumer = consumer;
-	p->next_read_ns = p->next_lag_ns = INT64_MIN;
+	p->next_read_ns = p->next_lag_ns = p->next_say_ns = INT64_MIN;
 	p->has_letters = true;
 	if (letters_init(&p->letters, consumer, env->state_dir, err) != 0 ||
 	    init_lanes(p, err) != 0)
@@ -389,6 +393,23 @@ look_up_lag(struct pump *p, int64_t now_ns)
 	p->position = lag <= 0 ? 100 : lag >= span ? 0 : 100 * (1 - (double)lag / (double)span);
 }
 
+/* Records that were reclaimed before they were read. */
+static void
+look_up_missed(struct pump *p, int64_t now_ns)
+{
+	uint64_t missed = queue_missed_count(p->queue);
+
+	p->missed = missed;
+	if (missed <= p->missed_said || now_ns < p->next_say_ns)
+		return;
+	log_warn("writer",
+	    "%s: too far behind, the store gave up records before they were written: new=%" PRIu64
+	    " all=%" PRIu64,
+	    p->consumer->name, missed - p->missed_said, missed);
+	p->missed_said = missed;
+	p->next_say_ns = now_ns + SAY_MISSED_NS;
+}
+
 static void
 end_round(struct pump *p, int64_t now_ns)
 {
@@ -403,7 +424,7 @@ end_round(struct pump *p, int64_t now_ns)
 			p->observe(
 			    p->observe_ctx, round_s, round_s * 1000 / (double)p->round_records);
 	}
-	p->missed = queue_missed_count(p->queue);
+	look_up_missed(p, now_ns);
 	clear_round(p);
 	look_up_lag(p, now_ns);
 }
@@ -465,6 +486,7 @@ turn_accept(struct pump *p, int64_t now_ns)
 		look_up_lag(p, now_ns);
 		return INT64_MIN;
 	}
+	look_up_lag(p, now_ns); /* the next time may be long after, if the server hangs */
 	start_lanes(p);
 	return INT64_MIN;
 }

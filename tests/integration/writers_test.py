@@ -306,6 +306,8 @@ class BadSinks(WriterTest):
             one = sinks.writer(scottyd)
             self.assertGreater(one["missed"], 1000, scottyd.get("/metricsapi/store").body)
             self.assertEqual(one["valuesWritten"], len(sink.lines))
+            said = [line for line in scottyd.lines if "too far behind" in line]
+            self.assertIn(len(said), (1, 2, 3))  # once a minute
 
     def test_a_hanging_server_does_not_hold_up_the_end(self):
         sink = self.sink(lambda *_: lambda handler: time.sleep(20))
