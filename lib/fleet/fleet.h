@@ -40,9 +40,9 @@ struct fleet_conf {
 	struct conf_doc *doc;         /* holds endpoints and discovery */
 	const struct conf *endpoints; /* the list, checked; NULL = none */
 	int64_t frequency_ns;         /* default interval */
-	struct state *state;  /* outlives the fleet; NULL = API registrations are not kept */
+	struct state *state; /* outlives the fleet; NULL = API registrations are not kept */
 	const struct conf *discovery; /* the table, checked; NULL = none */
-	const char *mdb_file; /* one more entry of it, {mdb: FILE}; NULL or "" = none */
+	const char *mdb_file;         /* one more entry of it, {mdb: FILE}; NULL or "" = none */
 	/*
 	 * If this host is on the machine list (by one of its addresses) and announces no
 	 * application at own_port, our own metrics are collected as its application own_app
@@ -131,11 +131,12 @@ void fleet_snapshot_free(struct member **, size_t n);
 void member_view(struct member *, struct member_view *out); /* do not copy *out about */
 
 /*
- * Region and address of host/app as texts in text (of that size; what does not fit is empty), both
- * empty for one that is unknown, or has none. An address that is a name is left out.
+ * Region, address and tags of host/app as texts in text (of that size; what does not fit is empty),
+ * all empty for one that is unknown, or has none. An address that is a name is left out. Returns
+ * how many tags it put into tags, which has room for TARGET_TAGS_MAX, sorted by key.
  */
-void fleet_tags(struct fleet *, struct str host, struct str app, struct str *region,
-    struct str *address, char *text, size_t size);
+size_t fleet_tags(struct fleet *, struct str host, struct str app, struct str *region,
+    struct str *address, struct tag *tags, char *text, size_t size);
 
 struct fleet_counts {
 	size_t total, active, failed; /* failed: active and down */

@@ -23,10 +23,13 @@
 struct pump;
 struct queue;
 
-/* What else is known of an endpoint. The texts lead into text. */
+/* What else is known of an endpoint: tags sorted by key. The texts lead into text. */
+#define ORIGIN_TAGS_MAX 64
 struct origin_tags {
 	struct str region, address;
-	char text[512];
+	struct tag tags[ORIGIN_TAGS_MAX];
+	size_t tag_count;
+	char text[5 * 1024];
 };
 typedef void origin_lookup(void *ctx, struct str host, struct str app, struct origin_tags *out);
 
