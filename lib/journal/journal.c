@@ -324,9 +324,10 @@ wait_for_work(struct journal *j)
 	bool stopping;
 
 	lock_take(&j->lock);
-	while (!j->stopping && !j->wants_segment && j->waiting.len < WRITE_BYTES &&
-	       lock_cond_wait(&j->wake, &j->lock, deadline_ns)) {
+	while (!j->stopping && !j->wants_segment && !j->is_awaited &&
+	       j->waiting.len < WRITE_BYTES && lock_cond_wait(&j->wake, &j->lock, deadline_ns)) {
 	}
+	j->is_awaited = false;
 	stopping = j->stopping;
 	lock_drop(&j->lock);
 	return stopping;
@@ -460,8 +461,11 @@ journal_wait(struct journal *j, uint64_t mark, int64_t deadline_mono_ns)
 	bool accepted;
 
 	lock_take(&j->lock);
-	while (!(accepted = j->accepted_count >= mark) &&
-	       lock_cond_wait(&j->written, &j->lock, deadline_mono_ns)) {
+	while (!(accepted = j->accepted_count >= mark)) {
+		j->is_awaited = true;
+		lock_cond_signal(&j->wake);
+		if (!lock_cond_wait(&j->written, &j->lock, deadline_mono_ns))
+			break;
 	}
 	lock_drop(&j->lock);
 	return accepted;

@@ -66,7 +66,7 @@ void journal_stop(struct journal *);
 uint64_t journal_mark(struct journal *);
 /* True if all that the mark stands for is written, or never will be as the journal is degraded. */
 bool journal_accepted(struct journal *, uint64_t mark);
-/* Waits for it; false when the time was up. */
+/* Has it written at once, and waits for that; false when the time was up. */
 bool journal_wait(struct journal *, uint64_t mark, int64_t deadline_mono_ns);
 
 struct journal_stats {

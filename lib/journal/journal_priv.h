@@ -21,7 +21,7 @@ struct journal {
 	bool has_thread;
 
 	struct lock lock;
-	struct lock_cond wake;           /* of the thread: much waits, or stop */
+	struct lock_cond wake;           /* of the thread: much waits, somebody does, or stop */
 	struct lock_cond written;        /* for journal_wait */
 	struct buf waiting;              /* lock; told, not written */
 	struct store_told waiting_told;  /* lock */
@@ -29,6 +29,7 @@ struct journal {
 	uint64_t stretch;                /* lock; the segment that waiting is for */
 	bool listening;                  /* lock; tellings are taken */
 	bool wants_segment;              /* lock; waiting is no good from here on without another */
+	bool is_awaited;                 /* lock; somebody waits for what was told */
 	bool stopping;                   /* lock */
 	_Atomic uint64_t told_count;     /* lock to change it; tellings so far */
 	_Atomic uint64_t accepted_count; /* lock to change it; of them, accepted */
