@@ -338,6 +338,36 @@ generate_options(FILE *out, const struct conf_opt *opts)
 		    opts->dflt == NULL ? "" : opts->dflt, opts->help);
 }
 
+static void
+generate_writers(FILE *out)
+{
+	fputs(
+	    "\nwriters: []               # also CONFIGDIR/pstore.yaml, a list of the same "
+	    "elements\n"
+	    "# - influx:                 # a writer's name: see below\n"
+	    "#     hostAndPort: http://127.0.0.1:8086\n"
+	    "#     database: scotty\n"
+	    "#   consumer:\n"
+	    "#     name: main influx\n"
+	    "# - file:\n"
+	    "#     path: /var/log/scotty/values.jsonl\n"
+	    "#   consumer:\n"
+	    "#     name: hourly means\n"
+	    "#     rollUpSpan: 1h\n"
+	    "#     regexesOfMetricsToInclude: [^/proc/, ^/sys/]\n"
+	    "#\n"
+	    "# Values wait in the store until their writer's server has them, also over restarts;\n"
+	    "# those that it refuses for what is in them go to stateDir/dead/NAME.jsonl.\n"
+	    "# \"scotty writers\" shows how they fare.\n"
+	    "#\n# keys under consumer:\n",
+	    out);
+	generate_options(out, consumer_opts);
+	for (size_t i = 0; writer_at(i) != NULL; i++) {
+		fprintf(out, "#\n# writer %s: %s\n", writer_at(i)->name, writer_at(i)->help);
+		generate_options(out, writer_at(i)->opts);
+	}
+}
+
 void
 config_generate(FILE *out)
 {
@@ -367,19 +397,6 @@ config_generate(FILE *out)
 		fprintf(out, "#\n# source %s: %s\n", source_at(i)->name, source_at(i)->help);
 		generate_options(out, source_at(i)->opts);
 	}
-	fputs("\nwriters: []               # also CONFIGDIR/pstore.yaml, a list of the same "
-	      "elements\n"
-	      "# - influx:                 # a writer's name: see below\n"
-	      "#     hostAndPort: http://127.0.0.1:8086\n"
-	      "#     database: scotty\n"
-	      "#   consumer:\n"
-	      "#     name: main influx\n"
-	      "#\n# keys under consumer:\n",
-	    out);
-	generate_options(out, consumer_opts);
-	for (size_t i = 0; writer_at(i) != NULL; i++) {
-		fprintf(out, "#\n# writer %s: %s\n", writer_at(i)->name, writer_at(i)->help);
-		generate_options(out, writer_at(i)->opts);
-	}
+	generate_writers(out);
 	fleet_generate_discovery(out);
 }

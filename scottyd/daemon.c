@@ -73,8 +73,9 @@ find_origin(void *ctx, struct str host, struct str app, struct origin_tags *out)
 {
 	struct daemon *daemon = ctx;
 
-	fleet_tags(
-	    daemon->fleet, host, app, &out->region, &out->address, out->text, sizeof(out->text));
+	_Static_assert(ORIGIN_TAGS_MAX >= TARGET_TAGS_MAX, "all of a target's tags fit");
+	out->tag_count = fleet_tags(daemon->fleet, host, app, &out->region, &out->address,
+	    out->tags, out->text, sizeof(out->text));
 }
 
 /* The journal and the state, as writers see them. */

@@ -29,7 +29,12 @@ struct family {
 struct place {
 	struct str host, app;
 	uint16_t port;
+	const struct tag *tags;
+	size_t tag_count;
 };
+
+/* instance and job, and those of the endpoint's own that are called otherwise. */
+#define LABELS_MAX (2 + TARGET_TAGS_MAX)
 
 struct federation {
 	struct stream stream;
@@ -48,7 +53,8 @@ struct federation {
 	const struct family *family;
 	bool has_head;
 	const struct series_set *set; /* whose labels these are */
-	struct tag labels[2];         /* instance, job */
+	struct tag labels[LABELS_MAX];
+	size_t label_count;
 	struct buf instance;
 };
 
@@ -71,7 +77,7 @@ series_label(const void *ctx, struct str label)
 
 	if (str_eq(label, STR("__name__")))
 		return s->name;
-	for (size_t i = 0; i < ARRAY_LEN(s->f->labels); i++) {
+	for (size_t i = 0; i < s->f->label_count; i++) {
 		if (str_eq(label, s->f->labels[i].key))
 			return s->f->labels[i].value;
 	}
@@ -136,6 +142,41 @@ place_cmp(const void *a, const void *b)
 	return order != 0 ? order : str_cmp(x->app, y->app);
 }
 
+/* A label that no sample has for another reason. */
+static bool
+is_free_label(struct str key)
+{
+	return !str_starts(key, STR("__")) && !str_eq(key, STR("instance")) &&
+	       !str_eq(key, STR("job")) && !str_eq(key, STR("le"));
+}
+
+/* What of the view is needed, in the arena. -1 with ERR_NOMEM. */
+static int
+add_place(
+    struct federation *f, struct place *place, const struct member_view *view, struct err *err)
+{
+	struct tag *tags = arena_array(&f->arena, view->tag_count, sizeof(*tags));
+	bool failed = tags == NULL;
+
+	*place = (struct place){
+		.host = view->host, .app = view->app, .port = view->port, .tags = tags
+	};
+	for (size_t i = 0; !failed && i < view->tag_count; i++) {
+		struct tag *tag = &tags[place->tag_count];
+
+		if (!is_free_label(view->tags[i].key))
+			continue;
+		tag->key = arena_copy(&f->arena, view->tags[i].key);
+		tag->value = arena_copy(&f->arena, view->tags[i].value);
+		failed = tag->key.p == NULL || tag->value.p == NULL;
+		place->tag_count++;
+	}
+	if (!failed)
+		return 0;
+	err_nomem(err);
+	return -1;
+}
+
 static int
 find_places(struct federation *f, struct fleet *fleet, struct err *err)
 {
@@ -152,13 +193,13 @@ find_places(struct federation *f, struct fleet *fleet, struct err *err)
 		struct member_view view;
 
 		member_view(f->members[i], &view);
-		f->places[i] =
-		    (struct place){ .host = view.host, .app = view.app, .port = view.port };
+		if (add_place(f, &f->places[i], &view, err) != 0)
+			return -1;
 	}
 	return 0;
 }
 
-/* The labels of all samples of the set; a removed endpoint has no port. */
+/* The labels of all samples of the set; a removed endpoint has no port and no tags. */
 static void
 use_set(struct federation *f, const struct series_set *set)
 {
@@ -179,6 +220,9 @@ use_set(struct federation *f, const struct series_set *set)
 		buf_printf(&f->instance, ":%u", (unsigned)found->port);
 	f->labels[0] = (struct tag){ STR("instance"), buf_view(&f->instance) };
 	f->labels[1] = (struct tag){ STR("job"), key.app };
+	f->label_count = 2;
+	for (size_t i = 0; found != NULL && i < found->tag_count; i++)
+		f->labels[f->label_count++] = found->tags[i];
 	f->set = set;
 }
 
@@ -279,7 +323,7 @@ put_record(struct federation *f, const struct record *record, struct buf *out)
 {
 	const struct family *family = f->family;
 	const struct metric_desc *desc = record->desc;
-	const struct prometheus_labels more = { f->labels, ARRAY_LEN(f->labels) };
+	const struct prometheus_labels more = { f->labels, f->label_count };
 	bool histogram = family->desc.kind == KIND_DIST;
 
 	if ((desc->kind == KIND_DIST) != histogram || desc->not_cumulative ||

@@ -41,6 +41,7 @@ put_writer(struct json *json, const struct writer_view *view)
 	json_key(json, "lagSeconds");
 	json_f64(json, stats->lag_s);
 	put_count(json, "valuesWritten", stats->written);
+	put_count(json, "valuesNotWritten", stats->left);
 	put_count(json, "valuesWaiting", stats->waiting);
 	put_count(json, "missed", stats->missed);
 	put_count(json, "refused", stats->refused);

@@ -63,6 +63,7 @@ struct conf_report {
 	const char *name; /* lent: the file's */
 	struct buf text;
 	size_t count;
+	const char *unknown; /* said before a key that is not known; NULL = "unknown key" */
 };
 
 void conf_report_init(struct conf_report *, const char *name);

@@ -208,11 +208,15 @@ complain_of_unknown(
 	/* Not for a report that is full: a million keys would take seconds. */
 	const struct conf_opt *meant = report->text.failed ? NULL : opt_like(opts, child->key);
 
+	const char *before = report->unknown != NULL ? report->unknown : "unknown key '";
+	const char *after = report->unknown != NULL ? "" : "'";
+	struct conf_shown key = conf_show(child->key);
+
 	if (meant == NULL)
-		complain_of_key(report, child, "unknown key '%s'", conf_show(child->key).text);
+		complain_of_key(report, child, "%s%s%s", before, key.text, after);
 	else
-		complain_of_key(report, child, "unknown key '%s'; did you mean '%s'?",
-		    conf_show(child->key).text, meant->name);
+		complain_of_key(report, child, "%s%s%s; did you mean '%s'?", before, key.text,
+		    after, meant->name);
 }
 
 /* Without a '+' or leading zeros, which other readers of YAML take for octal. */

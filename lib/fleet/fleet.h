@@ -131,11 +131,12 @@ void fleet_snapshot_free(struct member **, size_t n);
 void member_view(struct member *, struct member_view *out); /* do not copy *out about */
 
 /*
- * Region and address of host/app as texts in text (of that size; what does not fit is empty), both
- * empty for one that is unknown, or has none. An address that is a name is left out.
+ * Region, address and tags of host/app as texts in text (of that size; what does not fit is empty),
+ * all empty for one that is unknown, or has none. An address that is a name is left out. Returns
+ * how many tags it put into tags, which has room for TARGET_TAGS_MAX, sorted by key.
  */
-void fleet_tags(struct fleet *, struct str host, struct str app, struct str *region,
-    struct str *address, char *text, size_t size);
+size_t fleet_tags(struct fleet *, struct str host, struct str app, struct str *region,
+    struct str *address, struct tag *tags, char *text, size_t size);
 
 struct fleet_counts {
 	size_t total, active, failed; /* failed: active and down */

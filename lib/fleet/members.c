@@ -483,26 +483,34 @@ put_text(struct str s, char **text, size_t *size)
 	return copy;
 }
 
-void
+size_t
 fleet_tags(struct fleet *fleet, struct str host, struct str app, struct str *region,
-    struct str *address, char *text, size_t size)
+    struct str *address, struct tag *tags, char *text, size_t size)
 {
 	char bytes[KEY_BYTES];
 	struct str key = write_key(bytes, host, app);
 	struct net_addr numeric;
 	struct member *member;
+	size_t count = 0;
 
 	*region = *address = STR_EMPTY;
 	if (key.len == 0)
-		return;
+		return 0;
 	lock_take(&fleet->fleet_lock);
 	member = map_get(&fleet->members, key);
 	if (member != NULL && member->target != NULL) {
 		*region = put_text(member->target->region, &text, &size);
 		if (resolver_numeric(member->target->address, &numeric))
 			*address = put_text(member->target->address, &text, &size);
+		for (; count < member->target->tag_count; count++) {
+			const struct tag *tag = &member->target->tags[count];
+
+			tags[count].key = put_text(tag->key, &text, &size);
+			tags[count].value = put_text(tag->value, &text, &size);
+		}
 	}
 	lock_drop(&fleet->fleet_lock);
+	return count;
 }
 
 void

@@ -119,12 +119,16 @@ parse_rollup(struct str text, enum rollup_fn *out)
 	return false;
 }
 
+/* Upstream's writers, in the order in which it looks for them. */
+static const char *const upstream[] = { "kafka", "influx", "openTSDB", "lmm", "mock" };
+
+/* What upstream says of a key that it does not know. */
+#define UNKNOWN "Unrecognized fields: "
+
 /* The writer's key: the first of upstream's in upstream's order, else the first there is. */
 static const struct conf *
 writer_key(const struct conf *element)
 {
-	static const char *const upstream[] = { "kafka", "influx", "openTSDB", "lmm", "mock" };
-
 	for (size_t i = 0; i < ARRAY_LEN(upstream); i++) {
 		const struct conf *key = conf_child(element, upstream[i]);
 
@@ -257,6 +261,19 @@ check_name(const struct consumer *c, const struct conf *element, struct map *nam
 		conf_complain(report, name, "out of memory");
 }
 
+/* A key of an element for which there is no writer. */
+static void
+complain_of_writer(const struct conf *key, struct conf_report *report)
+{
+	for (size_t i = 0; i < ARRAY_LEN(upstream); i++) {
+		if (str_eq(key->key, str_of(upstream[i]))) {
+			conf_complain(report, key, "no writer '%s' in this build", upstream[i]);
+			return;
+		}
+	}
+	conf_complain(report, key, UNKNOWN "%.*s", STR_ARG(key->key));
+}
+
 static void
 check_element(const struct conf *element, struct map *names, struct conf_report *report)
 {
@@ -273,8 +290,7 @@ check_element(const struct conf *element, struct map *names, struct conf_report 
 		bool is_consumer = str_eq(key->key, STR("consumer"));
 
 		if (!is_consumer && writer_find(key->key) == NULL)
-			conf_complain(
-			    report, key, "no writer '%.*s' in this build", STR_ARG(key->key));
+			complain_of_writer(key, report);
 		writers += !is_consumer && conf_child(element, key->key.p) != NULL;
 	}
 	if (writers > 1)
@@ -304,8 +320,10 @@ consumers_check(const struct conf *list, struct map *names, struct conf_report *
 		return false;
 	}
 	map_init(&own_names);
+	report->unknown = UNKNOWN;
 	for (const struct conf *e = list->first; e != NULL; e = e->next)
 		check_element(e, names != NULL ? names : &own_names, report);
+	report->unknown = NULL;
 	map_fini(&own_names);
 	return report->count == count;
 }

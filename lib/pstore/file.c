@@ -16,8 +16,8 @@ struct file_writer {
 extern const struct writer_ops writer_file;
 
 static const struct conf_opt opts[] = {
-	{ "path", CONF_TEXT, NULL, "absolute; the files before it are called PATH.1, PATH.2 ...", 0,
-	    0 },
+	{ "path", CONF_TEXT, NULL,
+	    "absolute, a regular file; those before it are called PATH.1 ...", 0, 0 },
 	{ "maxSize", CONF_SIZE, "64MiB", "of one file", 4096, INT64_MAX },
 	{ "keep", CONF_INT, "4", "files before the present one", 0, 1000 },
 	{ NULL, CONF_TREE, NULL, NULL, 0, 0 },
@@ -76,7 +76,7 @@ file_send(struct writer *w, const struct write_request *request, struct write_an
 	struct file_writer *f = CONTAINER_OF(w, struct file_writer, base);
 
 	if (lines_file_add(&f->file, request->body, &answer->err) != 0)
-		answer->status = WRITE_LATER;
+		answer->status = answer->err.code == ERR_CONFIG ? WRITE_MISCONFIGURED : WRITE_LATER;
 }
 
 const struct writer_ops writer_file = {

@@ -4,7 +4,8 @@
  *
  * A metric is a measurement called by its path; what endpoint it is of, and its own tags, are tags.
  * Schema "upstream" has the fields name="PATH" and value, a float or string, as upstream writes
- * them; schema "tagged" has value alone, typed: ints as such, bools as true and false. In both,
+ * them; schema "tagged" has value alone, typed: ints as such, bools as true and false, and the
+ * endpoint's own tags are tags too. In both,
  *
  *   time, duration   a float: seconds since 1970, the metric's unit
  *   uint64           a float, as InfluxDB has no integer for its upper half
@@ -218,23 +219,9 @@ influx_open(const struct conf *conf, const struct writer_env *env, struct err *e
 
 /* Formatting. */
 
+/* A tag; one that is called as one of ours gets another name: what it is of and an underscore. */
 static void
-influx_prepare_origin(
-    const struct writer *writer, const struct write_origin *origin, struct buf *out)
-{
-	const struct influx *w = CONTAINER_OF(writer, struct influx, base);
-
-	if (!w->tagged)
-		buf_puts(out, ",@version=1");
-	influx_tag(out, w->tagged ? STR("app") : STR("appname"), origin->app);
-	influx_tag(out, STR("host"), origin->host);
-	influx_tag(out, STR("ipaddress"), origin->address);
-	influx_tag(out, STR("region"), origin->region);
-}
-
-/* A tag of the metric's own; one that is called as one of ours gets another name. */
-static void
-put_metric_tag(struct buf *out, const struct tag *tag)
+put_tag(struct buf *out, const char *of, const struct tag *tag)
 {
 	static const char *const ours[] = { "@version", "app", "appname", "host", "ipaddress",
 		"region", "time" };
@@ -243,11 +230,35 @@ put_metric_tag(struct buf *out, const struct tag *tag)
 	for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
 		if (!str_eq(tag->key, str_of(ours[i])))
 			continue;
-		snprintf(key, sizeof(key), "metric_%s", ours[i]);
+		snprintf(key, sizeof(key), "%s_%s", of, ours[i]);
 		influx_tag(out, str_of(key), tag->value);
 		return;
 	}
 	influx_tag(out, tag->key, tag->value);
+}
+
+/* The tags of an endpoint, but for those that the metric (NULL: none) has too. */
+static void
+put_origin(const struct influx *w, const struct write_origin *origin,
+    const struct metric_desc *desc, struct buf *out)
+{
+	if (!w->tagged)
+		buf_puts(out, ",@version=1");
+	influx_tag(out, w->tagged ? STR("app") : STR("appname"), origin->app);
+	influx_tag(out, STR("host"), origin->host);
+	influx_tag(out, STR("ipaddress"), origin->address);
+	influx_tag(out, STR("region"), origin->region);
+	for (size_t i = 0; w->tagged && i < origin->tag_count; i++) {
+		if (desc == NULL || !write_has_tag(desc, origin->tags[i].key))
+			put_tag(out, "endpoint", &origin->tags[i]);
+	}
+}
+
+static void
+influx_prepare_origin(
+    const struct writer *writer, const struct write_origin *origin, struct buf *out)
+{
+	put_origin(CONTAINER_OF(writer, struct influx, base), origin, NULL, out);
 }
 
 static void
@@ -258,7 +269,7 @@ influx_prepare_series(
 
 	influx_name(head, desc->path);
 	for (size_t i = 0; i < desc->tag_count; i++)
-		put_metric_tag(tail, &desc->tags[i]);
+		put_tag(tail, "metric", &desc->tags[i]);
 	buf_putc(tail, ' ');
 	if (!w->tagged) {
 		buf_puts(tail, "name=");
@@ -374,13 +385,17 @@ influx_format(const struct writer *writer, const struct write_record *record, st
 	size_t begin = out->len;
 	char *p;
 
-	if (!buf_reserve(out, series->head.len + record->origin->text.len + series->tail.len +
-	                          VALUE_TEXT_BYTES + TIME_BYTES))
-		return true;
-	p = str_put(out->p + out->len, series->head);
-	p = str_put(p, record->origin->text);
-	p = str_put(p, series->tail);
-	out->len = (size_t)(p - out->p);
+	if (w->tagged && write_tags_clash(record)) {
+		buf_str(out, series->head);
+		put_origin(w, record->origin, series->desc, out);
+		buf_str(out, series->tail);
+	} else if (buf_reserve(out, series->head.len + record->origin->text.len + series->tail.len +
+	                                VALUE_TEXT_BYTES + TIME_BYTES)) {
+		p = str_put(out->p + out->len, series->head);
+		p = str_put(p, record->origin->text);
+		p = str_put(p, series->tail);
+		out->len = (size_t)(p - out->p);
+	}
 	if (!put_value(w, record, out)) {
 		out->len = begin;
 		return false;

@@ -58,17 +58,73 @@ cut_half_line(struct lines_file *f, off_t size)
 }
 
 static int
+refuse(const char *path, struct err *err)
+{
+	err_set(err, ERR_CONFIG, "%s: is no regular file; name another one", path);
+	return -1;
+}
+
+/* -1 if the path leads to something that is no regular file; nothing there is fine. */
+static int
+check_regular(const char *path, struct err *err)
+{
+	struct stat st;
+
+	if (lstat(path, &st) == 0)
+		return S_ISREG(st.st_mode) ? 0 : refuse(path, err);
+	if (errno == ENOENT)
+		return 0;
+	err_errno(err, errno, "%s", path);
+	return -1;
+}
+
+static int
 open_file(struct lines_file *f, struct err *err)
 {
 	struct stat st;
 
+	/* To open a device may do something already. */
+	if (check_regular(f->path, err) != 0)
+		return -1;
+	/* It may have changed since: a pipe that nobody reads would be waited for. */
 	f->size = 0;
-	f->fd = open(f->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	f->fd = open(
+	    f->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 	if (f->fd < 0 || fstat(f->fd, &st) != 0 ||
 	    (S_ISREG(st.st_mode) && cut_half_line(f, st.st_size) != 0)) {
 		err_errno(err, errno, "%s", f->path);
 		lines_file_fini(f);
 		return -1;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		lines_file_fini(f);
+		return refuse(f->path, err);
+	}
+	return 0;
+}
+
+/* The i-th name, 0 = PATH itself. */
+static int
+put_name(const struct lines_file *f, unsigned i, char *out, size_t size, struct err *err)
+{
+	int len =
+	    i == 0 ? snprintf(out, size, "%s", f->path) : snprintf(out, size, "%s.%u", f->path, i);
+
+	if (len >= 0 && (size_t)len < size)
+		return 0;
+	err_set(err, ERR_IO, "%s: name too long", f->path);
+	return -1;
+}
+
+/* All names that a rotation would take or replace. */
+static int
+check_names(const struct lines_file *f, struct err *err)
+{
+	char name[PATH_MAX];
+
+	for (unsigned i = 0; i <= f->keep; i++) {
+		if (put_name(f, i, name, sizeof(name), err) != 0 || check_regular(name, err) != 0)
+			return -1;
 	}
 	return 0;
 }
@@ -80,15 +136,12 @@ rotate(struct lines_file *f, struct err *err)
 	char from[PATH_MAX], to[PATH_MAX];
 
 	lines_file_fini(f);
+	if (check_names(f, err) != 0)
+		return -1;
 	for (unsigned i = f->keep; i > 0; i--) {
-		int rc = i == 1 ? snprintf(from, sizeof(from), "%s", f->path)
-		                : snprintf(from, sizeof(from), "%s.%u", f->path, i - 1);
-
-		if (rc < 0 || (size_t)rc >= sizeof(from) - 12) {
-			err_set(err, ERR_IO, "%s: name too long", f->path);
+		if (put_name(f, i - 1, from, sizeof(from), err) != 0 ||
+		    put_name(f, i, to, sizeof(to), err) != 0)
 			return -1;
-		}
-		snprintf(to, sizeof(to), "%s.%u", f->path, i);
 		if (rename(from, to) != 0 && errno != ENOENT) {
 			err_errno(err, errno, "rename %s to %s", from, to);
 			return -1;

@@ -75,7 +75,7 @@ struct pump {
 	void *observe_ctx;
 	struct cursor_record in[CHUNK];
 
-	_Atomic uint64_t unsupported, missed;
+	_Atomic uint64_t unsupported, missed, left;
 	_Atomic int64_t oldest_ns; /* wall clock, of what is not written; 0 = nothing */
 	_Atomic double position;   /* percent */
 	_Atomic int64_t last_success_ns;
@@ -381,12 +381,14 @@ static void
 look_up_lag(struct pump *p, int64_t now_ns)
 {
 	int64_t real = real_ns(p), lag, span;
+	uint64_t left;
 	struct store_stats stats;
 
 	if (now_ns < p->next_lag_ns)
 		return;
 	p->next_lag_ns = now_ns + LAG_NS;
-	lag = queue_lag_ns(p->queue, real);
+	lag = queue_lag_ns(p->queue, real, &left);
+	p->left = left;
 	p->oldest_ns = lag > 0 ? real - lag : 0;
 	store_get_stats(p->env.store, &stats);
 	span = real - (stats.oldest_ts_ns == TS_NONE ? p->begun_ns : stats.oldest_ts_ns);
@@ -724,6 +726,7 @@ pump_get_stats(struct pump *p, struct pump_stats *out)
 		.dead_letters = p->counts.dead_letters,
 		.missed = p->missed,
 		.waiting = p->counts.waiting,
+		.left = p->left,
 		.position = p->position,
 		.last_success_ns = p->last_success_ns };
 	if (oldest_ns != 0 && oldest_ns < now_ns)

@@ -23,10 +23,13 @@
 struct pump;
 struct queue;
 
-/* What else is known of an endpoint. The texts lead into text. */
+/* What else is known of an endpoint: tags sorted by key. The texts lead into text. */
+#define ORIGIN_TAGS_MAX 64
 struct origin_tags {
 	struct str region, address;
-	char text[512];
+	struct tag tags[ORIGIN_TAGS_MAX];
+	size_t tag_count;
+	char text[5 * 1024];
 };
 typedef void origin_lookup(void *ctx, struct str host, struct str app, struct origin_tags *out);
 
@@ -112,8 +115,13 @@ struct pump_stats {
 	uint64_t dead_letters; /* of these, those kept in the file */
 	uint64_t missed;       /* reclaimed before they were read */
 	uint64_t waiting;      /* read but not acknowledged */
-	double position;       /* in what the store holds, percent; 100 = all is acknowledged */
-	double lag_s;          /* age of the oldest record not acknowledged */
+	/*
+	 * In the store and not acknowledged, as of a second ago: values, also of those left out,
+	 * and inactive markers; of a roll-up what goes into frames that are not in the making yet.
+	 */
+	uint64_t left;
+	double position; /* in what the store holds, percent; 100 = all is acknowledged */
+	double lag_s;    /* age of the oldest record not acknowledged */
 	int64_t last_success_ns, last_error_ns; /* wall clock; 0 = never */
 	char last_error[ERR_TEXT_BYTES];
 };

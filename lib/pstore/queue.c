@@ -60,7 +60,8 @@ queue_open(const struct pump_env *env, const struct consumer *c, struct err *err
 			queue_close(q);
 			return NULL;
 		}
-	} else if (env->load != NULL && env->load(env->positions_ctx, c->name, cursor, err) != 0) {
+	}
+	if (env->load != NULL && env->load(env->positions_ctx, c->name, cursor, err) != 0) {
 		log_warn("writer", "%s: position not known, begins at the oldest value: %s",
 		    c->name, err->text);
 	}
@@ -102,12 +103,11 @@ queue_commit(struct queue *q)
 	struct err err;
 	bool saved = true;
 
-	if (q->rollup != NULL) {
-		rollup_commit(q->rollup); /* frames in the making are part of its position */
-		return;
-	}
 	CRASH_POINT("acknowledged");
-	cursor_commit(q->cursor);
+	if (q->rollup != NULL)
+		rollup_commit(q->rollup);
+	else
+		cursor_commit(q->cursor);
 	if (q->env.save != NULL)
 		saved = q->env.save(q->env.positions_ctx, q->name, q->cursor, &err) == 0;
 	CRASH_POINT("position kept");
@@ -133,8 +133,8 @@ queue_missed_count(const struct queue *q)
 }
 
 int64_t
-queue_lag_ns(struct queue *q, int64_t now_ns)
+queue_lag_ns(struct queue *q, int64_t now_ns, uint64_t *count)
 {
 	/* The cursor lives as long as the roll-up that it belongs to, on the same thread. */
-	return cursor_lag_ns(q->cursor, now_ns);
+	return cursor_lag_ns(q->cursor, now_ns, count);
 }

@@ -10,6 +10,19 @@ put_text(struct json *json, const char *key, struct str value)
 	json_string(json, value);
 }
 
+/* Of the endpoint; those of the metric are its description's. */
+static void
+put_tags(struct json *json, const struct write_origin *origin)
+{
+	json_key(json, "endpointTags");
+	json_begin_object(json);
+	for (size_t i = 0; i < origin->tag_count; i++) {
+		json_key_str(json, origin->tags[i].key);
+		json_string(json, origin->tags[i].value);
+	}
+	json_end_object(json);
+}
+
 void
 record_json(struct buf *out, const struct write_record *record, const char *writer, const char *why)
 {
@@ -31,6 +44,8 @@ record_json(struct buf *out, const struct write_record *record, const char *writ
 	json_ts(&json, record->ts_ns);
 	json_string_unless_empty(&json, "region", record->origin->region);
 	json_string_unless_empty(&json, "ipAddress", record->origin->address);
+	if (record->origin->tag_count > 0)
+		put_tags(&json, record->origin);
 	json_desc_tail(&json, desc);
 	json_end_object(&json);
 	buf_putc(out, '\n');
@@ -59,6 +74,10 @@ record_echo(struct buf *out, const struct write_record *record)
 	echo_tag(out, &is_first, STR("appname"), origin->app);
 	echo_tag(out, &is_first, STR("ipaddress"), origin->address);
 	echo_tag(out, &is_first, STR("region"), origin->region);
+	for (size_t i = 0; i < origin->tag_count; i++) {
+		if (!write_has_tag(desc, origin->tags[i].key))
+			echo_tag(out, &is_first, origin->tags[i].key, origin->tags[i].value);
+	}
 	for (size_t i = 0; i < desc->tag_count; i++)
 		echo_tag(out, &is_first, desc->tags[i].key, desc->tags[i].value);
 	buf_printf(out, "}, Kind: %s, SubType: %s, Unit: %.*s, Value: ", kind_name(desc->kind),

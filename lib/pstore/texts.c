@@ -191,42 +191,71 @@ texts_series(struct texts *texts, const struct metric_desc *desc)
 
 /* Endpoints. */
 
+static struct str
+copy_text(char **at, struct str s)
+{
+	struct str copy = { *at, s.len };
+
+	*at = str_put(*at, s);
+	return copy;
+}
+
+/* On the heap; text is what prepare_origin made. NULL when out of memory. */
+static struct known_origin *
+copy_origin(const struct write_origin *from, struct str key, struct str text)
+{
+	size_t len = key.len + from->region.len + from->address.len + text.len;
+	struct known_origin *o;
+	char *at;
+
+	for (size_t i = 0; i < from->tag_count; i++)
+		len += from->tags[i].key.len + from->tags[i].value.len;
+	o = malloc(sizeof(*o) + from->tag_count * sizeof(*o->tags) + len);
+	if (o == NULL)
+		return NULL;
+	at = (char *)&o->tags[from->tag_count];
+	o->key = copy_text(&at, key);
+	o->origin = (struct write_origin){
+		.host = str_sub(o->key, 0, from->host.len),
+		.app = str_sub(o->key, from->host.len + 1, key.len),
+		.tags = o->tags,
+		.tag_count = from->tag_count,
+	};
+	o->origin.region = copy_text(&at, from->region);
+	o->origin.address = copy_text(&at, from->address);
+	o->origin.text = copy_text(&at, text);
+	for (size_t i = 0; i < from->tag_count; i++) {
+		o->tags[i].key = copy_text(&at, from->tags[i].key);
+		o->tags[i].value = copy_text(&at, from->tags[i].value);
+	}
+	return o;
+}
+
 static const struct known_origin *
 learn_origin(struct texts *texts, struct str key, size_t host_len)
 {
 	const struct writer_ops *ops = texts->writer->ops;
-	struct origin_tags tags = { STR_EMPTY, STR_EMPTY, { 0 } };
-	struct write_origin origin;
+	struct origin_tags tags;
+	struct write_origin origin = { .tags = tags.tags };
 	struct known_origin *o;
-	size_t len;
-	char *p;
 
+	tags.region = tags.address = STR_EMPTY;
+	tags.tag_count = 0;
 	origin.host = str_sub(key, 0, host_len);
 	origin.app = str_sub(key, host_len + 1, key.len);
 	if (texts->lookup != NULL)
 		texts->lookup(texts->lookup_ctx, origin.host, origin.app, &tags);
 	origin.region = tags.region;
 	origin.address = tags.address;
-	origin.text = STR_EMPTY;
+	origin.tag_count = tags.tag_count;
 	buf_clear(&texts->tail);
 	if (ops->prepare_origin != NULL)
 		ops->prepare_origin(texts->writer, &origin, &texts->tail);
 	if (texts->tail.failed)
 		return NULL;
-	len = key.len + tags.region.len + tags.address.len + texts->tail.len;
-	o = malloc(sizeof(*o) + len);
+	o = copy_origin(&origin, key, buf_view(&texts->tail));
 	if (o == NULL)
 		return NULL;
-	p = str_put(o->text, key);
-	o->key = (struct str){ o->text, key.len };
-	o->origin.host = str_sub(o->key, 0, host_len);
-	o->origin.app = str_sub(o->key, host_len + 1, key.len);
-	o->origin.region = (struct str){ p, tags.region.len };
-	p = str_put(p, tags.region);
-	o->origin.address = (struct str){ p, tags.address.len };
-	p = str_put(p, tags.address);
-	o->origin.text = (struct str){ p, texts->tail.len };
-	str_put(p, buf_view(&texts->tail));
 	o->echo = texts->consumer->debug_host == NULL ||
 	          re_match(texts->consumer->debug_host, o->origin.host);
 	if (map_put(&texts->origins, o->key, o) == 0)
@@ -248,4 +277,27 @@ texts_origin(struct texts *texts, struct str host, struct str app)
 		return NULL;
 	o = map_get(&texts->origins, buf_view(&texts->scratch));
 	return o != NULL ? o : learn_origin(texts, buf_view(&texts->scratch), host.len);
+}
+
+bool
+write_has_tag(const struct metric_desc *desc, struct str key)
+{
+	for (size_t i = 0; i < desc->tag_count; i++) {
+		if (str_eq(desc->tags[i].key, key))
+			return true;
+	}
+	return false;
+}
+
+bool
+write_tags_clash(const struct write_record *record)
+{
+	const struct write_origin *origin = record->origin;
+	const struct metric_desc *desc = record->series->desc;
+
+	for (size_t i = 0; desc->tag_count > 0 && i < origin->tag_count; i++) {
+		if (write_has_tag(desc, origin->tags[i].key))
+			return true;
+	}
+	return false;
 }

@@ -28,9 +28,9 @@ struct known_series {
 
 struct known_origin {
 	struct write_origin origin;
-	bool echo;      /* debugHostRegex matches */
-	struct str key; /* HOST NUL APP */
-	char text[];
+	bool echo;         /* debugHostRegex matches */
+	struct str key;    /* HOST NUL APP */
+	struct tag tags[]; /* and texts behind them */
 };
 
 struct texts {

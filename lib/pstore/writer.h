@@ -32,6 +32,9 @@ struct write_origin {
 	struct str host, app;
 	struct str region, address; /* numeric address; each empty where unknown */
 	struct str text;            /* what prepare_origin made */
+	/* What else its configuration or discovery says of it, sorted by key. */
+	const struct tag *tags;
+	size_t tag_count;
 };
 
 /* A metric, which any number of endpoints may have. */
@@ -47,6 +50,14 @@ struct write_record {
 	int64_t ts_ns;
 	struct value value;
 };
+
+/*
+ * True if the metric has a tag of one of the endpoint's keys. The metric's own is written then, so
+ * that no key comes twice.
+ */
+bool write_tags_clash(const struct write_record *);
+/* True if the metric has a tag of that key. */
+bool write_has_tag(const struct metric_desc *, struct str key);
 
 /*
  * What one call of send is to bring across: begin, the records' texts with between, end. Those that

@@ -45,7 +45,7 @@ READ_CONF(concurrency, u, c->concurrency)
 READ_CONF(batch_size, u, c->batch_size)
 READ_CONF(span, i, c->rollup_span_ns)
 READ(written, u, s.written)
-READ(not_written, u, s.waiting)
+READ(not_written, u, s.left)
 READ(attempts, u, s.attempts)
 READ(successes, u, s.successes)
 READ(ratio, f, s.attempts == 0 ? 0 : (double)s.successes / (double)s.attempts)
@@ -113,8 +113,8 @@ static const struct own_metric templates[] = {
 	    read_unsupported },
 	{ "unwritable", "Values that the writer can't hold", UNIT_NONE, KIND_UINT64, 0,
 	    read_unwritable },
-	{ "valuesNotWritten", "Records read and not acknowledged", UNIT_NONE, KIND_UINT64, 0,
-	    read_not_written },
+	{ "valuesNotWritten", "Records in the store and not acknowledged", UNIT_NONE, KIND_UINT64,
+	    0, read_not_written },
 	{ "valuesSkipped", "True once records were reclaimed before they were read", UNIT_NONE,
 	    KIND_BOOL, 0, read_skipped },
 	{ "valuesWritten", "Records acknowledged", UNIT_NONE, KIND_UINT64, 0, read_written },

@@ -166,7 +166,7 @@ start(struct writers *w, struct entry *e, struct err *err)
 
 	e->removed_ns = clock_mono_ns(); /* if it fails */
 	if (e->queue != NULL && !queue_fits(e->queue, c)) {
-		log_warn("writer", "%s: other roll-up, begins at the oldest value", e->name);
+		log_info("writer", "%s: other roll-up, begins with whole frames", e->name);
 		queue_close(e->queue);
 		e->queue = NULL;
 	}

@@ -68,6 +68,7 @@ position_of(const struct state *state, struct db_query *query)
 		.left = (uint64_t)db_i64(query, 8),
 		.flags = (uint32_t)db_i64(query, 9),
 		.tag = tag_of(state, db_i64(query, 10)),
+		.from_ns = db_i64(query, 11),
 	};
 }
 
@@ -167,6 +168,7 @@ save_one(void *ctx, struct cursor_position *pos, struct err *err)
 	db_bind_i64(query, 9, (int64_t)pos->left);
 	db_bind_i64(query, 10, pos->flags);
 	db_bind_i64(query, 11, saving->now_s);
+	db_bind_i64(query, 12, pos->from_ns);
 	return db_run(query, err);
 }
 

@@ -33,6 +33,9 @@ static const char *const steps[] = {
 	" at INTEGER NOT NULL, at_row INTEGER NOT NULL, remaining INTEGER NOT NULL,"
 	" flags INTEGER NOT NULL, saved_s INTEGER NOT NULL,"
 	" PRIMARY KEY (writer, set_id, stream)) WITHOUT ROWID;",
+
+	/* Of roll-ups: see struct cursor_frames; without its flag it says nothing. */
+	"ALTER TABLE positions ADD COLUMN from_ns INTEGER NOT NULL DEFAULT 0;",
 };
 
 #define FORMAT ((int)ARRAY_LEN(steps))

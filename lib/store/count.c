@@ -107,3 +107,43 @@ out:
 	walk_fini(&c.walk);
 	return rc;
 }
+
+int
+find_row(struct series_set *set, uint32_t stream, struct row_search *search, struct err *err)
+{
+	int64_t from_ns = search->from_ns;
+	uint32_t found = search->row;
+	struct walk walk;
+	struct row row;
+	int rc = 0;
+
+	walk_init(&walk);
+	if (walk_prepare(&walk) != 0) {
+		err_nomem(err);
+		walk_fini(&walk);
+		return -1;
+	}
+	lock_take(&set->lock);
+	walk_start(&walk, set, stream);
+	lock_drop(&set->lock);
+	while (walk_row(&walk, &row)) {
+		uint32_t number = walk.next_row - 1;
+
+		if (search->from_ns == TS_NONE && (from_ns == TS_NONE || number >= search->row))
+			from_ns = search->begin_ns(search->ctx, walk.ts_ns);
+		/* A patch has the time of a row before it. */
+		if (walk.ts_ns < from_ns && !walk_is_patch(&walk))
+			break;
+		if (walk.ts_ns >= from_ns && number < found)
+			found = number;
+		walk_undo(&walk, &row);
+	}
+	if (walk.failed) {
+		err_nomem(err);
+		rc = -1;
+	}
+	walk_fini(&walk);
+	if (rc == 0)
+		search->row = found;
+	return rc;
+}

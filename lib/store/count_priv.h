@@ -25,4 +25,16 @@ struct row_counts {
 int count_rows(struct series_set *, uint32_t stream, enum cursor_mode, uint32_t from,
     uint32_t earliest, struct row_counts *out, struct err *);
 
+struct row_search {
+	uint32_t row;    /* in: a row; out: what was found, which is not after it */
+	int64_t from_ns; /* TS_NONE: where that begins to which the row belongs, or the newest */
+	int64_t (*begin_ns)(void *ctx, int64_t ts_ns); /* TS_NONE only */
+	void *ctx;
+};
+/*
+ * Finds the oldest row of the stream that is not older than from_ns, as far as they are still
+ * there. -1 with ERR_NOMEM.
+ */
+int find_row(struct series_set *, uint32_t stream, struct row_search *, struct err *);
+
 #endif

@@ -377,6 +377,7 @@ read_slots(struct cursor *cursor, struct mark *mark, struct cursor_record *out, 
 		}
 		out[n].host = cursor->place->set->host;
 		out[n].app = cursor->place->set->app;
+		out[n].stream = cursor->stream;
 		out[n].is_base = cursor->mode == CURSOR_CHANGES && found.event->is_base;
 		mark->left -= !out[n].is_base;
 		window_record(slot, found.event, found.time->ts_ns, &out[n++].record);
@@ -537,17 +538,20 @@ cursor_missed_count(const struct cursor *cursor)
 }
 
 int64_t
-cursor_lag_ns(struct cursor *cursor, int64_t now_ns)
+cursor_lag_ns(struct cursor *cursor, int64_t now_ns, uint64_t *count)
 {
 	int64_t oldest_ns = INT64_MAX;
+	uint64_t sum = 0;
 
 	lock_take(&cursor->store->lock);
 	for (struct place *place = cursor->places; place != NULL; place = place->next) {
-		int64_t ts_ns = place_oldest_ns(place);
+		int64_t ts_ns = place_oldest_ns(place, &sum);
 
 		oldest_ns = ts_ns < oldest_ns ? ts_ns : oldest_ns;
 	}
 	lock_drop(&cursor->store->lock);
+	if (count != NULL)
+		*count = sum;
 	return oldest_ns < now_ns ? now_ns - oldest_ns : 0;
 }
 
@@ -559,20 +563,55 @@ cursor_keep(struct cursor *cursor)
 	cursor->keeps = true;
 }
 
+void
+cursor_set_frames(struct cursor *cursor, const struct cursor_frames *frames)
+{
+	cursor->frames = *frames;
+}
+
+void
+cursor_touch(struct cursor *cursor, struct str host, struct str app, uint32_t stream)
+{
+	struct series_set *set = cursor->keeps ? store_find(cursor->store, host, app) : NULL;
+	struct place *place;
+	bool is_new;
+
+	if (set == NULL)
+		return;
+	lock_take(&cursor->store->lock);
+	place = place_touch(cursor, set, stream);
+	is_new = place != NULL && !place->changed;
+	if (is_new)
+		place->changed = true; /* from here on it stays */
+	lock_drop(&cursor->store->lock);
+	if (!is_new) {
+		series_set_unref(set);
+		return;
+	}
+	place->next_changed = cursor->changed;
+	cursor->changed = place;
+}
+
 /* Those of one set. */
 static int
 save_place(struct place *place, int (*each)(void *ctx, struct cursor_position *, struct err *),
     void *ctx, struct err *err)
 {
+	const struct cursor_frames *frames = &place->cursor->frames;
 	uint32_t len = place_len(place); /* streams that come meanwhile have nothing committed */
 
 	place->new_tag = place->tag;
 	for (uint32_t i = 0; i < len; i++) {
 		struct cursor_position pos;
+		int64_t row_ns;
 		int rc = 0;
 
-		if (!place_save(place, i, &pos))
+		if (!place_save(place, i, &pos, &row_ns))
 			continue;
+		if (frames->oldest_ns != NULL) {
+			pos.from_ns = frames->oldest_ns(frames->ctx, &pos, row_ns);
+			pos.flags |= CURSOR_POSITION_FROM;
+		}
 		pos.tag = place->new_tag;
 		rc = each(ctx, &pos, err);
 		if (rc != 0)

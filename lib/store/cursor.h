@@ -19,6 +19,7 @@ enum cursor_mode { CURSOR_EVERY, CURSOR_CHANGES };
 
 struct cursor_record {
 	struct str host, app;
+	uint32_t stream; /* in the set */
 	struct record record;
 	/*
 	 * CURSOR_CHANGES: not a change at that time, but what the series had when what came before
@@ -46,8 +47,11 @@ void cursor_commit(struct cursor *); /* done with what was read */
 void cursor_rewind(struct cursor *); /* read it again from the last commit */
 /* Records reclaimed before they were read; a rewind may turn some back into unread ones. */
 uint64_t cursor_missed_count(const struct cursor *);
-/* Age of the oldest record not committed; 0: all are. */
-int64_t cursor_lag_ns(struct cursor *, int64_t now_ns);
+/*
+ * Age of the oldest record not committed; 0: all are. *count (may be NULL): how many there are,
+ * inactive markers too.
+ */
+int64_t cursor_lag_ns(struct cursor *, int64_t now_ns, uint64_t *count);
 
 /*
  * What is committed of one stream, to be kept over restarts: it fits the stream when the store was
@@ -59,10 +63,32 @@ struct cursor_position {
 	uint32_t stream;  /* in the set */
 	uint32_t row, target, at, at_row;
 	uint64_t left;
-	uint32_t flags; /* CURSOR_POSITION_FLAGS at most */
-	uint64_t tag;   /* the keeper's own word about the set; 0 until it gave one */
+	uint32_t flags;  /* CURSOR_POSITION_FLAGS at most */
+	uint64_t tag;    /* the keeper's own word about the set; 0 until it gave one */
+	int64_t from_ns; /* see struct cursor_frames; with a flag that says it is so */
 };
-#define CURSOR_POSITION_FLAGS 15
+#define CURSOR_POSITION_FLAGS 31
+
+/*
+ * Of whoever makes one record of several: a position that is kept must not lie between those. It is
+ * kept with a time, and restored before the first row that is not older, if that is before where
+ * the cursor was.
+ */
+struct cursor_frames {
+	/*
+	 * That time: where the oldest begins that is not done with in the stream of that position;
+	 * INT64_MAX if there is none. row_ns is the time of the oldest row that was not read to its
+	 * end, TS_NONE if all are.
+	 */
+	int64_t (*oldest_ns)(void *ctx, const struct cursor_position *, int64_t row_ns);
+	/* Where the one begins that a time belongs to; a kept time may have come from others. */
+	int64_t (*begin_ns)(void *ctx, int64_t ts_ns);
+	void *ctx;
+};
+/* Before cursor_keep and cursor_restore. */
+void cursor_set_frames(struct cursor *, const struct cursor_frames *);
+/* The stream's position is to be saved again, though the cursor did not move. */
+void cursor_touch(struct cursor *, struct str host, struct str app, uint32_t stream);
 
 /* From now on the cursor remembers which positions changed. Before the first read. */
 void cursor_keep(struct cursor *);

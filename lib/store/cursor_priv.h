@@ -33,9 +33,10 @@ struct cursor {
 	struct place *at;     /* to visit next; NULL: the first */
 	size_t place_count;
 	struct place *held;
-	bool keeps;            /* see cursor_keep */
-	struct place *changed; /* places committed since cursor_saved */
-	uint64_t read_count;   /* records since the last commit */
+	bool keeps;                  /* see cursor_keep */
+	struct cursor_frames frames; /* functions NULL: none */
+	struct place *changed;       /* places committed since cursor_saved */
+	uint64_t read_count;         /* records since the last commit */
 	_Atomic uint64_t missed_count;
 
 	/* What is being read: a window of a piece. */
@@ -109,6 +110,9 @@ bool place_begin_piece(struct place *, uint32_t stream);
 /* All windows of the piece were read. REQUIRES the set's lock. */
 void place_end_piece(struct place *, uint32_t stream);
 
+/* In cursor_position.flags, with those in place.c: from_ns holds. */
+#define CURSOR_POSITION_FROM 16u
+
 /* So many records counted as missed were read after all. REQUIRES the set's lock. */
 void place_found(struct place *, uint32_t stream, uint64_t count);
 
@@ -121,15 +125,24 @@ void place_rewind(struct place *);
 
 /* Streams it has marks for. Locks taken: series. */
 uint32_t place_len(struct place *);
-/* The position to be saved of a stream; false: none. Locks taken: series. */
-bool place_save(struct place *, uint32_t stream, struct cursor_position *out);
+/*
+ * The position to be saved of a stream; false: none. *row_ns: see struct cursor_frames. Locks
+ * taken: series.
+ */
+bool place_save(struct place *, uint32_t stream, struct cursor_position *out, int64_t *row_ns);
+/* The cursor's place in the set, where that stream is to be saved; NULL: none. REQUIRES the store's
+ * lock. Locks taken: series. */
+struct place *place_touch(const struct cursor *, struct series_set *, uint32_t stream);
 void place_saved(struct place *); /* of all its streams */
 /* See cursor_restore. The set has such a place. Locks taken: series. */
 int place_restore(
     struct cursor *, struct series_set *, const struct cursor_position *, struct err *);
 
-/* Time of the oldest record not committed; INT64_MAX: none. Locks taken: series. */
-int64_t place_oldest_ns(struct place *);
+/*
+ * Time of the oldest record not committed; INT64_MAX: none. *count grows by how many there are.
+ * Locks taken: series.
+ */
+int64_t place_oldest_ns(struct place *, uint64_t *count);
 
 /* Places in a new set for all cursors. REQUIRES the store's lock. -1 with ERR_NOMEM, ERR_LIMIT. */
 int places_open(struct series_set *, struct err *);

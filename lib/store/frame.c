@@ -50,6 +50,14 @@ frame_name_ns(int64_t ts_ns, int64_t span_ns)
 	return name <= TS_NONE ? TS_NONE + 1 : (int64_t)name;
 }
 
+int64_t
+frame_begin_ns(int64_t name_ns, int64_t span_ns)
+{
+	wide_int begin = (wide_int)name_ns - span_ns / 2;
+
+	return begin <= TS_NONE ? TS_NONE + 1 : (int64_t)begin;
+}
+
 enum kind
 frame_kind(enum rollup_fn fn, enum kind kind)
 {

@@ -36,6 +36,9 @@ struct frame {
 /* The multiple of span_ns nearest to ts_ns, kept within what a time can be; never TS_NONE. */
 int64_t frame_name_ns(int64_t ts_ns, int64_t span_ns);
 
+/* Where the frame of that name begins: half a span before it. */
+int64_t frame_begin_ns(int64_t name_ns, int64_t span_ns);
+
 /* The kind of the results, KIND_NONE if it is the series' own. */
 enum kind frame_kind(enum rollup_fn, enum kind);
 

@@ -325,7 +325,7 @@ place_rewind(struct place *place)
 }
 
 int64_t
-place_oldest_ns(struct place *place)
+place_oldest_ns(struct place *place, uint64_t *count)
 {
 	struct series_set *set = place->set;
 	int64_t oldest_ns = INT64_MAX;
@@ -334,6 +334,8 @@ place_oldest_ns(struct place *place)
 	for (uint32_t i = 0; i < place->len; i++) {
 		const struct place_stream *stream = &place->streams[i];
 
+		*count += sum_of(place->cursor, set->streams[i]) - stream->committed.sum +
+		          stream->committed.left;
 		if (stream->committed.row < set->streams[i]->next_row &&
 		    stream->committed_ns < oldest_ns)
 			oldest_ns = stream->committed_ns;
@@ -363,7 +365,7 @@ places_close(struct series_set *set)
 /* --- positions that are kept ----------------------------------------------------------------- */
 
 /* In cursor_position.flags. */
-enum { IN_PIECE = 1, HAS_BASE = 2, WANTS_BASE = 4, OF_CHANGES = 8 };
+enum { IN_PIECE = 1, HAS_BASE = 2, WANTS_BASE = 4, OF_CHANGES = 8, FROM = CURSOR_POSITION_FROM };
 
 uint32_t
 place_len(struct place *place)
@@ -377,7 +379,7 @@ place_len(struct place *place)
 }
 
 bool
-place_save(struct place *place, uint32_t number, struct cursor_position *out)
+place_save(struct place *place, uint32_t number, struct cursor_position *out, int64_t *row_ns)
 {
 	struct series_set *set = place->set;
 	const struct mark *mark;
@@ -387,6 +389,7 @@ place_save(struct place *place, uint32_t number, struct cursor_position *out)
 	found = !place->gone && place->streams[number].changed;
 	if (found) {
 		mark = &place->streams[number].committed;
+		*row_ns = mark->in_piece ? place->streams[number].committed_ns : TS_NONE;
 		*out = (struct cursor_position){
 			.host = set->host,
 			.app = set->app,
@@ -405,6 +408,21 @@ place_save(struct place *place, uint32_t number, struct cursor_position *out)
 	}
 	lock_drop(&set->lock);
 	return found;
+}
+
+struct place *
+place_touch(const struct cursor *cursor, struct series_set *set, uint32_t number)
+{
+	struct place *place;
+
+	lock_take(&set->lock);
+	place = set->places;
+	while (place != NULL && place->cursor != cursor)
+		place = place->next_in_set;
+	if (place != NULL && number < place->len)
+		place->streams[number].changed = true;
+	lock_drop(&set->lock);
+	return place;
 }
 
 void
@@ -461,6 +479,31 @@ place_of(
 	    pos->stream >= set->stream_count)
 		return NULL;
 	return place;
+}
+
+/* Moves the mark back to where the frames begin that were not done with. -1 with ERR_NOMEM. */
+static int
+move_back(const struct cursor *cursor, struct series_set *set, const struct cursor_position *pos,
+    struct mark *mark, struct err *err)
+{
+	const struct cursor_frames *frames = &cursor->frames;
+	struct row_search search = { .row = mark->row, .from_ns = TS_NONE };
+
+	if ((pos->flags & FROM) == 0 && frames->begin_ns == NULL)
+		return 0;
+	if ((pos->flags & FROM) != 0) {
+		search.from_ns = pos->from_ns > TS_NONE ? pos->from_ns : TS_NONE + 1;
+		if (frames->begin_ns != NULL)
+			search.from_ns = frames->begin_ns(frames->ctx, search.from_ns);
+	}
+	search.begin_ns = frames->begin_ns;
+	search.ctx = frames->ctx;
+	if (find_row(set, pos->stream, &search, err) != 0)
+		return -1;
+	/* What was read of a piece is read again. */
+	if (search.row < mark->row || frames->begin_ns != NULL)
+		*mark = (struct mark){ .row = search.row, .target = search.row };
+	return 0;
 }
 
 /*
@@ -540,7 +583,8 @@ place_restore(struct cursor *cursor, struct series_set *set, const struct cursor
 		lock_drop(&set->lock);
 		if (place == NULL)
 			break;
-		if (count_rows(
+		if (move_back(cursor, set, pos, &mark, err) != 0 ||
+		    count_rows(
 		        set, pos->stream, cursor->mode, mark.target, mark.row, &counts, err) != 0)
 			return -1;
 		lock_take(&set->lock);

@@ -13,11 +13,19 @@
 /* A series without records for that many spans has ended. */
 #define IDLE_SPANS 2
 
-/* An endpoint with frames in the making. */
+/* A stream of an endpoint with frames in the making. */
 struct origin {
-	struct str key; /* host, NUL, application; leads into this block, as the next two */
+	struct str key; /* host, NUL, application, stream; leads into this block, as the next two */
 	struct str host, app;
+	uint32_t stream;
 	size_t refs;
+	struct part *parts;
+	/*
+	 * Name of the oldest frame that was open at the last commit, and in how many parts; 0: that
+	 * is to be looked up.
+	 */
+	int64_t oldest_ns;
+	size_t oldest_count;
 	char text[];
 };
 
@@ -36,6 +44,8 @@ struct part {
 	struct part *newer, *older;    /* by that time */
 	struct part *next_touched;     /* since the last commit */
 	bool touched;
+	bool idle; /* touched because nothing came */
+	struct part *next_in_origin, *prev_in_origin;
 };
 
 struct rollup {
@@ -57,6 +67,84 @@ struct rollup {
 	struct cursor_record in[CHUNK];
 };
 
+/* What positions that are kept must not lie between: see struct cursor_frames. */
+
+/* Name of the oldest frame that was open at the last commit; TS_NONE: none was. */
+static int64_t
+oldest_open_ns(struct origin *origin)
+{
+	if (origin->oldest_count > 0)
+		return origin->oldest_ns;
+	origin->oldest_ns = TS_NONE;
+	for (const struct part *p = origin->parts; p != NULL; p = p->next_in_origin) {
+		int64_t name_ns = p->committed.name_ns;
+
+		if (name_ns == TS_NONE)
+			continue;
+		if (origin->oldest_count == 0 || name_ns < origin->oldest_ns) {
+			origin->oldest_ns = name_ns;
+			origin->oldest_count = 0;
+		}
+		origin->oldest_count += name_ns == origin->oldest_ns;
+	}
+	return origin->oldest_ns;
+}
+
+/* A part's frame at the last commit was that of the one name, and is that of the other. */
+static void
+note_committed(struct origin *origin, int64_t old_ns, int64_t new_ns)
+{
+	if (origin->oldest_count == 0 || old_ns == new_ns)
+		return;
+	if (new_ns != TS_NONE && new_ns < origin->oldest_ns) {
+		origin->oldest_ns = new_ns;
+		origin->oldest_count = 1;
+		return;
+	}
+	origin->oldest_count += new_ns == origin->oldest_ns;
+	origin->oldest_count -= old_ns == origin->oldest_ns;
+}
+
+/* HOST NUL APP STREAM in r->key; false: out of memory. */
+static bool
+put_key(struct rollup *r, struct str host, struct str app, uint32_t stream)
+{
+	buf_clear(&r->key);
+	buf_str(&r->key, host);
+	buf_putc(&r->key, '\0');
+	buf_str(&r->key, app);
+	buf_str(&r->key, (struct str){ (const char *)&stream, sizeof(stream) });
+	return !r->key.failed;
+}
+
+static int64_t
+begin_ns(void *ctx, int64_t ts_ns)
+{
+	const struct rollup *r = ctx;
+
+	return frame_begin_ns(frame_name_ns(ts_ns, r->span_ns), r->span_ns);
+}
+
+static int64_t
+oldest_ns(void *ctx, const struct cursor_position *pos, int64_t row_ns)
+{
+	struct rollup *r = ctx;
+	struct origin *origin = NULL;
+	int64_t name_ns = TS_NONE, from_ns = INT64_MAX;
+
+	/* Without memory all of it is made again. */
+	if (!put_key(r, pos->host, pos->app, pos->stream))
+		return TS_NONE + 1;
+	origin = map_get(&r->origins, buf_view(&r->key));
+	if (origin != NULL)
+		name_ns = oldest_open_ns(origin);
+	if (name_ns != TS_NONE)
+		from_ns = frame_begin_ns(name_ns, r->span_ns);
+	if (row_ns != TS_NONE && begin_ns(r, row_ns) < from_ns)
+		from_ns = begin_ns(r, row_ns);
+	return from_ns;
+}
+
 struct rollup *
 rollup_new(
     struct store *store, struct cursor *cursor, int64_t span_ns, enum rollup_fn fn, struct err *err)
@@ -75,6 +163,7 @@ rollup_new(
 	map_init(&r->origins);
 	map_init(&r->parts);
 	buf_init(&r->key, 0);
+	cursor_set_frames(cursor, &(struct cursor_frames){ oldest_ns, begin_ns, r });
 	return r;
 }
 
@@ -98,7 +187,10 @@ origin_new(struct rollup *r, const struct cursor_record *record, struct err *err
 	origin->key = (struct str){ origin->text, r->key.len };
 	origin->host = str_sub(origin->key, 0, record->host.len);
 	origin->app = str_sub(origin->key, record->host.len + 1, record->app.len);
+	origin->stream = record->stream;
 	origin->refs = 1;
+	origin->parts = NULL;
+	origin->oldest_count = 0;
 	if (map_put(&r->origins, origin->key, origin) == 0)
 		return origin;
 nomem:
@@ -107,17 +199,13 @@ nomem:
 	return NULL;
 }
 
-/* The record's endpoint, with a reference. NULL with ERR_NOMEM. */
+/* The record's stream, with a reference. NULL with ERR_NOMEM. */
 static struct origin *
 origin_get(struct rollup *r, const struct cursor_record *record, struct err *err)
 {
 	struct origin *origin;
 
-	buf_clear(&r->key);
-	buf_str(&r->key, record->host);
-	buf_putc(&r->key, '\0');
-	buf_str(&r->key, record->app);
-	if (r->key.failed) {
+	if (!put_key(r, record->host, record->app, record->stream)) {
 		err_nomem(err);
 		return NULL;
 	}
@@ -150,18 +238,24 @@ list_add(struct rollup *r, struct part *part)
 	r->newest = part;
 }
 
-/* One that is not, or no longer, in the list. */
+/* One that is not, or no longer, in the list by time. */
 static void
 part_free(struct rollup *r, struct part *part)
 {
 	enum kind kind = part->key.meta->desc.kind;
+	struct origin *origin = part->key.origin;
 
+	note_committed(origin, part->committed.name_ns, TS_NONE);
+	*(part->prev_in_origin != NULL ? &part->prev_in_origin->next_in_origin : &origin->parts) =
+	    part->next_in_origin;
+	if (part->next_in_origin != NULL)
+		part->next_in_origin->prev_in_origin = part->prev_in_origin;
 	map_del(&r->parts, part_key(&part->key));
 	frame_clear(&part->frame, r->fn, kind);
 	frame_clear(&part->committed, r->fn, kind);
 	meta_unref(r->store, part->result);
 	meta_unref(r->store, part->key.meta);
-	origin_unref(r, part->key.origin);
+	origin_unref(r, origin);
 	free(part);
 }
 
@@ -208,6 +302,10 @@ part_new(struct rollup *r, const struct part_key *key, struct err *err)
 		return NULL;
 	}
 	list_add(r, part);
+	part->next_in_origin = key->origin->parts;
+	if (part->next_in_origin != NULL)
+		part->next_in_origin->prev_in_origin = part;
+	key->origin->parts = part;
 	return part;
 }
 
@@ -322,6 +420,7 @@ end_idle(struct rollup *r, int64_t now_ns, struct cursor_record *out, size_t max
 		struct part *part = r->oldest;
 
 		part_touch(r, part, now_ns);
+		part->idle = true;
 		if (frame_is_open(&part->frame))
 			give(r, part, &out[n++]);
 	}
@@ -378,7 +477,15 @@ settle(struct rollup *r, bool keep)
 		struct frame *to = keep ? &part->committed : &part->frame;
 
 		r->touched = part->next_touched;
-		part->touched = false;
+		if (keep)
+			note_committed(
+			    part->key.origin, part->committed.name_ns, part->frame.name_ns);
+		if (keep && part->idle) {
+			const struct origin *origin = part->key.origin;
+
+			cursor_touch(r->cursor, origin->host, origin->app, origin->stream);
+		}
+		part->touched = part->idle = false;
 		frame_clear(to, r->fn, kind);
 		frame_copy(to, from, r->fn, kind);
 		if (!frame_is_open(to)) {

@@ -26,14 +26,23 @@
  * unless there is nothing else. In mean, min and max the time 0, which means "never", is left out
  * unless there is nothing else; upstream averages it with the others.
  *
- * A series is one description at one endpoint, as everywhere in the store: a metric that changes
- * its description gives a record for each in the frame in which it did.
+ * A series is one description in one group of an endpoint, as everywhere in the store: a metric
+ * that changes its description or its group gives a record for each in the frame in which it did.
  *
  * Progress: frames in the making are kept here, some 200 bytes a series, and are part of the
  * position. A commit keeps them as they are then, with the inner cursor's position; a rewind brings
- * both back. Without the state the inner position is of no use, as it may lie in the middle of a
- * frame; so the inner cursor belongs to the roll-up, and a new one starts with a new cursor, at
- * the oldest value held: every frame still held comes again, none is left out.
+ * both back. The inner cursor belongs to the roll-up. A position of it that is kept (cursor_save)
+ * says from when on the rows of a stream are needed to make the open frames of its series again,
+ * whole. So after a restore
+ *
+ *   no frame is left out, and each is made of all its records: what comes twice is the same twice,
+ *   unless some of them were reclaimed meanwhile;
+ *   only frames that were not given out and committed come, as long as the series of a group end
+ *   together. One that ended earlier has the frames from its last one on come again, for the two
+ *   spans until it is given out; and so does a group that was being caught up with.
+ *
+ * A kept position may also be that of a roll-up with another span, or of none: it is moved back to
+ * where a frame begins.
  *
  * Threads: a roll-up belongs to one thread. Locks taken: the cursor's, meta.
  */
@@ -47,7 +56,8 @@ enum rollup_fn { ROLLUP_MEAN, ROLLUP_MIN, ROLLUP_MAX, ROLLUP_LAST, ROLLUP_COUNT,
 struct rollup;
 
 /*
- * Takes the cursor, which must be fresh and of the mode CURSOR_EVERY, unless it fails. The store
+ * Takes the cursor, which must be fresh and of the mode CURSOR_EVERY, unless it fails; positions
+ * are restored after that. The store
  * must outlive it. span_ns > 0. NULL with ERR_NOMEM.
  */
 struct rollup *rollup_new(

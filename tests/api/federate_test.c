@@ -67,6 +67,11 @@ add_dist(struct batch *batch)
 	assert_int_equal(batch_add(batch, &desc, &v, 0, FIXTURE_NOW_NS, &err), 0);
 }
 
+/* Of the endpoint "one", in store_all. */
+static const struct tag endpoint_tags[] = { { { "cpu", 3 }, { "arm", 3 } },
+	{ { "dc", 2 }, { "x", 1 } }, { { "job", 3 }, { "else", 4 } }, { { "le", 2 }, { "1", 1 } } };
+static size_t endpoint_tag_count;
+
 static void
 store_all(struct api_fixture *f)
 {
@@ -77,6 +82,8 @@ store_all(struct api_fixture *f)
 	fake_fleet.members[0] = (struct member_view){
 		.host = STR("one"), .app = STR("node"), .port = 9100, .source = "prometheus"
 	};
+	memcpy(fake_fleet.members[0].tags, endpoint_tags, sizeof(endpoint_tags));
+	fake_fleet.members[0].tag_count = endpoint_tag_count;
 	fake_fleet.len = 1;
 	batch_begin(&batch);
 	add_sample(&batch, "/cpu_seconds_total", UNIT_SECONDS, 1.5, tags, 2);
@@ -137,6 +144,25 @@ selectors_select(void **state)
 		assert_int_equal(f->status, 200);
 	}
 	assert_string_equal(f->response.content_type, "text/plain; version=0.0.4; charset=utf-8");
+}
+
+static void
+labels_of_endpoints_are_selected_and_shown(void **state)
+{
+	struct api_fixture *f = *state;
+
+	endpoint_tag_count = ARRAY_LEN(endpoint_tags);
+	store_all(f);
+	endpoint_tag_count = 0;
+	assert_string_equal(get(f, "/federate?match[]=cpu_seconds_total{dc=\"x\"}"),
+	    HEAD_CPU "cpu_seconds_total{instance=\"one:9100\",job=\"node\",cpu=\"arm\",dc=\"x\","
+	             "exported_cpu=\"0\",exported_job=\"a\\\"b\"} 1.5 1795209663000\n");
+	assert_string_equal(get(f, "/federate?match[]={dc=\"x\",__name__=\"inf\"}"),
+	    "# HELP inf What it\\nis.\n# TYPE inf untyped\n"
+	    "inf{instance=\"one:9100\",job=\"node\",cpu=\"arm\",dc=\"x\"} -Inf "
+	    "1795209663000\n");
+	assert_string_equal(get(f, "/federate?match[]=dir_used_bytes{dc=\"\"}"), DIR);
+	assert_string_equal(get(f, "/federate?match[]=dir_used_bytes{dc=\"x\"}"), "");
 }
 
 static void
@@ -206,6 +232,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(selectors_select),
+		TEST(labels_of_endpoints_are_selected_and_shown),
 		TEST(bad_selectors_are_refused),
 		TEST(too_many_selectors_are_refused),
 		TEST(long_answers_come_in_bounded_pieces),

@@ -46,7 +46,7 @@ fill(struct store *store)
 	series_set_unref(set);
 }
 
-/* As the database has it: six numbers of 32 bits, one of 64. */
+/* As the database has it: six numbers of 32 bits, one of 64 (two have it). */
 static struct cursor_position
 position(const uint8_t bytes[32])
 {
@@ -59,6 +59,7 @@ position(const uint8_t bytes[32])
 	memcpy(&pos.at_row, bytes + 16, 4);
 	memcpy(&pos.flags, bytes + 20, 4);
 	memcpy(&pos.left, bytes + 24, 8);
+	memcpy(&pos.from_ns, bytes + 24, 8);
 	return pos;
 }
 
@@ -86,7 +87,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (cursor_restore(cursor, &pos, &err) != 0)
 			assert(err.code == ERR_NOTFOUND || err.code == ERR_PROTO);
 	}
-	cursor_lag_ns(cursor, 0);
+	cursor_lag_ns(cursor, 0, NULL);
 	if (cursor_read(cursor, records, 5) > 0)
 		cursor_rewind(cursor);
 	while ((n = cursor_read(cursor, records, 16)) > 0) {

@@ -120,7 +120,7 @@ do_cursor(struct world *w, struct input *in)
 		cursor_rewind(cursor);
 	else if (what >= 64)
 		cursor_commit(cursor);
-	(void)cursor_lag_ns(cursor, w->now_ns);
+	(void)cursor_lag_ns(cursor, w->now_ns, NULL);
 }
 
 static void

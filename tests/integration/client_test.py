@@ -24,7 +24,8 @@ class Client(unittest.TestCase):
         self.addCleanup(self.endpoint.close)
         config = {"endpoints": [
             self.endpoint.element("web1", "my app"),
-            {"host": "gone", "app": "x", "address": "127.0.0.1", "port": 1, "interval": "100ms"}]}
+            {"host": "gone", "app": "x", "address": "127.0.0.1", "port": 1, "interval": "100ms"}],
+            "writers": [{"mock": {}, "consumer": {"name": "a/b c"}}]}
         self.scottyd = sp.Scottyd(config)
         self.addCleanup(self.scottyd.__exit__, None, None, None)
         self.endpoint.wait_polled()
@@ -64,6 +65,20 @@ class Client(unittest.TestCase):
         _, err = self.ask("poll", "web1/none", code=1)
         self.assertRegex(err, r"^scotty: POST http://.*/api/poll/web1/none: 404 .*no endpoint")
         self.ask("poll", "web1", code=2)
+
+    def test_writers(self):
+        out, _ = self.ask("writers")
+        self.assertRegex(out, r"(?m)^NAME +WRITER +STATE +LAG +WRITTEN +LEFT .*LAST ERROR$")
+        self.assertRegex(out, r"(?m)^a/b c +mock +(idle|writing) +\d")
+        self.assertEqual(self.ask("writers", "pause", "a/b c"), ("", ""))
+        self.assertEqual(json.loads(self.ask("writers", "-json")[0])[0]["state"], "paused")
+        self.assertRegex(self.ask("writers")[0], r"(?m)^a/b c +mock +paused ")
+        self.assertEqual(self.ask("writers", "resume", "a/b c"), ("", ""))
+        self.assertNotIn("paused", self.ask("writers")[0])
+        _, err = self.ask("writers", "pause", "none", code=1)
+        self.assertRegex(err, r"404 .*no writer 'none'")
+        for words in (("pause",), ("stop", "a/b c"), ("pause", "a", "b")):
+            self.ask("writers", *words, code=2)
 
     def test_wrong_usage_and_nobody_there(self):
         for args in ((), ("nothing",), ("errors", "1"), ("-frob",), ("latest", "-server", "a/b")):

@@ -157,6 +157,69 @@ class Sink:
         self.thread.join()
 
 
+class Acknowledger:
+    """Takes requests as fast as it can, says 204, and keeps (time, body) of them if told to."""
+
+    def __init__(self, keeps=False):
+        self.port, self.keeps, self.taken = sp.free_port(), keeps, []
+        self.listener, self.connections, self.threads = None, [], []
+        self.up()
+
+    def up(self):
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        self._run(self._listen, self.listener)
+
+    def down(self):
+        """Nothing listens any more, and what was connected is closed."""
+        for one in [self.listener, *self.connections]:
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            one.close()
+        for thread in self.threads:
+            thread.join()
+        self.connections, self.threads = [], []
+
+    def _run(self, target, arg):
+        thread = threading.Thread(target=target, args=(arg,), daemon=True)
+        self.threads.append(thread)
+        thread.start()
+
+    def _listen(self, listener):
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.connections.append(connection)
+            self._run(self._serve, connection)
+
+    def _serve(self, connection):
+        try:
+            with connection.makefile("rb", 1 << 20) as stream:
+                while stream.readline():
+                    length = 0
+                    for line in iter(stream.readline, b"\r\n"):
+                        name, _, value = line.partition(b":")
+                        if name.lower() == b"content-length":
+                            length = int(value)
+                        elif name.lower() == b"expect":
+                            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                    body = stream.read(length)
+                    if len(body) < length:
+                        return
+                    if self.keeps:
+                        self.taken.append((time.monotonic(), body))
+                    connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        except (OSError, ValueError):
+            pass
+
+    def close(self):
+        self.down()
+
+
 class Counter:
     """An endpoint with series /n/NNN, all of the same value, which grows by one several times a
     second; and with `more` metrics."""

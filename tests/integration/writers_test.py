@@ -448,6 +448,28 @@ class Configuration(WriterTest):
         self.assertTrue(any(v > 5 for _, v in sink.values("/n/000")))
         self.assertIsNotNone(sinks.writer(scottyd))
 
+    def test_roll_ups_go_on_over_restarts(self):
+        sink = self.sink()
+        counter = self.counter(series=2)
+        config = {"endpoints": [counter.config()], "writers": [
+            sinks.influx(sink.port, more={"rollUpSpan": "1s", "rollUp": "count"})]}
+        with tempfile.TemporaryDirectory() as state:
+            for end in ("stop", "kill", "stop", None):
+                scottyd = self.start(config, state=state)
+                frames = len(sink.values("/n/001"))
+                sp.eventually(lambda: len(sink.values("/n/001")) > frames + 2, "frames", 20)
+                if end is not None:
+                    getattr(scottyd, end)()
+            for path in ("/n/000", "/n/001"):
+                values = sink.values(path)
+                # What comes twice is the same; it does only if the answer came after the end.
+                self.assertEqual(len(set(values)), len({at for at, _ in values}), values)
+                self.assertLessEqual(len(values) - len(set(values)), 1, values)
+                last = max(at for at, _ in values)
+                stored = [at for at, _ in sinks.api_values(scottyd, path) if at < last + 5 * 10**8]
+                self.assertEqual(sum(v for _, v in set(values)), len(stored))
+            scottyd.stop()
+
 
 if __name__ == "__main__":
     sp.main()

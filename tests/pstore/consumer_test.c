@@ -54,8 +54,7 @@ static const struct {
 	    "pstore.yaml:1:3: One writer field must be defined.\n" },
 	{ "- mock: {}\n  consumer: {name: a}\n- mock: {}\n  consumer: {name: a}\n",
 	    "pstore.yaml:4:20: config: Duplicate consumer name found: a\n" },
-	{ "- nope: {}\n  consumer: {name: a}\n",
-	    "pstore.yaml:1:9: no writer 'nope' in this build\n" },
+	{ "- nope: {}\n  consumer: {name: a}\n", "pstore.yaml:1:9: Unrecognized fields: nope\n" },
 	{ "- influx: {}\n  consumer: {name: a}\n",
 	    "pstore.yaml:1:11: HostAndPort and Database fields required.\n" },
 	{ "- influx: {hostAndPort: 'ftp://x', database: d}\n  consumer: {name: a}\n",
@@ -104,9 +103,9 @@ unknown_keys_are_complained_about(void **state)
 {
 	(void)state;
 	assert_non_null(strstr(complaints("- mock: {what: 1}\n  consumer: {name: a}"),
-	    "pstore.yaml:1:10: unknown key 'what'"));
+	    "pstore.yaml:1:10: Unrecognized fields: what\n"));
 	assert_non_null(strstr(complaints("- mock: {}\n  consumer: {name: a, batchsize: 3}"),
-	    "pstore.yaml:2:23: unknown key 'batchsize'; did you mean 'batchSize'?"));
+	    "pstore.yaml:2:23: Unrecognized fields: batchsize; did you mean 'batchSize'?"));
 }
 
 static void

@@ -47,6 +47,10 @@ free_writer(struct line_maker *m)
 }
 
 /* The line without its newline, NULL if there is none. Valid until the next call. */
+/* Of the endpoint in line_of. */
+static const struct tag *origin_tags;
+static size_t origin_tag_count;
+
 static const char *
 line_of(struct line_maker *m, const struct metric_desc *desc, struct value value, int64_t ts_ns)
 {
@@ -54,7 +58,9 @@ line_of(struct line_maker *m, const struct metric_desc *desc, struct value value
 	struct write_origin origin = { .host = STR("host1.example.com"),
 		.app = STR("vecapp"),
 		.region = STR("us-east-1"),
-		.address = STR("127.0.0.1") };
+		.address = STR("127.0.0.1"),
+		.tags = origin_tags,
+		.tag_count = origin_tag_count };
 	struct write_series series = { .desc = desc };
 	struct write_record record = { &origin, &series, ts_ns, value };
 
@@ -211,6 +217,37 @@ every_kind_has_its_form(void **state)
 	free_writer(&m[1]);
 }
 
+/* Those of the endpoint where the schema has a place for them; of two with one key the metric's. */
+static void
+tags_of_both_are_written_once(void **state)
+{
+	static const struct tag of_origin[] = { { { "a", 1 }, { "1", 1 } },
+		{ { "dc", 2 }, { "x y", 3 } }, { { "host", 4 }, { "other", 5 } } };
+	static const struct tag of_metric[] = { { { "dc", 2 }, { "mine", 4 } } };
+	struct metric_desc desc = { .path = STR("/a"), .kind = KIND_INT64 };
+	struct line_maker m[2];
+
+	(void)state;
+	make_writer(&m[0], "database: d");
+	make_writer(&m[1], "bucket: b, schema: tagged");
+	origin_tags = of_origin;
+	origin_tag_count = ARRAY_LEN(of_origin);
+	assert_string_equal(line_of(&m[1], &desc, (struct value){ .i = 5 }, 7),
+	    "/a,app=vecapp,host=host1.example.com,ipaddress=127.0.0.1,region=us-east-1,a=1,"
+	    "dc=x\\ y,endpoint_host=other value=5i 7");
+	desc.tags = of_metric;
+	desc.tag_count = 1;
+	assert_string_equal(line_of(&m[1], &desc, (struct value){ .i = 5 }, 7),
+	    "/a,app=vecapp,host=host1.example.com,ipaddress=127.0.0.1,region=us-east-1,a=1,"
+	    "endpoint_host=other,dc=mine value=5i 7");
+	assert_string_equal(line_of(&m[0], &desc, (struct value){ .i = 5 }, 7),
+	    "/a,@version=1,appname=vecapp,host=host1.example.com,ipaddress=127.0.0.1,"
+	    "region=us-east-1,dc=mine name=\"/a\",value=5 7");
+	origin_tag_count = 0;
+	free_writer(&m[0]);
+	free_writer(&m[1]);
+}
+
 static void
 numbers_have_no_exponent_and_read_back(void **state)
 {
@@ -312,6 +349,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(payload_is_that_of_upstream),
 		cmocka_unit_test(every_kind_has_its_form),
+		cmocka_unit_test(tags_of_both_are_written_once),
 		cmocka_unit_test(numbers_have_no_exponent_and_read_back),
 		cmocka_unit_test(a_metrics_tags_are_tags),
 		cmocka_unit_test(names_are_escaped),

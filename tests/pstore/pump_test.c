@@ -494,6 +494,8 @@ look_up_origin(void *ctx, struct str host, struct str app, struct origin_tags *o
 	assert_true(str_eq(host, STR("web1")) && str_eq(app, STR("app")));
 	strcpy(out->text, *region);
 	out->region = str_of(out->text);
+	out->tags[0] = (struct tag){ STR("dc"), str_of(out->text) };
+	out->tag_count = 1;
 }
 
 static void

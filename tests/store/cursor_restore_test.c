@@ -412,7 +412,7 @@ positions_that_do_not_fit_are_refused_or_clamped(void **state)
 {
 	struct fixture *f = *state;
 	struct reader r = { .mode = CURSOR_EVERY };
-	struct cursor_position other = { STR("web2"), STR("app"), 0, 0, 0, 0, 0, 0, 0, 0, 0 };
+	struct cursor_position other = { STR("web2"), STR("app"), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
 	struct err err;
 
 	reader_open(f, &r);
@@ -435,12 +435,12 @@ positions_that_do_not_fit_are_refused_or_clamped(void **state)
 	assert_int_equal(err.code, ERR_PROTO);
 	assert_int_equal(restore(f, &r, &err, 1, 2, 0), -1);
 	assert_int_equal(err.code, ERR_PROTO);
-	assert_int_equal(restore(f, &r, &err, 1, 1, 16), -1);
+	assert_int_equal(restore(f, &r, &err, 1, 1, 32), -1);
 	assert_int_equal(err.code, ERR_PROTO);
 	assert_string_equal(cursor_text(f, r.cursor, 10), "/1=0:0 /1=1:1 /1=2:2 /1=3:3");
 	cursor_rewind(r.cursor);
 	assert_int_equal(restore(f, &r, &err, 3, 3, 0), 0);
-	assert_true(cursor_lag_ns(r.cursor, AT(10)) == 7 * NS_PER_MS);
+	assert_true(cursor_lag_ns(r.cursor, AT(10), NULL) == 7 * NS_PER_MS);
 	assert_string_equal(cursor_text(f, r.cursor, 10), "/1=3:3");
 	cursor_rewind(r.cursor);
 	assert_int_equal(
@@ -453,7 +453,7 @@ positions_that_do_not_fit_are_refused_or_clamped(void **state)
 	/* All positions of a piece are done with, as a corrupt file may say. */
 	cursor_commit(r.cursor);
 	other = (struct cursor_position){ STR("web1"), STR("app"), series_set_birth_ns(f->set), 0,
-		1, 3, 77, 5, 2, 1, 0 };
+		1, 3, 77, 5, 2, 1, 0, 0 };
 	assert_int_equal(cursor_restore(r.cursor, &other, &err), 0);
 	assert_string_equal(cursor_text(f, r.cursor, 10), "/1=3:3 /1=4:4");
 	assert_int_equal(cursor_missed_count(r.cursor), 2);

@@ -317,24 +317,24 @@ lag_is_the_age_of_what_is_not_committed(void **state)
 	struct cursor *cursor = open_cursor(f, "w", CURSOR_EVERY);
 	struct cursor_record records[8];
 
-	assert_true(cursor_lag_ns(cursor, AT(50)) == 0);
+	assert_true(cursor_lag_ns(cursor, AT(50), NULL) == 0);
 	put_i64(f, "/a", 1, 0, 100);
 	append(f);
 	put_i64(f, "/a", 1, 0, 200);
 	append(f);
-	assert_true(cursor_lag_ns(cursor, AT(250)) == 150 * NS_PER_MS);
+	assert_true(cursor_lag_ns(cursor, AT(250), NULL) == 150 * NS_PER_MS);
 	assert_int_equal(cursor_read(cursor, records, 8), 2);
-	assert_true(cursor_lag_ns(cursor, AT(250)) == 150 * NS_PER_MS);
+	assert_true(cursor_lag_ns(cursor, AT(250), NULL) == 150 * NS_PER_MS);
 	put_i64(f, "/a", 1, 0, 300);
 	append(f);
 	cursor_commit(cursor);
-	assert_true(cursor_lag_ns(cursor, AT(350)) == 50 * NS_PER_MS);
+	assert_true(cursor_lag_ns(cursor, AT(350), NULL) == 50 * NS_PER_MS);
 	assert_int_equal(cursor_read(cursor, records, 8), 1);
 	cursor_rewind(cursor);
-	assert_true(cursor_lag_ns(cursor, AT(350)) == 50 * NS_PER_MS);
+	assert_true(cursor_lag_ns(cursor, AT(350), NULL) == 50 * NS_PER_MS);
 	assert_int_equal(cursor_read(cursor, records, 8), 1);
 	cursor_commit(cursor);
-	assert_true(cursor_lag_ns(cursor, AT(350)) == 0);
+	assert_true(cursor_lag_ns(cursor, AT(350), NULL) == 0);
 	cursor_free(cursor);
 }
 
