@@ -65,6 +65,7 @@ struct cursor;
 struct scratch;
 struct window;
 struct sorted_sets;
+struct store_past;
 struct store_tap;
 
 struct store {
@@ -90,6 +91,7 @@ struct store {
 	uint64_t set_serial;        /* lock */
 	int64_t last_birth_ns;      /* lock */
 	struct store_tap *tap;      /* see redo.h; NULL: nobody is told */
+	struct store_past *past;    /* see past.h; NULL: there is none */
 
 	/* Sums for store_get_stats. */
 	_Atomic uint64_t set_count, series_count, active_count, value_count, reclaimed_count;

@@ -40,12 +40,12 @@ fixture_init(struct fixture *f)
 void
 fixture_fini(struct fixture *f)
 {
-	char path[128];
+	char path[256];
 
 	fixture_close(f);
 	fixture_delete(f, "");
-	snprintf(path, sizeof(path), "%s/journal", f->dir);
-	rmdir(path);
+	snprintf(path, sizeof(path), "rm -rf %s/journal %s/history", f->dir, f->dir);
+	assert_int_equal(system(path), 0);
 	assert_int_equal(rmdir(f->dir), 0);
 	gen_free(f->gen);
 }
