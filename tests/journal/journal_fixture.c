@@ -307,12 +307,18 @@ path_of(struct fixture *f, const char *name, char path[512])
 size_t
 fixture_files(struct fixture *f, const char *text, char name[256])
 {
+	return fixture_files_in(f, "journal", text, name);
+}
+
+size_t
+fixture_files_in(struct fixture *f, const char *dir_name, const char *text, char name[256])
+{
 	char path[512], last[256] = "";
 	const struct dirent *entry;
 	size_t n = 0;
 	DIR *dir;
 
-	path_of(f, "", path);
+	snprintf(path, sizeof(path), "%s/%s", f->dir, dir_name);
 	dir = opendir(path);
 	while (dir != NULL && (entry = readdir(dir)) != NULL) {
 		if (entry->d_name[0] == '.' || strstr(entry->d_name, text) == NULL)
