@@ -61,8 +61,7 @@ put_right(uint8_t *p, size_t size)
 	memcpy(&foot, p + size - sizeof(foot), sizeof(foot));
 	memcpy(foot.magic, "scottySI", 8);
 	if (foot.index_at <= size - sizeof(foot))
-		foot.index_crc =
-		    crc32c(0, p + foot.index_at, size - sizeof(foot) - foot.index_at);
+		foot.index_crc = crc32c(0, p + foot.index_at, size - sizeof(foot) - foot.index_at);
 	foot.crc = crc32c(0, &foot, offsetof(struct sealed_foot, crc));
 	memcpy(p + size - sizeof(foot), &foot, sizeof(foot));
 	/* Chunks as they lie behind each other. */
@@ -94,9 +93,8 @@ read_all(int dir_fd)
 
 		while (segment_next(&file.reader, &err) == SEGMENT_CHUNK)
 			skim(&file.reader.content);
-		if (segment_read_at(
-		        &file.reader, file.foot.index_at, &first, sizeof(first), &err) ==
-		        SEGMENT_CHUNK &&
+		if (segment_read_at(&file.reader, file.foot.index_at, &first, sizeof(first),
+		        &err) == SEGMENT_CHUNK &&
 		    sealed_find(&file, first.hash, first.birth_ns, &entries, &n, &err) ==
 		        SEGMENT_CHUNK) {
 			for (size_t i = 0; i < n && i < 16; i++) {
