@@ -375,16 +375,17 @@ changes_only(struct iter *it, struct record *out, size_t max)
 	size_t n = 0;
 
 	while (n < max && it->event != NO_EVENT) {
-		const struct event *event = &it->source->events[it->event];
+		bool is_base = it->source->events[it->event].is_base;
 
-		if (event->is_base && it->past->in_past &&
-		    past_leads_to(it->past, it->older_place.stream, event->ts_ns)) {
-			it->past->end_ns =
-			    event->ts_ns < it->end_ns ? event->ts_ns + 1 : it->end_ns;
+		n += window_records(it->source, it->slot, &it->event, &out[n], 1);
+		if (is_base && it->past->in_past &&
+		    past_leads_to(it->past, it->older_place.stream, out[n - 1].ts_ns)) {
+			int64_t base_ns = out[--n].ts_ns;
+
+			it->past->end_ns = base_ns < it->end_ns ? base_ns + 1 : it->end_ns;
 			it->range = RANGE_PAST;
 			break;
 		}
-		n += window_records(it->source, it->slot, &it->event, &out[n], 1);
 	}
 	return n;
 }
