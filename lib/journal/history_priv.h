@@ -36,7 +36,7 @@ struct history {
 	struct own *own;          /* NULL: no own metrics */
 	pthread_t thread;
 	bool has_thread;
-	int journal_fd, history_fd; /* -1: not open yet; the thread's once it runs */
+	_Atomic int journal_fd, history_fd; /* -1: not open yet */
 	_Atomic bool stopping;
 
 	struct lock lock;

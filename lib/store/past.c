@@ -79,12 +79,13 @@ int
 past_open(struct series_set *set, struct str prefix, enum iter_match how, int64_t start_ns,
     struct past **out, struct err *err)
 {
+	struct store_past *from = set->store->past;
 	struct past *past = NULL;
 	struct ends ends;
 	int rc = -1;
 
 	*out = NULL;
-	if (set->store->past == NULL)
+	if (from == NULL)
 		return 0;
 	if (find_ends(set, &ends, err) != 0)
 		return -1;
@@ -97,7 +98,7 @@ past_open(struct series_set *set, struct str prefix, enum iter_match how, int64_
 		err_nomem(err);
 		goto out;
 	}
-	*past = (struct past){ .from = set->store->past, .in_memory = true, .in_past = true };
+	*past = (struct past){ .from = from, .in_memory = true, .in_past = true };
 	if (restore(past, set, &ends, start_ns, err) != 0)
 		goto out;
 	rc = 0;

@@ -34,7 +34,7 @@ struct store_past {
 	void (*close)(struct store_past *, struct past_found *);
 };
 
-/* From here on; NULL: there is nothing but memory. Lent. Nobody reads meanwhile. */
+/* From here on; NULL: there is nothing but memory, and nobody reads any more. Lent. */
 void store_set_past(struct store *, struct store_past *);
 
 #endif
