@@ -223,11 +223,12 @@ class Journal(unittest.TestCase):
                       f"{own(scottyd, 'files', 'history')} files")
                 self.assertEqual(own(scottyd, "errors", "history"), 0)
                 self.assertEqual(own(scottyd, "cut", "history"), 0)
+                killed_at = time.time()
                 kill(scottyd)
             with sp.Scottyd(config, state=self.state) as scottyd:
-                self.check_served(endpoint, served, history(scottyd, "wide"), time.time())
+                self.check_served(endpoint, served, history(scottyd, "wide"), killed_at - 1)
                 endpoint.wait_polled(5)
-                self.check_served(endpoint, served, history(scottyd, "wide"), time.time())
+                self.check_served(endpoint, served, history(scottyd, "wide"), killed_at - 1)
                 self.assertEqual(min(history(scottyd, "wide")), 1)
             checked = subprocess.run([sp.BIN + "/scotty", "fsck", self.state], text=True,
                                      capture_output=True, timeout=60, check=False)
