@@ -137,6 +137,17 @@ request_history_start(struct request *req, int64_t minutes)
 	return start_ns;
 }
 
+/* The series of that path, as far back as is asked for: on disk, if memory does not have it. */
+static int
+begin(struct host_array *a, struct str path, enum iter_match how, struct err *err)
+{
+	a->iter = iter_new(a->set, path, how, err);
+	if (a->iter == NULL || iter_reach(a->iter, a->start_ns, err) != 0)
+		return -1;
+	next_series(a);
+	return 0;
+}
+
 /*
  * Begins with the metric of exactly that path; if there is none, with those under it, unless it is
  * to be a single one. 0 or -1.
@@ -145,19 +156,14 @@ static int
 find_first(struct host_array *a, struct str path, bool singleton, struct err *err)
 {
 	if (path.len > 0) {
-		a->iter = iter_new(a->set, path, ITER_EXACT, err);
-		if (a->iter == NULL)
+		if (begin(a, path, ITER_EXACT, err) != 0)
 			return -1;
-		next_series(a);
 		if (a->desc != NULL || singleton)
 			return 0;
 		iter_free(a->iter);
+		a->iter = NULL;
 	}
-	a->iter = iter_new(a->set, path, ITER_UNDER, err);
-	if (a->iter == NULL)
-		return -1;
-	next_series(a);
-	return 0;
+	return begin(a, path, ITER_UNDER, err);
 }
 
 struct series_set *

@@ -171,8 +171,10 @@ find_points(struct points *points, struct series_set *set, struct str path, int6
 	const struct metric_desc *desc;
 	bool failed;
 
-	if (iter == NULL)
+	if (iter == NULL || iter_reach(iter, start_ns, err) != 0) {
+		iter_free(iter);
 		return -1;
+	}
 	while (iter_next_series(iter, &desc)) {
 		if (!kind_is_numeric(desc->kind))
 			continue;

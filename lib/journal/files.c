@@ -19,7 +19,7 @@
 #define ASIDE_NAME_BYTES 64
 
 int
-files_open_dir(const char *state_dir, struct err *err)
+files_open_dir(const char *state_dir, const char *name, struct err *err)
 {
 	int state_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
 
@@ -27,16 +27,16 @@ files_open_dir(const char *state_dir, struct err *err)
 		err_errno(err, errno, "open %s", state_dir);
 		return -1;
 	}
-	if (mkdirat(state_fd, "journal", 0700) == 0 || errno == EEXIST)
-		fd = openat(state_fd, "journal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (mkdirat(state_fd, name, 0700) == 0 || errno == EEXIST)
+		fd = openat(state_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		err_errno(err, errno, "open %s/journal", state_dir);
+		err_errno(err, errno, "open %s/%s", state_dir, name);
 	close(state_fd);
 	return fd;
 }
 
-static int
-add_file(struct segment_files *files, struct segment_file file, struct err *err)
+int
+segment_files_add(struct segment_files *files, struct segment_file file, struct err *err)
 {
 	if (files->len == files->cap) {
 		size_t cap = files->cap == 0 ? 32 : files->cap * 2;
@@ -55,7 +55,8 @@ add_file(struct segment_files *files, struct segment_file file, struct err *err)
 }
 
 static int
-note_name(struct segment_files *files, int dir_fd, const char *name, struct err *err)
+note_name(struct segment_files *files, int dir_fd, enum segment_kind kind, const char *name,
+    struct err *err)
 {
 	uint64_t number;
 	struct stat st;
@@ -65,13 +66,13 @@ note_name(struct segment_files *files, int dir_fd, const char *name, struct err 
 		return 0;
 	if (files->next_number <= number)
 		files->next_number = number + 1;
-	if (!segment_parse_name(name, &number))
+	if (!segment_parse_name(name, kind, &number))
 		return 0;
 	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
 		return 0;
-	return add_file(files,
-	    (struct segment_file){
-	        number, (uint64_t)st.st_size, st.st_mtim.tv_sec * NS_PER_S + st.st_mtim.tv_nsec },
+	return segment_files_add(files,
+	    (struct segment_file){ kind, number, (uint64_t)st.st_size,
+	        st.st_mtim.tv_sec * NS_PER_S + st.st_mtim.tv_nsec },
 	    err);
 }
 
@@ -84,7 +85,7 @@ by_number(const void *a, const void *b)
 }
 
 int
-segment_files_list(struct segment_files *files, int dir_fd, struct err *err)
+segment_files_list(struct segment_files *files, int dir_fd, enum segment_kind kind, struct err *err)
 {
 	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -92,15 +93,15 @@ segment_files_list(struct segment_files *files, int dir_fd, struct err *err)
 
 	*files = (struct segment_files){ .next_number = 1 };
 	if (dir == NULL) {
-		err_errno(err, errno, "list journal");
+		err_errno(err, errno, "list the journal");
 		if (fd >= 0)
 			close(fd);
 		return -1;
 	}
 	while (rc == 0 && (errno = 0, entry = readdir(dir)) != NULL)
-		rc = note_name(files, dir_fd, entry->d_name, err);
+		rc = note_name(files, dir_fd, kind, entry->d_name, err);
 	if (rc == 0 && errno != 0) {
-		err_errno(err, errno, "list journal");
+		err_errno(err, errno, "list the journal");
 		rc = -1;
 	}
 	closedir(dir);
@@ -116,13 +117,12 @@ segment_files_free(struct segment_files *files)
 }
 
 static void
-aside_name(char name[ASIDE_NAME_BYTES], uint64_t number, int64_t real_ns)
+aside_name(char name[ASIDE_NAME_BYTES], const char *segment, int64_t real_ns)
 {
-	char segment[SEGMENT_NAME_BYTES], date[32];
+	char date[32];
 	time_t seconds = (time_t)(real_ns / NS_PER_S);
 	struct tm tm;
 
-	segment_name(segment, number);
 	gmtime_r(&seconds, &tm);
 	strftime(date, sizeof(date), "%Y%m%dT%H%M%SZ", &tm);
 	snprintf(name, ASIDE_NAME_BYTES, "%s.damaged-%s", segment, date);
@@ -182,19 +182,20 @@ move_tail(int dir_fd, const char *name, const char *aside, uint64_t good_bytes)
 }
 
 int
-files_set_aside(int dir_fd, uint64_t number, uint64_t good_bytes, int64_t real_ns, struct err *err)
+files_set_aside(int dir_fd, enum segment_kind kind, uint64_t number, uint64_t good_bytes,
+    int64_t real_ns, struct err *err)
 {
 	char name[SEGMENT_NAME_BYTES], aside[ASIDE_NAME_BYTES];
 	int rc;
 
-	segment_name(name, number);
-	aside_name(aside, number, real_ns);
+	segment_name(name, kind, number);
+	aside_name(aside, name, real_ns);
 	if (good_bytes == 0)
 		rc = renameat(dir_fd, name, dir_fd, aside);
 	else
 		rc = move_tail(dir_fd, name, aside, good_bytes);
 	if (rc != 0)
-		err_errno(err, errno, "set aside journal/%s", name);
+		err_errno(err, errno, "set aside %s", name);
 	return rc;
 }
 
@@ -205,7 +206,7 @@ files_drop_old(int dir_fd, uint64_t most_bytes, int64_t before_ns)
 	size_t dropped = 0, old = 0;
 	struct err err;
 
-	if (segment_files_list(&files, dir_fd, &err) != 0)
+	if (segment_files_list(&files, dir_fd, SEGMENT_JOURNAL, &err) != 0)
 		files.len = 0;
 	while (dropped + 1 < files.len) {
 		const struct segment_file *file = &files.files[dropped];
@@ -214,7 +215,7 @@ files_drop_old(int dir_fd, uint64_t most_bytes, int64_t before_ns)
 
 		if (files.bytes <= most_bytes && !too_old)
 			break;
-		segment_name(name, file->number);
+		segment_name(name, SEGMENT_JOURNAL, file->number);
 		if (unlinkat(dir_fd, name, 0) != 0)
 			break;
 		CRASH_POINT("segment dropped");

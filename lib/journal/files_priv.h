@@ -1,5 +1,5 @@
 /*
- * journal/files_priv.h - the directory of segments.
+ * journal/files_priv.h - the directories of segments and of sealed ones.
  *
  * Threads: one at a time.
  */
@@ -10,8 +10,10 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "journal/segment_priv.h"
 
 struct segment_file {
+	enum segment_kind kind;
 	uint64_t number, bytes;
 	int64_t written_ns; /* last, wall clock */
 };
@@ -23,18 +25,20 @@ struct segment_files {
 	uint64_t bytes;
 };
 
-/* Opens stateDir/journal, made if need be. A descriptor, or -1 with ERR_IO. */
-int files_open_dir(const char *state_dir, struct err *);
+/* Opens stateDir/NAME, made if need be. A descriptor, or -1 with ERR_IO. */
+int files_open_dir(const char *state_dir, const char *name, struct err *);
 /* -1 with ERR_IO, ERR_NOMEM. Free it in both cases. */
-int segment_files_list(struct segment_files *, int dir_fd, struct err *);
+int segment_files_list(struct segment_files *, int dir_fd, enum segment_kind, struct err *);
+/* Behind all others. -1 with ERR_NOMEM. */
+int segment_files_add(struct segment_files *, struct segment_file, struct err *);
 void segment_files_free(struct segment_files *);
 
 /*
- * Moves what is in a segment from good_bytes on to a file of its own, NUMBER.sj.damaged-DATE; all
- * of it if good_bytes is 0. -1 with ERR_IO: all is as it was.
+ * Moves what is in a segment from good_bytes on to a file of its own, NAME.damaged-DATE; all of it
+ * if good_bytes is 0. -1 with ERR_IO: all is as it was.
  */
-int files_set_aside(
-    int dir_fd, uint64_t number, uint64_t good_bytes, int64_t real_ns, struct err *);
+int files_set_aside(int dir_fd, enum segment_kind, uint64_t number, uint64_t good_bytes,
+    int64_t real_ns, struct err *);
 
 /*
  * Deletes the oldest segments, save the newest one, until they take at most most_bytes; and those

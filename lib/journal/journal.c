@@ -154,12 +154,14 @@ next_number(struct journal *j, uint64_t *number, struct err *err)
 	int rc;
 
 	if (j->dir_fd < 0)
-		j->dir_fd = files_open_dir(j->conf.state_dir, err);
+		j->dir_fd = files_open_dir(j->conf.state_dir, "journal", err);
 	if (j->dir_fd < 0)
 		return -1;
-	rc = segment_files_list(&files, j->dir_fd, err);
+	rc = segment_files_list(&files, j->dir_fd, SEGMENT_JOURNAL, err);
 	*number = files.next_number;
 	segment_files_free(&files);
+	if (*number < history_next_number(j->history))
+		*number = history_next_number(j->history);
 	/* Never one whose tellings some may take for known. */
 	if (*number <= j->stretch)
 		*number = j->stretch + 1;
@@ -169,12 +171,17 @@ next_number(struct journal *j, uint64_t *number, struct err *err)
 static int
 begin_segment(struct journal *j, uint64_t number, int64_t mono_ns, int64_t real_ns, struct err *err)
 {
-	if (segment_create(&j->segment, j->dir_fd, number, real_ns, err) != 0)
+	char name[SEGMENT_NAME_BYTES];
+
+	segment_name(name, SEGMENT_JOURNAL, number);
+	if (segment_create(&j->segment, j->dir_fd, SEGMENT_JOURNAL, name, number, real_ns, err) !=
+	    0)
 		return -1;
 	j->begun_ns = j->synced_ns = mono_ns;
 	j->segments++;
 	j->bytes += j->segment.bytes;
 	files_drop_old(j->dir_fd, j->conf.disk_bytes, real_ns - j->conf.retention_ns);
+	history_seal_before(j->history, number);
 	return 0;
 }
 
@@ -314,6 +321,12 @@ journal_turn(struct journal *j, int64_t mono_ns, int64_t real_ns)
 		try_to_begin(j, mono_ns, real_ns);
 }
 
+int
+journal_seal(struct journal *j, int64_t real_ns, struct err *err)
+{
+	return history_turn(j->history, real_ns, err);
+}
+
 /* The thread. */
 
 /* True when it is to end. */
@@ -359,6 +372,15 @@ journal_new(const struct journal_conf *conf, struct own *own, struct err *err)
 	j->conf.state_dir = strdup(conf->state_dir);
 	if (j->conf.waiting_bytes == 0)
 		j->conf.waiting_bytes = WAITING_MOST;
+	if (j->conf.state_dir != NULL) {
+		j->history = history_new(&(struct history_conf){ .state_dir = conf->state_dir,
+		                             .retention_ns = conf->retention_ns,
+		                             .disk_bytes = conf->disk_bytes,
+		                             .band_bytes = conf->band_bytes,
+		                             .read_bytes = conf->read_bytes,
+		                             .manual = conf->manual },
+		    own, err);
+	}
 	j->dir_fd = -1;
 	segment_writer_init(&j->segment);
 	lock_init(&j->lock, LOCK_journal);
@@ -369,7 +391,8 @@ journal_new(const struct journal_conf *conf, struct own *own, struct err *err)
 	buf_init(&j->writing, 0);
 	if (j->conf.state_dir == NULL)
 		err_nomem(err);
-	if (j->conf.state_dir == NULL || (own != NULL && journal_self_add(j, own, err) != 0)) {
+	if (j->conf.state_dir == NULL || j->history == NULL ||
+	    (own != NULL && journal_self_add(j, own, err) != 0)) {
 		journal_free(j);
 		return NULL;
 	}
@@ -381,6 +404,9 @@ journal_start(struct journal *j, struct store *store, struct err *err)
 {
 	int rc;
 
+	if (history_start(j->history, err) != 0)
+		return -1;
+	store_set_past(store, &j->history->past);
 	try_to_begin(j, clock_mono_ns(), clock_real_ns());
 	j->store = store;
 	store_set_tap(store, &j->tap);
@@ -416,8 +442,12 @@ journal_stop(struct journal *j)
 	if (j->segment.fd >= 0 && sync_segment(j, mono_ns, &err) != 0)
 		degrade(j, (struct store_told){ 0 }, mono_ns, &err);
 	segment_close(&j->segment);
-	if (j->store != NULL)
+	if (j->store != NULL) {
 		store_set_tap(j->store, NULL);
+		store_set_past(j->store, NULL);
+	}
+	if (j->history != NULL)
+		history_stop(j->history);
 	j->store = NULL;
 }
 
@@ -427,6 +457,7 @@ journal_free(struct journal *j)
 	if (j == NULL)
 		return;
 	journal_stop(j);
+	history_free(j->history);
 	journal_self_remove(j);
 	if (j->dir_fd >= 0)
 		close(j->dir_fd);

@@ -11,9 +11,11 @@
  * counted as lost, and all counts as accepted. It tries again, ever more seldom, with a new
  * segment, in which all is told anew.
  *
- * A segment ends after a while or when it is large, and stays until it is older than the retention
- * or all of them take too much room; the newest two are not too old. Damaged ones are set aside
- * under another name, by recovery, and never deleted.
+ * A segment ends after a while or when it is large. Then it becomes a file of sealed history,
+ * stateDir/history/NUMBER.sh, sorted by endpoint, from which the store is brought back as well, and
+ * which readers of the store get to see where memory ends (store/past.h). It stays until it is
+ * older than the retention, or all take too much room. What is damaged is set aside under another
+ * name and never deleted.
  *
  * Threads: any, unless it says otherwise. Locks taken: journal, and store's while restoring.
  */
@@ -34,11 +36,17 @@ struct journal_conf {
 	int64_t sync_ns;        /* 0 = after each write */
 	int64_t segment_ns;     /* a segment ends when it is so old */
 	uint64_t segment_bytes; /* or so large */
-	int64_t retention_ns;   /* segments not written to for so long go */
-	uint64_t disk_bytes;    /* all segments together; the oldest go */
-	int64_t restore_ns;     /* segments last written so long before the newest stay on disk */
-	size_t waiting_bytes;   /* what waits for a slow disk; more is lost; 0 = 16 MiB */
-	bool manual;            /* for tests: no thread, journal_turn is called */
+	/*
+	 * History goes when it was not written to for so long; 0: there is none but the segments
+	 * that are needed to restart.
+	 */
+	int64_t retention_ns;
+	uint64_t disk_bytes;  /* all files together; the oldest go */
+	int64_t restore_ns;   /* segments last written so long before the newest stay on disk */
+	size_t band_bytes;    /* sorted out at a time; 0 = 32 MiB */
+	uint64_t read_bytes;  /* most memory for all who read history on disk; 0 = 256 MiB */
+	size_t waiting_bytes; /* what waits for a slow disk; more is lost; 0 = 16 MiB */
+	bool manual;          /* for tests: no thread, journal_turn is called */
 };
 
 /*
@@ -87,6 +95,9 @@ void journal_last_error(struct journal *, char *text, size_t bytes);
 /* For tests: what the thread does when it wakes up, at these times. */
 void journal_turn(struct journal *, int64_t mono_ns, int64_t real_ns);
 
+/* For tests: what the thread does that seals segments which are over. -1 with ERR_IO, ERR_NOMEM. */
+int journal_seal(struct journal *, int64_t real_ns, struct err *);
+
 /* What is on disk, for who checks it. */
 struct journal_check {
 	uint64_t bytes, good_bytes; /* of the file; of them, from its start, without a fault */
@@ -94,8 +105,8 @@ struct journal_check {
 	char fault[ERR_TEXT_BYTES]; /* "" if there is none */
 };
 /*
- * Checks one file of the directory (of journal segments), and changes nothing. False if the name is
- * not a segment's.
+ * Checks one file of the directory (of segments, or of sealed ones), and changes nothing. False if
+ * the name is not one of theirs.
  */
 bool journal_check_file(const char *journal_dir, const char *name, struct journal_check *);
 

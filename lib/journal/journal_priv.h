@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/lock.h"
+#include "journal/history_priv.h"
 #include "journal/journal.h"
 #include "journal/segment_priv.h"
 
@@ -16,6 +17,7 @@ struct journal {
 	struct store_tap tap;
 	struct journal_conf conf; /* the text in it is owned */
 	struct own *own;          /* NULL: no own metrics */
+	struct history *history;  /* what becomes of segments that are over */
 	struct store *store;      /* that tells it; NULL: none */
 	pthread_t thread;
 	bool has_thread;

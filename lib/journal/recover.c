@@ -1,5 +1,5 @@
 /*
- * The store comes back: segment by segment, chunk by chunk.
+ * The store comes back: file by file, sealed ones first, chunk by chunk.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -26,12 +26,20 @@ struct recovery {
 
 /* What is damaged leaves the way; where that can't be, it is met again at the next start. */
 static void
-set_aside(struct recovery *r, uint64_t number, uint64_t good_bytes, const struct err *why)
+set_aside(
+    struct recovery *r, const struct segment_file *file, uint64_t good_bytes, const struct err *why)
 {
+	uint64_t number = file->number;
 	struct err err;
 
 	journal_note_error(r->journal, why->text);
-	if (files_set_aside(r->journal->dir_fd, number, good_bytes, clock_real_ns(), &err) == 0)
+	/* Queries look for the rest of it. */
+	if (file->kind == SEGMENT_SEALED) {
+		log_warn("journal", "damaged: %s; what follows does not come back", why->text);
+		return;
+	}
+	if (files_set_aside(r->journal->dir_fd, SEGMENT_JOURNAL, number, good_bytes,
+	        clock_real_ns(), &err) == 0)
 		log_warn("journal",
 		    "damaged: %s; what follows is set aside as %012" PRIu64
 		    ".sj.damaged-..., the rest is good",
@@ -65,7 +73,7 @@ note_progress(struct recovery *r)
 
 /* Feeds the chunks of a segment that was opened. */
 static void
-feed(struct recovery *r, struct segment_reader *reader)
+feed(struct recovery *r, const struct segment_file *file, struct segment_reader *reader)
 {
 	enum segment_found found = SEGMENT_CHUNK;
 	struct err err;
@@ -87,27 +95,38 @@ feed(struct recovery *r, struct segment_reader *reader)
 		note_progress(r);
 	}
 	if (found == SEGMENT_DAMAGED) {
-		set_aside(r, reader->number, reader->good_bytes, &err);
+		set_aside(r, file, reader->good_bytes, &err);
 	} else if (found == SEGMENT_FAILED) {
 		journal_note_error(r->journal, err.text);
 		log_error("journal", "not all comes back: %s", err.text);
 	}
 }
 
-static void
-recover_segment(struct recovery *r, uint64_t number)
+/* Of a segment, all but the reader is left alone. */
+static enum segment_found
+open_file(
+    struct journal *j, struct sealed_file *file, const struct segment_file *which, struct err *err)
 {
 	char name[SEGMENT_NAME_BYTES];
-	struct segment_reader reader;
+
+	if (which->kind == SEGMENT_SEALED)
+		return sealed_open(file, j->history->history_fd, which->number, err);
+	segment_name(name, SEGMENT_JOURNAL, which->number);
+	return segment_open(&file->reader, j->dir_fd, name, err);
+}
+
+static void
+recover_file(struct recovery *r, const struct segment_file *file)
+{
+	struct sealed_file sealed;
 	struct err err;
 
-	segment_name(name, number);
-	switch (segment_open(&reader, r->journal->dir_fd, name, &err)) {
+	switch (open_file(r->journal, &sealed, file, &err)) {
 	case SEGMENT_CHUNK:
-		feed(r, &reader);
+		feed(r, file, &sealed.reader);
 		break;
 	case SEGMENT_DAMAGED:
-		set_aside(r, number, 0, &err);
+		set_aside(r, file, 0, &err);
 		break;
 	case SEGMENT_END:
 	case SEGMENT_NEWER:
@@ -116,7 +135,7 @@ recover_segment(struct recovery *r, uint64_t number)
 		log_error("journal", "not all comes back: %s", err.text);
 		break;
 	}
-	segment_reader_close(&reader);
+	sealed_close(&sealed);
 }
 
 /* -1 with ERR_CONFIG if one is of a later version. */
@@ -124,13 +143,10 @@ static int
 check_versions(struct recovery *r, struct err *err)
 {
 	for (size_t i = 0; i < r->files.len; i++) {
-		enum segment_found found;
-		char name[SEGMENT_NAME_BYTES];
-		struct segment_reader reader;
+		struct sealed_file file;
+		enum segment_found found = open_file(r->journal, &file, &r->files.files[i], err);
 
-		segment_name(name, r->files.files[i].number);
-		found = segment_open(&reader, r->journal->dir_fd, name, err);
-		segment_reader_close(&reader);
+		sealed_close(&file);
 		if (found == SEGMENT_NEWER)
 			return -1;
 	}
@@ -157,6 +173,26 @@ first_segment(const struct segment_files *files, uint64_t memory_bytes, int64_t 
 	return i;
 }
 
+/* Sealed history and segments, by number; of one that is both, the former. -1 with ERR_IO,
+ * ERR_NOMEM. */
+static int
+list_files(struct journal *j, struct segment_files *files, struct err *err)
+{
+	struct segment_files segments;
+	int rc = segment_files_list(&segments, j->dir_fd, SEGMENT_JOURNAL, err);
+	uint64_t last;
+
+	if (rc == 0)
+		rc = history_list(j->history, files, err);
+	last = files->len == 0 ? 0 : files->files[files->len - 1].number;
+	for (size_t i = 0; rc == 0 && i < segments.len; i++) {
+		if (segments.files[i].number > last)
+			rc = segment_files_add(files, segments.files[i], err);
+	}
+	segment_files_free(&segments);
+	return rc;
+}
+
 static void
 log_end(const struct recovery *r)
 {
@@ -179,8 +215,12 @@ journal_restore(struct journal *j, struct store *store, uint64_t memory_bytes, j
 	int rc = 0;
 
 	r.begun_ns = r.logged_ns = clock_mono_ns();
-	j->dir_fd = files_open_dir(j->conf.state_dir, &why);
-	if (j->dir_fd < 0 || segment_files_list(&r.files, j->dir_fd, &why) != 0) {
+	j->dir_fd = files_open_dir(j->conf.state_dir, "journal", &why);
+	if (history_load(j->history, err) != 0) {
+		rc = -1;
+		goto out;
+	}
+	if (j->dir_fd < 0 || list_files(j, &r.files, &why) != 0) {
 		journal_note_error(j, why.text);
 		log_error("journal", "nothing comes back: %s", why.text);
 		goto out;
@@ -197,7 +237,7 @@ journal_restore(struct journal *j, struct store *store, uint64_t memory_bytes, j
 	j->restoring = true;
 	r.first = r.done = first_segment(&r.files, memory_bytes, j->conf.restore_ns);
 	for (; r.done < r.files.len && !r.ended; r.done++) {
-		recover_segment(&r, r.files.files[r.done].number);
+		recover_file(&r, &r.files.files[r.done]);
 		note_progress(&r);
 	}
 	j->restoring = false;
@@ -212,24 +252,33 @@ bool
 journal_check_file(const char *journal_dir, const char *name, struct journal_check *check)
 {
 	enum segment_found found;
-	struct segment_reader reader;
+	struct sealed_file file;
+	struct segment_reader *reader = &file.reader;
 	uint64_t number;
 	struct err err;
+	bool is_sealed;
 	int dir_fd;
 
 	*check = (struct journal_check){ 0 };
-	if (!segment_parse_name(name, &number))
+	is_sealed = segment_parse_name(name, SEGMENT_SEALED, &number);
+	if (!is_sealed && !segment_parse_name(name, SEGMENT_JOURNAL, &number))
 		return false;
 	dir_fd = open(journal_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	found = segment_open(&reader, dir_fd, name, &err);
+	found = is_sealed ? sealed_open(&file, dir_fd, number, &err)
+	                  : segment_open(reader, dir_fd, name, &err);
+	check->bytes = reader->bytes;
+	if (is_sealed && found == SEGMENT_CHUNK) {
+		check->bytes += file.foot.entry_count * SEALED_ENTRY_BYTES + SEALED_FOOT_BYTES;
+		found = sealed_check_index(&file, &err);
+	}
 	while (found == SEGMENT_CHUNK)
-		found = segment_next(&reader, &err);
-	check->bytes = reader.bytes;
-	check->good_bytes = reader.good_bytes;
-	check->chunk_count = reader.chunk_count;
+		found = segment_next(reader, &err);
+	/* Behind the chunks of a sealed one are its index and foot. */
+	check->good_bytes = found == SEGMENT_END ? check->bytes : reader->good_bytes;
+	check->chunk_count = reader->chunk_count;
 	if (found != SEGMENT_END)
 		snprintf(check->fault, sizeof(check->fault), "%s", err.text);
-	segment_reader_close(&reader);
+	sealed_close(&file);
 	if (dir_fd >= 0)
 		close(dir_fd);
 	return true;

@@ -34,7 +34,12 @@ struct chunk_head {
 static_assert(sizeof(struct head) == SEGMENT_HEAD_BYTES, "as described");
 static_assert(sizeof(struct chunk_head) == CHUNK_HEAD_BYTES, "as described");
 
-static const char segment_magic[8] = { 's', 'c', 'o', 't', 't', 'y', 'S', 'J' };
+static const char segment_magics[][8] = {
+	[SEGMENT_JOURNAL] = { 's', 'c', 'o', 't', 't', 'y', 'S', 'J' },
+	[SEGMENT_SEALED] = { 's', 'c', 'o', 't', 't', 'y', 'S', 'H' },
+};
+static const char *const segment_suffixes[] = { ".sj", ".sh" };
+static const char *const segment_dirs[] = { "journal", "history" };
 static const char chunk_magic[4] = { 'S', 'J', 'c', 'h' };
 static const char packed_magic[4] = { 'S', 'J', 'c', 'z' };
 
@@ -46,18 +51,28 @@ static const char packed_magic[4] = { 'S', 'J', 'c', 'z' };
 #define CONTENT_MOST ((uint32_t)1 << 30)
 
 void
-segment_name(char name[SEGMENT_NAME_BYTES], uint64_t number)
+segment_name(char name[SEGMENT_NAME_BYTES], enum segment_kind kind, uint64_t number)
 {
-	snprintf(name, SEGMENT_NAME_BYTES, "%012" PRIu64 ".sj", number % UINT64_C(1000000000000));
+	snprintf(name, SEGMENT_NAME_BYTES, "%012" PRIu64 "%s", number % UINT64_C(1000000000000),
+	    segment_suffixes[kind]);
 }
 
 bool
-segment_parse_name(const char *name, uint64_t *number)
+segment_parse_name(const char *name, enum segment_kind kind, uint64_t *number)
 {
 	struct str s = str_of(name);
 
-	return s.len == SEGMENT_NAME_BYTES - 1 && str_ends(s, STR(".sj")) && s.p[0] != '+' &&
-	       str_to_u64(str_sub(s, 0, 12), number);
+	return s.len == SEGMENT_NAME_BYTES - 1 && str_ends(s, str_of(segment_suffixes[kind])) &&
+	       s.p[0] != '+' && str_to_u64(str_sub(s, 0, 12), number);
+}
+
+static void
+path_of(char path[SEGMENT_PATH_BYTES], enum segment_kind kind, uint64_t number)
+{
+	char name[SEGMENT_NAME_BYTES];
+
+	segment_name(name, kind, number);
+	snprintf(path, SEGMENT_PATH_BYTES, "%s/%s", segment_dirs[kind], name);
 }
 
 static uint32_t
@@ -106,26 +121,25 @@ write_all(int fd, struct iovec *parts, int n)
 }
 
 int
-segment_create(
-    struct segment_writer *w, int dir_fd, uint64_t number, int64_t real_ns, struct err *err)
+segment_create(struct segment_writer *w, int dir_fd, enum segment_kind kind, const char *name,
+    uint64_t number, int64_t real_ns, struct err *err)
 {
 	struct head head = { .version = SEGMENT_VERSION, .number = number, .begun_ns = real_ns };
 	struct iovec part = { &head, sizeof(head) };
-	char name[SEGMENT_NAME_BYTES];
 
-	memcpy(head.magic, segment_magic, sizeof(head.magic));
+	memcpy(head.magic, segment_magics[kind], sizeof(head.magic));
 	head.crc = head_crc(&head);
-	segment_name(name, number);
+	w->kind = kind;
 	w->number = number;
 	w->bytes = w->chunk_count = 0;
 	w->fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
 	if (w->fd < 0) {
-		err_errno(err, errno, "make journal/%s", name);
+		err_errno(err, errno, "make %s/%s", segment_dirs[kind], name);
 		return -1;
 	}
 	CRASH_POINT("segment made");
 	if (write_all(w->fd, &part, 1) != 0 || fsync(w->fd) != 0 || fsync(dir_fd) != 0) {
-		err_errno(err, errno, "begin journal/%s", name);
+		err_errno(err, errno, "begin %s/%s", segment_dirs[kind], name);
 		segment_close(w);
 		unlinkat(dir_fd, name, 0);
 		return -1;
@@ -234,10 +248,10 @@ segment_append(struct segment_writer *w, const void *content, size_t bytes, stru
 	head.crc = chunk_crc(w->number, &head, content);
 	CRASH_POINT("before chunk");
 	if (write_all(w->fd, parts, 2) != 0) {
-		char name[SEGMENT_NAME_BYTES];
+		char path[SEGMENT_PATH_BYTES];
 
-		segment_name(name, w->number);
-		err_errno(err, errno, "write to journal/%s", name);
+		path_of(path, w->kind, w->number);
+		err_errno(err, errno, "write to %s", path);
 		/* If even that fails, recovery sees it. */
 		if (ftruncate(w->fd, (off_t)w->bytes) != 0)
 			(void)0;
@@ -250,14 +264,29 @@ segment_append(struct segment_writer *w, const void *content, size_t bytes, stru
 }
 
 int
+segment_add_raw(struct segment_writer *w, const void *bytes, size_t len, struct err *err)
+{
+	struct iovec part = { (void *)(uintptr_t)bytes, len };
+	char path[SEGMENT_PATH_BYTES];
+
+	if (write_all(w->fd, &part, 1) == 0) {
+		w->bytes += len;
+		return 0;
+	}
+	path_of(path, w->kind, w->number);
+	err_errno(err, errno, "write to %s", path);
+	return -1;
+}
+
+int
 segment_sync(struct segment_writer *w, struct err *err)
 {
-	char name[SEGMENT_NAME_BYTES];
+	char path[SEGMENT_PATH_BYTES];
 
 	if (fdatasync(w->fd) == 0)
 		return 0;
-	segment_name(name, w->number);
-	err_errno(err, errno, "sync journal/%s", name);
+	path_of(path, w->kind, w->number);
+	err_errno(err, errno, "sync %s", path);
 	return -1;
 }
 
@@ -292,22 +321,33 @@ read_all(int fd, void *to, size_t bytes, uint64_t at)
 static enum segment_found
 failed(const struct segment_reader *r, struct err *err)
 {
-	char name[SEGMENT_NAME_BYTES];
+	char path[SEGMENT_PATH_BYTES];
 
-	segment_name(name, r->number);
-	err_errno(err, errno, "read journal/%s", name);
+	path_of(path, r->kind, r->number);
+	err_errno(err, errno, "read %s", path);
 	return SEGMENT_FAILED;
 }
 
-static enum segment_found
-damaged(const struct segment_reader *r, const char *how, struct err *err)
+enum segment_found
+segment_damaged(const struct segment_reader *r, const char *how, struct err *err)
 {
-	char name[SEGMENT_NAME_BYTES];
+	char path[SEGMENT_PATH_BYTES];
 
-	segment_name(name, r->number);
-	err_set(err, ERR_PROTO, "journal/%s, byte %" PRIu64 " of %" PRIu64 ": %s", name,
-	    r->good_bytes, r->bytes, how);
+	path_of(path, r->kind, r->number);
+	err_set(err, ERR_PROTO, "%s, byte %" PRIu64 " of %" PRIu64 ": %s", path, r->good_bytes,
+	    r->bytes, how);
 	return SEGMENT_DAMAGED;
+}
+
+enum segment_found
+segment_read_at(
+    const struct segment_reader *r, uint64_t at, void *to, size_t bytes, struct err *err)
+{
+	ssize_t n = read_all(r->fd, to, bytes, at);
+
+	if (n < 0)
+		return failed(r, err);
+	return (size_t)n < bytes ? segment_damaged(r, "it is cut off", err) : SEGMENT_CHUNK;
 }
 
 enum segment_found
@@ -320,7 +360,10 @@ segment_open(struct segment_reader *r, int dir_fd, const char *name, struct err 
 	*r = (struct segment_reader){ .fd = -1 };
 	buf_init(&r->content, 0);
 	buf_init(&r->packed, 0);
-	(void)segment_parse_name(name, &r->number);
+	if (segment_parse_name(name, SEGMENT_SEALED, &r->number))
+		r->kind = SEGMENT_SEALED;
+	else
+		(void)segment_parse_name(name, SEGMENT_JOURNAL, &r->number);
 	r->fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
 	if (r->fd < 0 || fstat(r->fd, &st) != 0)
 		return failed(r, err);
@@ -329,15 +372,15 @@ segment_open(struct segment_reader *r, int dir_fd, const char *name, struct err 
 	if (n < 0)
 		return failed(r, err);
 	if (n < (ssize_t)sizeof(head))
-		return damaged(r, "the head is cut off", err);
-	if (memcmp(head.magic, segment_magic, sizeof(head.magic)) != 0 ||
+		return segment_damaged(r, "the head is cut off", err);
+	if (memcmp(head.magic, segment_magics[r->kind], sizeof(head.magic)) != 0 ||
 	    head.crc != head_crc(&head) || head.number != r->number)
-		return damaged(r, "this is no head of a segment", err);
+		return segment_damaged(r, "this is no head of a segment", err);
 	if (head.version > SEGMENT_VERSION) {
 		err_set(err, ERR_CONFIG,
-		    "journal/%s was written by a newer scottyd (format %" PRIu32
+		    "%s/%s was written by a newer scottyd (format %" PRIu32
 		    ", this one knows %d): run that one, or choose another -stateDir",
-		    name, head.version, SEGMENT_VERSION);
+		    segment_dirs[r->kind], name, head.version, SEGMENT_VERSION);
 		return SEGMENT_NEWER;
 	}
 	r->begun_ns = head.begun_ns;
@@ -360,13 +403,13 @@ segment_next(struct segment_reader *r, struct err *err)
 	if (n < 0)
 		return failed(r, err);
 	if (n < (ssize_t)sizeof(head))
-		return damaged(r, "a chunk is cut off", err);
+		return segment_damaged(r, "a chunk is cut off", err);
 	is_packed = memcmp(head.magic, packed_magic, sizeof(head.magic)) == 0;
 	if ((!is_packed && memcmp(head.magic, chunk_magic, sizeof(head.magic)) != 0) ||
 	    head.number != r->chunk_count)
-		return damaged(r, "here is no chunk", err);
+		return segment_damaged(r, "here is no chunk", err);
 	if (head.bytes > left - sizeof(head) || (is_packed && head.bytes < sizeof(uint32_t)))
-		return damaged(r, "a chunk is cut off", err);
+		return segment_damaged(r, "a chunk is cut off", err);
 	into = is_packed ? &r->packed : &r->content;
 	buf_clear(into);
 	if (!buf_reserve(into, (size_t)head.bytes + RESTORE_SLACK)) {
@@ -377,13 +420,13 @@ segment_next(struct segment_reader *r, struct err *err)
 	if (n < 0)
 		return failed(r, err);
 	if ((size_t)n < head.bytes)
-		return damaged(r, "a chunk is cut off", err);
+		return segment_damaged(r, "a chunk is cut off", err);
 	if (chunk_crc(r->number, &head, into->p) != head.crc)
-		return damaged(r, "a chunk's checksum is wrong", err);
+		return segment_damaged(r, "a chunk's checksum is wrong", err);
 	into->len = head.bytes;
 	if (is_packed && !unpack(r, err))
 		return r->content.failed ? SEGMENT_FAILED
-		                         : damaged(r, "a chunk can't be unpacked", err);
+		                         : segment_damaged(r, "a chunk can't be unpacked", err);
 	memset(r->content.p + r->content.len, 0, RESTORE_SLACK);
 	r->good_bytes += sizeof(head) + head.bytes;
 	r->chunk_count++;

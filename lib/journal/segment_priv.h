@@ -2,7 +2,7 @@
  * journal/segment_priv.h - one file of the journal: a head and chunks behind each other.
  *
  *	offset	bytes	head
- *	0	8	"scottySJ"
+ *	0	8	"scottySJ"; "scottySH" of a sealed one (sealed_priv.h)
  *	8	4	version, 1
  *	12	4	CRC-32C of the other 28 bytes
  *	16	8	number of the segment, as in its name
@@ -19,7 +19,7 @@
  * Numbers have their lowest byte first. A chunk is what one write appends. The first chunk that is
  * no good ends the segment; what comes after it is set aside by recovery.
  *
- * A name is twelve digits and ".sj".
+ * A name is twelve digits and ".sj", or ".sh" of a sealed one.
  *
  * Threads: one at a time.
  */
@@ -39,14 +39,18 @@ struct z_stream_s;
 #define SEGMENT_HEAD_BYTES 32
 #define CHUNK_HEAD_BYTES   16
 #define SEGMENT_NAME_BYTES 16 /* with its NUL */
+#define SEGMENT_PATH_BYTES 32 /* with its directory */
 
-void segment_name(char name[SEGMENT_NAME_BYTES], uint64_t number);
+enum segment_kind { SEGMENT_JOURNAL, SEGMENT_SEALED };
+
+void segment_name(char name[SEGMENT_NAME_BYTES], enum segment_kind, uint64_t number);
 /* True for the name of a segment; its number then. */
-bool segment_parse_name(const char *name, uint64_t *number);
+bool segment_parse_name(const char *name, enum segment_kind, uint64_t *number);
 
 /* Writing. */
 struct segment_writer {
 	int fd; /* -1: closed */
+	enum segment_kind kind;
 	uint64_t number, bytes;
 	uint32_t chunk_count;
 	struct z_stream_s
@@ -55,10 +59,12 @@ struct segment_writer {
 };
 
 /* A new file in the directory, its head durable. -1 with ERR_IO: there is no such file. */
-int segment_create(
-    struct segment_writer *, int dir_fd, uint64_t number, int64_t real_ns, struct err *);
+int segment_create(struct segment_writer *, int dir_fd, enum segment_kind, const char *name,
+    uint64_t number, int64_t real_ns, struct err *);
 /* -1 with ERR_IO: as far as can be, the file is as before; nothing may be added to it any more. */
 int segment_append(struct segment_writer *, const void *content, size_t bytes, struct err *);
+/* Bytes that are no chunk. -1 with ERR_IO: the file is of no use. */
+int segment_add_raw(struct segment_writer *, const void *, size_t, struct err *);
 /* Once: what is used again for every segment. */
 void segment_writer_init(struct segment_writer *);
 void segment_writer_fini(struct segment_writer *);
@@ -69,6 +75,7 @@ void segment_close(struct segment_writer *);
 /* Reading. */
 struct segment_reader {
 	int fd;
+	enum segment_kind kind;
 	uint64_t number, bytes; /* bytes: of the file */
 	uint64_t good_bytes;    /* up to the end of the last good chunk */
 	int64_t begun_ns;
@@ -85,6 +92,11 @@ enum segment_found {
 	SEGMENT_FAILED,  /* ERR_IO, ERR_NOMEM: it could not be read */
 };
 
+/* Whatever is there; CHUNK, DAMAGED (it ends before) or FAILED. */
+enum segment_found segment_read_at(
+    const struct segment_reader *, uint64_t at, void *to, size_t bytes, struct err *);
+/* DAMAGED: at good_bytes, and how. */
+enum segment_found segment_damaged(const struct segment_reader *, const char *how, struct err *);
 /* CHUNK: opened; DAMAGED: the head is no good (good_bytes is 0). Close it in all cases. */
 enum segment_found segment_open(
     struct segment_reader *, int dir_fd, const char *name, struct err *);

@@ -88,8 +88,8 @@ open_file(struct lines_file *f, struct err *err)
 		return -1;
 	/* It may have changed since: a pipe that nobody reads would be waited for. */
 	f->size = 0;
-	f->fd = open(
-	    f->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	f->fd =
+	    open(f->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 	if (f->fd < 0 || fstat(f->fd, &st) != 0 ||
 	    (S_ISREG(st.st_mode) && cut_half_line(f, st.st_size) != 0)) {
 		err_errno(err, errno, "%s", f->path);

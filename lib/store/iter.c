@@ -5,6 +5,7 @@
 
 #include "store/latest_priv.h"
 #include "store/match_priv.h"
+#include "store/past_priv.h"
 #include "store/store_priv.h"
 #include "store/window_priv.h"
 
@@ -16,7 +17,7 @@
 /* Streams whose series may lie between each other in order of path, without loss of time. */
 #define MOST_WINDOWS 4
 
-enum range_state { RANGE_NONE, RANGE_FIRST, RANGE_MORE };
+enum range_state { RANGE_NONE, RANGE_FIRST, RANGE_MORE, RANGE_PAST };
 
 struct iter {
 	struct series_set *set;
@@ -47,7 +48,11 @@ struct iter {
 
 	struct walk times;
 	bool times_begun, times_ended;
+	int64_t oldest_time_ns; /* of those read */
 	bool failed;
+
+	/* What was before; NULL: not reached for, or there is nothing. */
+	struct past *past;
 
 	struct blob_hold hold;
 	char prefix_bytes[];
@@ -84,6 +89,7 @@ iter_free(struct iter *it)
 	for (size_t i = 0; i < MOST_WINDOWS; i++)
 		window_give_back(it->set->store, it->windows[i].window);
 	window_give_back(it->set->store, it->older);
+	past_free(it->past);
 	walk_fini(&it->times);
 	schema_unref(it->schema);
 	series_set_unref(it->set);
@@ -99,10 +105,33 @@ find_next(struct iter *it)
 	    it->schema == NULL ? NULL : match_next(&it->match, it->schema, &it->next, &it->place);
 }
 
+int
+iter_reach(struct iter *it, int64_t start_ns, struct err *err)
+{
+	assert(it->meta == NULL && it->past == NULL);
+	return past_open(it->set, it->match.prefix, it->match.how, start_ns, &it->past, err);
+}
+
+/* Memory and past, merged: which of them has the series that comes first. */
+static bool
+next_of_both(struct iter *it, const struct metric_desc **desc)
+{
+	struct past *past = it->past;
+
+	if (past->in_memory)
+		find_next(it);
+	past_next_series(past, it->meta == NULL ? NULL : &it->meta->desc);
+	it->range = RANGE_NONE;
+	*desc = past->in_memory ? &it->meta->desc : past->desc;
+	return *desc != NULL;
+}
+
 bool
 iter_next_series(struct iter *it, const struct metric_desc **desc)
 {
 	blob_hold_release(it->set->store, &it->hold);
+	if (it->past != NULL)
+		return next_of_both(it, desc);
 	find_next(it);
 	if (it->meta == NULL)
 		return false;
@@ -111,10 +140,30 @@ iter_next_series(struct iter *it, const struct metric_desc **desc)
 }
 
 bool
+iter_has_series(struct iter *it)
+{
+	bool has;
+
+	lock_take(&it->set->lock);
+	has = set_has_series(it->set, it->place, it->meta);
+	lock_drop(&it->set->lock);
+	return has;
+}
+
+/* Memory knows nothing of the current series. */
+static bool
+is_of_past(const struct iter *it)
+{
+	return it->past != NULL && !it->past->in_memory;
+}
+
+bool
 iter_latest(struct iter *it, struct record *out)
 {
 	bool active;
 
+	if (is_of_past(it))
+		return false;
 	assert(it->meta != NULL);
 	blob_hold_release(it->set->store, &it->hold);
 	lock_take(&it->set->lock);
@@ -128,6 +177,7 @@ iter_latest_many(struct iter *it, struct record *out, size_t max)
 {
 	size_t n = 0, looked;
 
+	assert(it->past == NULL);
 	if (max > CHUNK)
 		max = CHUNK;
 	blob_hold_release(it->set->store, &it->hold);
@@ -147,7 +197,7 @@ iter_latest_many(struct iter *it, struct record *out, size_t max)
 void
 iter_range(struct iter *it, int64_t start_ns, int64_t end_ns)
 {
-	assert(it->meta != NULL);
+	assert(it->meta != NULL || is_of_past(it));
 	if (start_ns != it->start_ns || end_ns != it->end_ns) {
 		for (size_t i = 0; i < MOST_WINDOWS; i++)
 			it->windows[i].in_use = false;
@@ -157,6 +207,9 @@ iter_range(struct iter *it, int64_t start_ns, int64_t end_ns)
 	it->start_ns = start_ns;
 	it->end_ns = end_ns;
 	it->times_begun = it->times_ended = false;
+	it->oldest_time_ns = end_ns;
+	if (it->past != NULL)
+		past_range(it->past, start_ns, end_ns);
 }
 
 /* Slots for the current series and those after it in the same stream. False: out of memory. */
@@ -310,20 +363,81 @@ find_event(struct iter *it)
 	return true;
 }
 
+/*
+ * The same for one who goes on in the past: without the value that there was before all, unless the
+ * past does not lead up to it.
+ */
+static size_t
+changes_only(struct iter *it, struct record *out, size_t max)
+{
+	size_t n = 0;
+
+	while (n < max && it->reader.event != NO_EVENT) {
+		bool is_base = it->source->events[it->reader.event].is_base;
+
+		n += window_records(it->source, &it->reader, &out[n], 1);
+		if (is_base && it->past->in_past &&
+		    past_leads_to(it->past, it->older_place.stream, out[n - 1].ts_ns)) {
+			int64_t base_ns = out[--n].ts_ns;
+
+			it->past->end_ns = base_ns < it->end_ns ? base_ns + 1 : it->end_ns;
+			it->range = RANGE_PAST;
+			break;
+		}
+	}
+	return n;
+}
+
+/* Memory has no more of the series. */
+static size_t
+read_past(struct iter *it, struct record *out, size_t max)
+{
+	size_t n = 0;
+
+	if (it->range == RANGE_PAST)
+		n = past_read(it->past, out, max);
+	if (n == 0)
+		it->range = RANGE_NONE;
+	return n;
+}
+
+/* Newest first, it goes on before what was read. */
+static void
+end_memory(struct iter *it)
+{
+	it->range = RANGE_NONE;
+	if (it->past == NULL || it->oldest_ns <= it->start_ns)
+		return;
+	it->range = RANGE_PAST;
+	it->past->end_ns = it->oldest_ns < it->end_ns ? it->oldest_ns : it->end_ns;
+}
+
 size_t
 iter_read(struct iter *it, struct record *out, size_t max)
 {
 	size_t n = 0;
 
-	assert(it->meta != NULL);
+	assert(it->meta != NULL || is_of_past(it));
 	blob_hold_release(it->set->store, &it->hold);
+	if (it->range == RANGE_FIRST && is_of_past(it)) {
+		it->range = RANGE_PAST;
+		it->past->end_ns = it->end_ns;
+	}
 	if (it->range == RANGE_FIRST && max > 0)
 		it->range = begin(it) ? RANGE_MORE : RANGE_NONE;
+	if (it->range == RANGE_PAST && max > 0)
+		return read_past(it, out, max);
 	if (it->range == RANGE_NONE || max == 0)
 		return 0;
 	/* To go on may end what was given out, so it is only done in the next call. */
 	if (it->reader.event != NO_EVENT || find_event(it))
-		n = window_records(it->source, &it->reader, out, max);
+		n = it->past == NULL ? window_records(it->source, &it->reader, out, max)
+		                     : changes_only(it, out, max);
+	if (n == 0 && it->past != NULL) {
+		if (it->range == RANGE_MORE)
+			end_memory(it);
+		return read_past(it, out, max);
+	}
 	if (n == 0)
 		it->range = RANGE_NONE;
 	else
@@ -334,7 +448,7 @@ iter_read(struct iter *it, struct record *out, size_t max)
 bool
 iter_failed(const struct iter *it)
 {
-	return it->failed;
+	return it->failed || (it->past != NULL && past_failed(it->past));
 }
 
 static bool
@@ -361,6 +475,8 @@ iter_read_times(struct iter *it, int64_t *out, size_t max)
 	struct row row;
 	size_t n = 0;
 
+	if (is_of_past(it))
+		return past_read_times(it->past, it->end_ns, out, max);
 	assert(it->meta != NULL);
 	if (!it->times_begun)
 		it->times_ended = it->start_ns >= it->end_ns || !begin_times(it);
@@ -374,31 +490,39 @@ iter_read_times(struct iter *it, int64_t *out, size_t max)
 			out[n++] = walk->ts_ns;
 		walk_undo(walk, &row);
 	}
+	if (n > 0)
+		it->oldest_time_ns = out[n - 1];
+	else if (it->past != NULL && max > 0)
+		n = past_read_times(it->past, it->oldest_time_ns, out, max);
 	return n;
 }
 
 static int64_t
 whole_from(const struct series_set *set, struct series_at at)
 {
-	const struct stream *s = set->streams[at.stream];
-
-	return s->first_row == 0 || s->base_ns == TS_NONE ? 0 : s->base_ns;
+	return stream_whole_ns(set->streams[at.stream]);
 }
 
 int64_t
 iter_earliest(struct iter *it)
 {
 	struct series_at at = it->place;
+	uint32_t stream = at.stream;
 	int64_t ts_ns = 0;
 
+	if (is_of_past(it))
+		return past_earliest(it->past);
 	assert(it->meta != NULL);
 	blob_hold_release(it->set->store, &it->hold);
 	lock_take(&it->set->lock);
 	do {
 		int64_t from_ns = whole_from(it->set, at);
 
+		stream = from_ns > ts_ns ? at.stream : stream;
 		ts_ns = from_ns > ts_ns ? from_ns : ts_ns;
 	} while (set_has_series(it->set, at, it->meta) && set_older_place(it->set, at, &at));
 	lock_drop(&it->set->lock);
+	if (ts_ns > 0 && it->past != NULL && past_leads_to(it->past, stream, ts_ns))
+		ts_ns = past_earliest_of(it->past, stream);
 	return ts_ns;
 }

@@ -5,7 +5,10 @@
  * nobody waiting; values appended meanwhile may or may not be seen. It keeps a reference to its
  * set.
  *
- * Threads: an iterator belongs to one thread. Locks taken: series, pages.
+ * What memory no longer has may be on disk (past.h). Who wants it says how far back, by iter_reach.
+ *
+ * Threads: an iterator belongs to one thread. Locks taken: series, pages; iter_reach takes those of
+ * who keeps the past, and reads files.
  */
 #ifndef SCOTTY_STORE_ITER_H
 #define SCOTTY_STORE_ITER_H
@@ -40,6 +43,13 @@ enum iter_match {
 struct iter *iter_new(struct series_set *, struct str prefix, enum iter_match, struct err *);
 void iter_free(struct iter *);
 
+/*
+ * Before the first iter_next_series: history and series are to reach back to start_ns, if need be
+ * to the past on disk. Costs nothing if memory has it all. Not for iter_latest_many. -1 with
+ * ERR_LIMIT (too many are doing so), ERR_NOMEM: the iterator has what memory has.
+ */
+int iter_reach(struct iter *, int64_t start_ns, struct err *);
+
 /* Moves on to the next series. False at the end. Its description is in *desc. */
 bool iter_next_series(struct iter *, const struct metric_desc **desc);
 
@@ -58,7 +68,8 @@ size_t iter_latest_many(struct iter *, struct record *out, size_t max);
  * Values of the current series with start_ns < time < end_ns and the last one at or before start_ns
  * (so the value at the start is known), newest first, each at the time it changed. Call again for
  * more; 0 when done. start >= end gives none. Valid until the next iter_ call. Where older history
- * was reclaimed, the last record is the value there was, with the time from which on all is known.
+ * was reclaimed and is not reached on disk, the last record is the value there was, with the time
+ * from which on all is known.
  * Without memory a history ends early: see iter_failed.
  *
  * To ask for the same range of one series after the other costs little more than to ask for one.
@@ -75,8 +86,8 @@ bool iter_failed(const struct iter *);
 size_t iter_read_times(struct iter *, int64_t *out, size_t max);
 
 /*
- * Earliest time from which the path's history is whole: 0 unless pages of it were reclaimed.
- * The current series.
+ * Earliest time from which the path's history is whole, as far as it is reached: 0 unless pages of
+ * it were reclaimed. The current series.
  */
 int64_t iter_earliest(struct iter *);
 

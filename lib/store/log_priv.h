@@ -66,6 +66,13 @@ void stream_free(struct stream *, const uint8_t *classes);
 /* Makes room for len positions. False: see memory_try. */
 bool stream_reserve(struct stream *, uint32_t len, struct memory_want *);
 
+/* The time from which on its history is whole: 0 if none of it is gone. */
+static inline int64_t
+stream_whole_ns(const struct stream *s)
+{
+	return s->first_row == 0 || s->base_ns == TS_NONE ? 0 : s->base_ns;
+}
+
 static inline bool
 bit_get(const uint64_t *words, uint32_t at)
 {

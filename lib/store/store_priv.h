@@ -65,6 +65,7 @@ struct cursor;
 struct scratch;
 struct window;
 struct sorted_sets;
+struct store_past;
 struct store_tap;
 
 struct store {
@@ -83,13 +84,14 @@ struct store {
 	int64_t opened_ns; /* wall clock */
 
 	struct lock lock;
-	struct map sets;            /* lock; by set_key */
-	struct sorted_sets *sorted; /* lock; NULL: to be made anew */
-	uint64_t set_changes;       /* lock; sets that came or went */
-	struct cursor *cursors;     /* lock */
-	uint64_t set_serial;        /* lock */
-	int64_t last_birth_ns;      /* lock */
-	struct store_tap *tap;      /* see redo.h; NULL: nobody is told */
+	struct map sets;                 /* lock; by set_key */
+	struct sorted_sets *sorted;      /* lock; NULL: to be made anew */
+	uint64_t set_changes;            /* lock; sets that came or went */
+	struct cursor *cursors;          /* lock */
+	uint64_t set_serial;             /* lock */
+	int64_t last_birth_ns;           /* lock */
+	struct store_tap *tap;           /* see redo.h; NULL: nobody is told */
+	struct store_past *_Atomic past; /* see past.h; NULL: there is none */
 
 	/* Sums for store_get_stats. */
 	_Atomic uint64_t set_count, series_count, active_count, value_count, reclaimed_count;

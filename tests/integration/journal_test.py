@@ -55,8 +55,8 @@ def kill(scottyd):
     scottyd.kill()
 
 
-def own(scottyd, name):
-    return scottyd.get_json(f"/metricsapi/journal/{name}")[0]["value"]
+def own(scottyd, name, group="journal"):
+    return scottyd.get_json(f"/metricsapi/{group}/{name}")[0]["value"]
 
 
 class Journal(unittest.TestCase):
@@ -201,6 +201,39 @@ class Journal(unittest.TestCase):
                 self.assertLess(polling_s, 2 * sp.SLOW)
                 if not sp.SANITIZED:
                     self.assertLess(rss, 1.1 * rss_before + 2048)
+
+    def test_history_that_is_only_on_disk(self):
+        with Numbered(1500) as endpoint:
+            config = {"endpoints": [endpoint.element("wide", "app")],
+                      "store": {"memory": "2MiB", "journalSegment": "2s"}}
+            with sp.Scottyd(config, state=self.state) as scottyd:
+                sp.eventually(lambda: own(scottyd, "sealed", "history") >= 3, "sealed", 60)
+                sp.eventually(lambda: history(scottyd, "wide") and
+                              own(scottyd, "queries", "history") > 0, "memory has not all", 90)
+                endpoint.wait_polled(5)
+                said = len(endpoint.said)
+                served = history(scottyd, "wide")
+                self.assertEqual(sorted(served), list(range(1, len(served) + 1)))
+                self.assertGreaterEqual(len(served), said - 2)
+                self.check_served(endpoint, served, history(scottyd, "wide"), time.time())
+                begun = time.monotonic()
+                values = scottyd.get_json("/api/hosts/wide/app/wide?history=60")
+                print(f"{sum(len(v['values']) for v in values)} values in "
+                      f"{time.monotonic() - begun:.2f} s, "
+                      f"{own(scottyd, 'files', 'history')} files")
+                self.assertEqual(own(scottyd, "errors", "history"), 0)
+                self.assertEqual(own(scottyd, "cut", "history"), 0)
+                killed_at = time.time()
+                kill(scottyd)
+            with sp.Scottyd(config, state=self.state) as scottyd:
+                self.check_served(endpoint, served, history(scottyd, "wide"), killed_at - 1)
+                endpoint.wait_polled(5)
+                self.check_served(endpoint, served, history(scottyd, "wide"), killed_at - 1)
+                self.assertEqual(min(history(scottyd, "wide")), 1)
+            checked = subprocess.run([sp.BIN + "/scotty", "fsck", self.state], text=True,
+                                     capture_output=True, timeout=60, check=False)
+            self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+            self.assertRegex(checked.stdout, r"history/0+1\.sh: +good")
 
     def test_without_a_state_directory_nothing_is_written(self):
         with Numbered() as endpoint:

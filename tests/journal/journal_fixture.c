@@ -41,12 +41,12 @@ fixture_init(struct fixture *f)
 void
 fixture_fini(struct fixture *f)
 {
-	char path[128];
+	char path[256];
 
 	fixture_close(f);
 	fixture_delete(f, "");
-	snprintf(path, sizeof(path), "%s/journal", f->dir);
-	rmdir(path);
+	snprintf(path, sizeof(path), "rm -rf %s/journal %s/history", f->dir, f->dir);
+	assert_int_equal(system(path), 0);
 	assert_int_equal(rmdir(f->dir), 0);
 	gen_free(f->gen);
 }
@@ -308,12 +308,18 @@ path_of(struct fixture *f, const char *name, char path[512])
 size_t
 fixture_files(struct fixture *f, const char *text, char name[256])
 {
+	return fixture_files_in(f, "journal", text, name);
+}
+
+size_t
+fixture_files_in(struct fixture *f, const char *dir_name, const char *text, char name[256])
+{
 	char path[512], last[256] = "";
 	const struct dirent *entry;
 	size_t n = 0;
 	DIR *dir;
 
-	path_of(f, "", path);
+	snprintf(path, sizeof(path), "%s/%s", f->dir, dir_name);
 	dir = opendir(path);
 	while (dir != NULL && (entry = readdir(dir)) != NULL) {
 		if (entry->d_name[0] == '.' || strstr(entry->d_name, text) == NULL)

@@ -62,6 +62,8 @@ uint64_t fixture_rows(struct store *);
 /* Files of the journal. */
 /* How many files whose names hold that text; the name of the last by name, if name is not NULL. */
 size_t fixture_files(struct fixture *, const char *text, char name[256]);
+/* The same of another directory. */
+size_t fixture_files_in(struct fixture *, const char *dir, const char *text, char name[256]);
 /* A file's bytes, on the heap. */
 char *fixture_read(struct fixture *, const char *name, size_t *len);
 void fixture_write(struct fixture *, const char *name, const void *p, size_t len);

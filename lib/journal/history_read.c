@@ -1,0 +1,523 @@
+/*
+ * The past of one set, restored to a store of its own: of each file that has some of it only what
+ * the set told, and the descriptions that needs.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "journal/history_priv.h"
+#include "store/redo.h"
+#include "store/redo_skim.h"
+
+/* Most that one reader gets of all memory for reading. */
+#define SHARE 2
+/* Memory for what is so long on disk: at first, and if that was not enough. */
+#define MEMORY_PER_BYTE 4
+#define MEMORY_LEAST    ((uint64_t)4 * 1024 * 1024)
+/* Files read beyond where memory ends, as it may give up more meanwhile. */
+#define MORE_FILES 1
+
+/* Numbers of metas or schemas. */
+struct numbers {
+	uint64_t *p;
+	size_t len, cap;
+	bool failed;
+};
+
+/* One file: sealed, or a segment that is not yet. */
+struct source {
+	struct sealed_file sealed; /* its reader for a segment too */
+	uint64_t hash;
+	struct sealed_entry *of_set, *dictionary; /* of a sealed file */
+	size_t of_set_len, dictionary_len;
+	struct buf records, schemas, metas;
+	struct numbers schema_numbers, meta_numbers;
+	uint64_t set_number;
+	bool has_set;
+};
+
+struct reading {
+	struct history *history;
+	const struct past_query *query;
+	struct segment_files files; /* sealed ones, then segments, by number */
+	size_t sealed_len;
+	uint64_t content_bytes; /* of the set in the sealed files to be read */
+	bool is_cut;
+	uint64_t memory_bytes; /* granted */
+	struct store *store;
+	struct store_restore *restore;
+	struct series_set *set; /* in it */
+};
+
+/* Numbers. */
+
+static void
+numbers_add(struct numbers *numbers, uint64_t number)
+{
+	if (numbers->len == numbers->cap) {
+		size_t cap = numbers->cap == 0 ? 64 : numbers->cap * 2;
+		uint64_t *grown = realloc(numbers->p, cap * sizeof(*grown));
+
+		if (grown == NULL) {
+			numbers->failed = true;
+			return;
+		}
+		numbers->p = grown;
+		numbers->cap = cap;
+	}
+	numbers->p[numbers->len++] = number;
+}
+
+static int
+by_number(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void
+numbers_sort(struct numbers *numbers)
+{
+	if (numbers->len > 0)
+		qsort(numbers->p, numbers->len, sizeof(*numbers->p), by_number);
+}
+
+static bool
+numbers_have(const struct numbers *numbers, uint64_t number)
+{
+	return numbers->len > 0 &&
+	       bsearch(&number, numbers->p, numbers->len, sizeof(*numbers->p), by_number) != NULL;
+}
+
+/* Files. */
+
+static void
+source_close(struct source *s)
+{
+	sealed_close(&s->sealed);
+	free(s->of_set);
+	free(s->dictionary);
+	free(s->schema_numbers.p);
+	free(s->meta_numbers.p);
+	buf_fini(&s->records);
+	buf_fini(&s->schemas);
+	buf_fini(&s->metas);
+}
+
+static enum segment_found
+open_sealed(struct reading *r, struct source *s, uint64_t number, struct err *err)
+{
+	enum segment_found found = sealed_open(&s->sealed, r->history->history_fd, number, err);
+
+	if (found == SEGMENT_CHUNK)
+		found = sealed_find(
+		    &s->sealed, s->hash, r->query->birth_ns, &s->of_set, &s->of_set_len, err);
+	return found;
+}
+
+/* Close it in all cases. */
+static enum segment_found
+source_open(struct reading *r, struct source *s, const struct segment_file *file, struct err *err)
+{
+	char name[SEGMENT_NAME_BYTES];
+	enum segment_found found;
+
+	*s = (struct source){ .hash = sealed_hash(r->query->host, r->query->app) };
+	buf_init(&s->records, 0);
+	buf_init(&s->schemas, 0);
+	buf_init(&s->metas, 0);
+	if (file->kind == SEGMENT_SEALED)
+		return open_sealed(r, s, file->number, err);
+	segment_name(name, SEGMENT_JOURNAL, file->number);
+	found = segment_open(&s->sealed.reader, r->history->journal_fd, name, err);
+	if (found != SEGMENT_FAILED)
+		return found;
+	/* It may have been sealed since. */
+	segment_reader_close(&s->sealed.reader);
+	return open_sealed(r, s, file->number, err);
+}
+
+typedef void (*record_fn)(struct reading *, struct source *, const struct redo_skimmed *);
+
+static enum segment_found
+each_record(struct reading *r, struct source *s, record_fn fn, struct err *err)
+{
+	const struct buf *content = &s->sealed.reader.content;
+	struct redo_skimmed record;
+
+	for (size_t at = 0; at < content->len; at += record.bytes) {
+		if (!redo_skim(content->p + at, content->len - at, &record))
+			return segment_damaged(&s->sealed.reader, "a record makes no sense", err);
+		fn(r, s, &record);
+	}
+	return SEGMENT_CHUNK;
+}
+
+/* Of a segment, all there is; a chunk at its end may be half written. */
+static enum segment_found
+each_of_segment(struct reading *r, struct source *s, record_fn fn, struct err *err)
+{
+	struct segment_reader *reader = &s->sealed.reader;
+	enum segment_found found;
+
+	reader->good_bytes = SEGMENT_HEAD_BYTES;
+	reader->chunk_count = 0;
+	while ((found = segment_next(reader, err)) == SEGMENT_CHUNK) {
+		found = each_record(r, s, fn, err);
+		if (found != SEGMENT_CHUNK)
+			break;
+	}
+	return found == SEGMENT_FAILED ? found : SEGMENT_CHUNK;
+}
+
+static enum segment_found
+each_of(struct reading *r, struct source *s, const struct sealed_entry *entries, size_t n,
+    record_fn fn, struct err *err)
+{
+	if (s->sealed.reader.kind == SEGMENT_JOURNAL)
+		return each_of_segment(r, s, fn, err);
+	for (size_t i = 0; i < n; i++) {
+		enum segment_found found = sealed_read(&s->sealed, &entries[i], err);
+
+		if (found == SEGMENT_CHUNK)
+			found = each_record(r, s, fn, err);
+		if (found != SEGMENT_CHUNK)
+			return found;
+	}
+	return SEGMENT_CHUNK;
+}
+
+/* Sorting out. */
+
+static void
+take_record(struct reading *r, struct source *s, const struct redo_skimmed *record)
+{
+	if (record->about == REDO_ABOUT_STATE && record->birth_ns == r->query->birth_ns &&
+	    str_eq(record->host, r->query->host) && str_eq(record->app, r->query->app)) {
+		s->set_number = record->number;
+		s->has_set = true;
+	} else if (record->about != REDO_ABOUT_POLL) {
+		return;
+	}
+	if (!s->has_set || record->number != s->set_number)
+		return;
+	buf_add(&s->records, record->p, record->bytes);
+	if (record->schema != 0)
+		numbers_add(&s->schema_numbers, record->schema);
+}
+
+static bool
+note_meta(void *ctx, uint64_t number)
+{
+	numbers_add(ctx, number);
+	return true;
+}
+
+static void
+take_schema(struct reading *r, struct source *s, const struct redo_skimmed *record)
+{
+	(void)r;
+	if (record->about != REDO_ABOUT_SCHEMA || !numbers_have(&s->schema_numbers, record->number))
+		return;
+	buf_add(&s->schemas, record->p, record->bytes);
+	(void)redo_skim_metas(record, note_meta, &s->meta_numbers);
+}
+
+static void
+take_meta(struct reading *r, struct source *s, const struct redo_skimmed *record)
+{
+	(void)r;
+	if (record->about == REDO_ABOUT_META && numbers_have(&s->meta_numbers, record->number))
+		buf_add(&s->metas, record->p, record->bytes);
+}
+
+/* What the set told there, with what it needs. */
+static enum segment_found
+collect(struct reading *r, struct source *s, struct err *err)
+{
+	enum segment_found found = SEGMENT_CHUNK;
+
+	if (s->sealed.reader.kind == SEGMENT_SEALED)
+		found = sealed_find(
+		    &s->sealed, 0, SEALED_DICTIONARY, &s->dictionary, &s->dictionary_len, err);
+	if (found == SEGMENT_CHUNK)
+		found = each_of(r, s, s->of_set, s->of_set_len, take_record, err);
+	if (found != SEGMENT_CHUNK || s->records.len == 0)
+		return found;
+	numbers_sort(&s->schema_numbers);
+	found = each_of(r, s, s->dictionary, s->dictionary_len, take_schema, err);
+	numbers_sort(&s->meta_numbers);
+	if (found == SEGMENT_CHUNK)
+		found = each_of(r, s, s->dictionary, s->dictionary_len, take_meta, err);
+	if (s->schema_numbers.failed || s->meta_numbers.failed || s->records.failed ||
+	    s->schemas.failed || s->metas.failed) {
+		err_nomem(err);
+		return SEGMENT_FAILED;
+	}
+	return found;
+}
+
+/* Restoring. */
+
+static int
+feed(struct reading *r, struct buf *records, struct err *err)
+{
+	size_t good;
+
+	if (records->len == 0)
+		return 0;
+	if (!buf_reserve(records, RESTORE_SLACK)) {
+		err_nomem(err);
+		return -1;
+	}
+	memset(records->p + records->len, 0, RESTORE_SLACK);
+	return restore_feed(r->restore, records->p, records->len, &good, err);
+}
+
+/* What is no good is left out. */
+static void
+note_bad(struct reading *r, const struct err *err)
+{
+	static _Atomic bool logged;
+
+	r->history->error_count++;
+	if (!atomic_exchange(&logged, true))
+		log_warn("history",
+		    "some of the past of %.*s can't be read and is left out: %s (further ones are "
+		    "only counted)",
+		    STR_ARG(r->query->host), err->text);
+}
+
+/* One file. -1 with ERR_NOMEM. */
+static int
+read_file(struct reading *r, const struct segment_file *file, struct err *err)
+{
+	struct source source;
+	enum segment_found found = source_open(r, &source, file, err);
+	int rc = 0;
+
+	if (found == SEGMENT_CHUNK)
+		found = collect(r, &source, err);
+	if (found == SEGMENT_CHUNK && source.records.len > 0) {
+		restore_begin_stretch(r->restore);
+		rc = feed(r, &source.metas, err);
+		if (rc == 0)
+			rc = feed(r, &source.schemas, err);
+		if (rc == 0)
+			rc = feed(r, &source.records, err);
+	}
+	if (found != SEGMENT_CHUNK || rc != 0) {
+		rc = err->code == ERR_NOMEM ? -1 : 0;
+		/* One that went meanwhile was too old. */
+		if (rc == 0 && source.sealed.reader.fd >= 0)
+			note_bad(r, err);
+	}
+	source_close(&source);
+	if (r->set == NULL)
+		r->set = store_find(r->store, r->query->host, r->query->app);
+	return rc;
+}
+
+/* Memory. */
+
+static bool
+take_memory(struct history *h, uint64_t bytes)
+{
+	uint64_t used = h->reading_bytes;
+
+	do {
+		if (used + bytes > h->conf.read_bytes)
+			return false;
+	} while (!atomic_compare_exchange_weak(&h->reading_bytes, &used, used + bytes));
+	return true;
+}
+
+static void
+drop_store(struct reading *r)
+{
+	restore_free(r->restore);
+	series_set_unref(r->set);
+	store_free(r->store);
+	r->history->reading_bytes -= r->memory_bytes;
+	r->restore = NULL;
+	r->set = NULL;
+	r->store = NULL;
+	r->memory_bytes = 0;
+}
+
+static int
+make_store(struct reading *r, uint64_t memory_bytes, struct err *err)
+{
+	struct store_conf conf = { .memory_bytes = memory_bytes };
+
+	if (!take_memory(r->history, memory_bytes)) {
+		r->history->refused_count++;
+		err_set(err, ERR_LIMIT,
+		    "too much history on disk is being read: try again, or ask for less of it");
+		return -1;
+	}
+	r->memory_bytes = memory_bytes;
+	r->store = store_new(&conf, NULL, err);
+	r->restore = r->store == NULL ? NULL : restore_new(r->store, err);
+	return r->restore == NULL ? -1 : 0;
+}
+
+/* More was read than there was room for. */
+static bool
+was_short(const struct reading *r)
+{
+	struct restore_stats stats;
+	struct store_stats store_stats;
+
+	restore_get_stats(r->restore, &stats);
+	store_get_stats(r->store, &store_stats);
+	return stats.lost_rows > 0 || store_stats.pages_reclaimed > 0;
+}
+
+/* The whole. */
+
+/*
+ * The sealed file to begin with: the newest that has all from start_ns on, or as much as there is
+ * room for.
+ */
+static size_t
+find_first(struct reading *r)
+{
+	uint64_t most = r->history->conf.read_bytes / SHARE;
+	size_t first = r->sealed_len;
+
+	for (size_t i = r->sealed_len; i > 0; i--) {
+		struct source source;
+		struct err err;
+		enum segment_found found = source_open(r, &source, &r->files.files[i - 1], &err);
+		int64_t whole_ns = INT64_MAX;
+		uint64_t bytes = 0;
+
+		for (size_t k = 0; found == SEGMENT_CHUNK && k < source.of_set_len; k++) {
+			bytes += source.of_set[k].content_bytes;
+			whole_ns = source.of_set[k].whole_ns;
+		}
+		source_close(&source);
+		if (bytes == 0)
+			continue;
+		if (r->content_bytes + bytes > most) {
+			r->is_cut = true;
+			break;
+		}
+		r->content_bytes += bytes;
+		first = i - 1;
+		if (whole_ns <= r->query->start_ns)
+			break;
+	}
+	return first;
+}
+
+static int
+read_all(struct reading *r, size_t first, struct err *err)
+{
+	size_t more = MORE_FILES;
+
+	for (size_t i = first; i < r->files.len; i++) {
+		bool enough = r->set != NULL && r->query->is_enough(r->query->ctx, r->set);
+
+		/* A segment has to be searched from end to end. */
+		if (enough && (more == 0 || r->files.files[i].kind == SEGMENT_JOURNAL))
+			break;
+		more -= enough;
+		if (read_file(r, &r->files.files[i], err) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+restore(struct reading *r, struct err *err)
+{
+	uint64_t most = r->history->conf.read_bytes / SHARE;
+	size_t first = find_first(r);
+	uint64_t bytes = r->content_bytes * MEMORY_PER_BYTE + MEMORY_LEAST;
+
+	for (;; bytes *= MEMORY_PER_BYTE) {
+		if (bytes > most)
+			bytes = most;
+		if (make_store(r, bytes, err) != 0 || read_all(r, first, err) != 0)
+			return -1;
+		if (!was_short(r) || bytes == most)
+			break;
+		drop_store(r);
+	}
+	r->is_cut |= was_short(r);
+	restore_free(r->restore);
+	r->restore = NULL;
+	return 0;
+}
+
+/* Sealed files, then segments that are not. */
+static int
+list_files(struct reading *r, struct err *err)
+{
+	struct segment_files segments;
+	uint64_t last = 0;
+	int rc;
+
+	/* In this order: what is sealed in between is in one list at least. */
+	rc = segment_files_list(&segments, r->history->journal_fd, SEGMENT_JOURNAL, err);
+	if (rc == 0)
+		rc = history_list(r->history, &r->files, err);
+	r->sealed_len = r->files.len;
+	if (r->sealed_len > 0)
+		last = r->files.files[r->sealed_len - 1].number;
+	for (size_t i = 0; rc == 0 && i < segments.len; i++) {
+		if (segments.files[i].number > last)
+			rc = segment_files_add(&r->files, segments.files[i], err);
+	}
+	segment_files_free(&segments);
+	return rc;
+}
+
+int
+history_past_open(struct store_past *past, const struct past_query *query, struct past_found *found,
+    struct err *err)
+{
+	struct history *h = CONTAINER_OF(past, struct history, past);
+	struct reading r = { .history = h, .query = query };
+	int rc = -1;
+
+	*found = (struct past_found){ .store = NULL };
+	if (h->journal_fd < 0 || h->history_fd < 0)
+		return 0;
+	h->query_count++;
+	if (list_files(&r, err) != 0) {
+		note_bad(&r, err);
+		rc = err->code == ERR_NOMEM ? -1 : 0;
+		goto out;
+	}
+	if (restore(&r, err) != 0)
+		goto out;
+	rc = 0;
+	h->cut_count += r.is_cut;
+	if (r.set == NULL || series_set_birth_ns(r.set) != query->birth_ns)
+		goto out;
+	*found = (struct past_found){ r.store, r.set, r.is_cut, r.memory_bytes };
+out:
+	if (found->store == NULL)
+		drop_store(&r);
+	segment_files_free(&r.files);
+	return rc;
+}
+
+void
+history_past_close(struct store_past *past, struct past_found *found)
+{
+	struct history *h = CONTAINER_OF(past, struct history, past);
+
+	series_set_unref(found->set);
+	store_free(found->store);
+	h->reading_bytes -= found->memory_bytes;
+	*found = (struct past_found){ .store = NULL };
+}

@@ -1,0 +1,96 @@
+/*
+ * journal/sealed_priv.h - a segment that is over, sorted out by endpoint, so that the past of one
+ * is read without that of the others: history/NUMBER.sh.
+ *
+ * It begins as a segment does: a head and chunks (segment_priv.h), which are a stretch of their own
+ * (store/redo.h). Each chunk is of one kind: what many sets refer to (META, SCHEMA), what was told
+ *of one set (STATE, POLL), or FORGET records, which come last. A chunk of the first kind comes
+ *before all that needs it. A segment is taken apart in *bands* of some MiB, so that memory is
+ *bounded: a large one has several chunks of a set.
+ *
+ *	offset	bytes	entry of the index, one for each chunk
+ *	0	8	hash of host and app; 0 if it is not of a set
+ *	8	8	birth; -2^63: META and SCHEMA, -2^63 + 1: FORGET
+ *	16	8	time from which on all of the set is known, ns since 1970; the same for all
+ *			chunks of a set
+ *	24	8	where the chunk is
+ *	32	4	its number
+ *	36	4	its content's bytes without compression
+ *
+ * The entries are sorted by hash, birth and number. Behind them:
+ *
+ *	offset	bytes	foot
+ *	0	8	"scottySI"
+ *	8	8	where the index is
+ *	16	8	entries
+ *	24	8	when the segment was begun, ns since 1970
+ *	32	8	when it was last written
+ *	40	4	CRC-32C of the index
+ *	44	4	CRC-32C of the foot's first 44 bytes
+ *
+ * Threads: one at a time.
+ */
+#ifndef SCOTTY_JOURNAL_SEALED_PRIV_H
+#define SCOTTY_JOURNAL_SEALED_PRIV_H
+
+#include <stdatomic.h>
+
+#include "base/str.h"
+#include "journal/segment_priv.h"
+
+#define SEALED_ENTRY_BYTES 40
+#define SEALED_FOOT_BYTES  48
+
+#define SEALED_DICTIONARY INT64_MIN
+#define SEALED_FORGETS    (INT64_MIN + 1)
+
+struct sealed_entry {
+	uint64_t hash;
+	int64_t birth_ns, whole_ns;
+	uint64_t offset;
+	uint32_t number, content_bytes;
+};
+
+struct sealed_foot {
+	char magic[8];
+	uint64_t index_at, entry_count;
+	int64_t begun_ns, written_ns;
+	uint32_t index_crc, crc;
+};
+
+uint64_t sealed_hash(struct str host, struct str app);
+
+struct seal_conf {
+	int journal_fd, history_fd; /* directories */
+	size_t band_bytes;
+	const _Atomic bool *stopping; /* set: it is to end early */
+};
+/*
+ * Makes history/NUMBER.sh of journal/NUMBER.sj, durably, up to the first damage if there is some;
+ * the segment stays. *bytes: of the new file; 0 if nothing was in the segment, then there is none.
+ * *good_bytes: of the segment, before the damage. -1 with ERR_IO, ERR_NOMEM, ERR_LIMIT (stopping):
+ * there is no such file.
+ */
+int seal_segment(const struct seal_conf *, uint64_t number, int64_t written_ns, uint64_t *bytes,
+    uint64_t *good_bytes, bool *is_damaged, struct err *);
+
+struct sealed_file {
+	struct segment_reader reader; /* segment_next gives the chunks, and the end behind them */
+	struct sealed_foot foot;
+};
+
+/* As segment_open. Close it in all cases. */
+enum segment_found sealed_open(struct sealed_file *, int history_fd, uint64_t number, struct err *);
+/* Reads the whole index: CHUNK, DAMAGED or FAILED. */
+enum segment_found sealed_check_index(const struct sealed_file *, struct err *);
+/*
+ * The entries of that set, or of one kind, in order of their chunks, to *out (to be freed). CHUNK,
+ * DAMAGED, FAILED.
+ */
+enum segment_found sealed_find(const struct sealed_file *, uint64_t hash, int64_t birth_ns,
+    struct sealed_entry **out, size_t *n, struct err *);
+/* Reads a chunk, to reader.content: CHUNK, DAMAGED, FAILED. */
+enum segment_found sealed_read(struct sealed_file *, const struct sealed_entry *, struct err *);
+void sealed_close(struct sealed_file *);
+
+#endif

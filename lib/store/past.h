@@ -1,0 +1,40 @@
+/*
+ * store/past.h - what memory no longer has: the store asks who keeps it on disk.
+ *
+ * What it was told (redo.h) can be restored in another store, a *scratch*, whose sets have the same
+ * births, streams and rows. Readers go on there where memory ends. The store knows no files.
+ *
+ * Threads: any. No lock is held.
+ */
+#ifndef SCOTTY_STORE_PAST_H
+#define SCOTTY_STORE_PAST_H
+
+#include "store/store.h"
+
+struct past_query {
+	struct str host, app;
+	int64_t birth_ns;
+	int64_t start_ns; /* from here on, at least */
+	/* Asked now and then with the set as far as it is restored: true if that will do. */
+	bool (*is_enough)(void *ctx, struct series_set *);
+	void *ctx;
+};
+
+struct past_found {
+	struct store *store;    /* the scratch; NULL: there is nothing */
+	struct series_set *set; /* in it, a reference */
+	bool is_cut;            /* there was more than there is room for: the oldest is left out */
+	uint64_t memory_bytes;  /* that it was granted */
+};
+
+struct store_past {
+	/* -1 with ERR_LIMIT (too much is being read already), ERR_NOMEM. Else to be closed. */
+	int (*open)(
+	    struct store_past *, const struct past_query *, struct past_found *, struct err *);
+	void (*close)(struct store_past *, struct past_found *);
+};
+
+/* From here on; NULL: there is nothing but memory, and nobody reads any more. Lent. */
+void store_set_past(struct store *, struct store_past *);
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * store/past_priv.h - what an iterator reads where memory ends: the set as it was restored from
+ * disk (past.h), series by series beside those of memory.
+ *
+ * Threads: the reader. Locks taken: series, pages; to open and close, those of who keeps the past.
+ */
+#ifndef SCOTTY_STORE_PAST_PRIV_H
+#define SCOTTY_STORE_PAST_PRIV_H
+
+#include "store/iter.h"
+#include "store/past.h"
+
+struct past {
+	struct store_past *from;
+	struct past_found found;
+	struct iter *records, *times; /* of found.set, both at the same series */
+	/* The series that comes next in memory's order, or the current one if in_past. */
+	const struct metric_desc *desc; /* NULL: no more */
+	bool in_memory, in_past;        /* who has the current series */
+	/* The range. Records are read before end_ns. */
+	bool ranged;
+	int64_t start_ns, before_ns, end_ns;
+};
+
+/* iter.c: false if there is nothing to be read of the current series any more. */
+bool iter_has_series(struct iter *);
+
+/*
+ * *out is NULL if memory has all from start_ns on, or the past has nothing. -1 with ERR_LIMIT,
+ * ERR_NOMEM.
+ */
+int past_open(struct series_set *, struct str prefix, enum iter_match, int64_t start_ns,
+    struct past **out, struct err *);
+void past_free(struct past *); /* NULL is fine */
+
+/* Moves on; memory's next series is that of desc, NULL: none. */
+void past_next_series(struct past *, const struct metric_desc *desc);
+
+/* As iter_range, of the current series; past_read gives what is before end_ns as well. */
+void past_range(struct past *, int64_t start_ns, int64_t before_ns);
+size_t past_read(struct past *, struct record *out, size_t max);
+size_t past_read_times(struct past *, int64_t before_ns, int64_t *out, size_t max);
+bool past_failed(const struct past *);
+
+/* True if nothing of the stream is missing between its past and that time. */
+bool past_leads_to(const struct past *, uint32_t stream, int64_t ts_ns);
+/* From when on it is whole: of the current series, or of a stream. */
+int64_t past_earliest(struct past *);
+int64_t past_earliest_of(const struct past *, uint32_t stream);
+
+#endif

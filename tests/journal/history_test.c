@@ -1,0 +1,688 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "fault.h"
+#include "fault_io.h"
+#include "journal_fixture.h"
+
+/* Few enough that much is only on disk, but the newest values fit. */
+#define LITTLE_BYTES ((uint64_t)40 * 1024)
+
+/* The fleet's store is small; whole holds all that was ever polled. */
+struct world {
+	struct fixture f;
+	struct gen *gen; /* gives the same as the fixture's */
+	struct store *whole;
+	uint64_t memory_bytes;
+};
+
+static void
+setup_world(struct world *w)
+{
+	struct gen_conf conf = { .endpoint_count = ENDPOINTS,
+		.metric_count = METRICS,
+		.changed_permille = 300,
+		.interval_ns = 10 * NS_PER_S,
+		.jitter_ns = NS_PER_S,
+		.jitter_unit_ns = NS_PER_MS };
+	struct store_conf store_conf = { .memory_bytes = 64 << 20 };
+	struct err err;
+
+	*w = (struct world){ .memory_bytes = LITTLE_BYTES };
+	fixture_init(&w->f);
+	w->f.conf.band_bytes = 2000;
+	w->gen = gen_new(&conf);
+	w->whole = store_new(&store_conf, NULL, &err);
+	assert_non_null(w->gen);
+	assert_non_null(w->whole);
+}
+
+static int
+setup(void **state)
+{
+	static struct world w;
+
+	log_set_level(LOG_ERROR + 1);
+	setup_world(&w);
+	*state = &w;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct world *w = *state;
+
+	fault_io(0, 0, 0);
+	fixture_fini(&w->f);
+	store_free(w->whole);
+	gen_free(w->gen);
+	return 0;
+}
+
+static void
+start(struct world *w)
+{
+	struct store_conf conf = { .memory_bytes = w->memory_bytes };
+	struct fixture *f = &w->f;
+	struct err err;
+
+	f->store = store_new(&conf, NULL, &err);
+	f->journal = journal_new(&f->conf, NULL, &err);
+	assert_non_null(f->store);
+	assert_non_null(f->journal);
+	if (journal_restore(f->journal, f->store, conf.memory_bytes, NULL, NULL, &err) != 0 ||
+	    journal_start(f->journal, f->store, &err) != 0)
+		fail_msg("%s", err.text);
+	f->mono_ns = clock_mono_ns();
+}
+
+static void
+append(struct store *store, struct gen *gen, size_t endpoint, uint64_t poll)
+{
+	struct append_stats stats;
+	struct err err;
+	struct series_set *set = store_set(store, gen_host(gen, endpoint), STR("app"), &err);
+
+	assert_non_null(set);
+	if (store_append(set, gen_poll(gen, endpoint, poll), &stats, &err) != 0)
+		fail_msg("%s", err.text);
+	series_set_unref(set);
+}
+
+/* Both stores get the same; now and then an endpoint is gone for a while. */
+static void
+poll(struct world *w, int times)
+{
+	for (int i = 0; i < times; i++) {
+		uint64_t n = w->f.poll_count++;
+
+		for (size_t e = 0; e < ENDPOINTS; e++) {
+			struct str host = gen_host(w->gen, e);
+			bool gone = e == 1 && n % 50 >= 40;
+
+			if (gone && n % 50 == 40) {
+				struct series_set *a = store_find(w->f.store, host, STR("app"));
+				struct series_set *b = store_find(w->whole, host, STR("app"));
+
+				assert_non_null(a);
+				assert_non_null(b);
+				store_deactivate(a, TS_NONE);
+				store_deactivate(b, TS_NONE);
+				series_set_unref(a);
+				series_set_unref(b);
+			}
+			if (gone)
+				continue;
+			append(w->f.store, w->f.gen, e, n);
+			append(w->whole, w->gen, e, n);
+		}
+		fixture_turn(&w->f, 300 * NS_PER_MS);
+	}
+}
+
+/* A segment ends, and is sealed. */
+static void
+seal(struct world *w)
+{
+	struct err err;
+
+	fixture_turn(&w->f, w->f.conf.segment_ns);
+	if (journal_seal(w->f.journal, clock_real_ns(), &err) != 0)
+		fail_msg("%s", err.text);
+}
+
+static size_t
+sealed_count(struct world *w)
+{
+	return fixture_files_in(&w->f, "history", ".sh", NULL);
+}
+
+/* What is asked for. */
+
+struct asked {
+	struct iter *iter;
+	const struct metric_desc *desc;
+};
+
+static struct asked
+ask(struct store *store, struct str host, int64_t start_ns)
+{
+	struct series_set *set = store_find(store, host, STR("app"));
+	struct asked asked = { NULL, NULL };
+	struct err err;
+
+	assert_non_null(set);
+	asked.iter = iter_new(set, STR_EMPTY, ITER_UNDER, &err);
+	assert_non_null(asked.iter);
+	if (iter_reach(asked.iter, start_ns, &err) != 0)
+		fail_msg("%s", err.text);
+	series_set_unref(set);
+	return asked;
+}
+
+static bool
+next_series(struct asked *asked)
+{
+	return iter_next_series(asked->iter, &asked->desc);
+}
+
+static void
+assert_same_record(const struct record *a, const struct record *b)
+{
+	assert_int_equal(a->active, b->active);
+	assert_true(value_eq(a->desc, &a->value, &b->value));
+}
+
+/*
+ * The same records, but that the last one, of before the start, may have a later time: that from
+ * which on it is known.
+ */
+static void
+assert_same_records(struct asked *part, struct asked *whole, int64_t start_ns, int64_t end_ns)
+{
+	iter_range(part->iter, start_ns, end_ns);
+	iter_range(whole->iter, start_ns, end_ns);
+	for (;;) {
+		struct record a, b;
+		size_t n = iter_read(part->iter, &a, 1), m = iter_read(whole->iter, &b, 1);
+
+		assert_false(iter_failed(part->iter));
+		if (m == 1 && b.ts_ns <= start_ns && n == 1 && a.active) {
+			assert_same_record(&a, &b);
+			assert_in_range(a.ts_ns - b.ts_ns, 0, start_ns - b.ts_ns);
+			assert_int_equal(iter_read(part->iter, &a, 1), 0);
+			return;
+		}
+		/* What ended before is known to have ended, or not known at all. */
+		if (m == 1 && b.ts_ns <= start_ns && !b.active && n == 0)
+			return;
+		assert_int_equal(n, m);
+		if (n == 0)
+			return;
+		assert_int_equal(a.ts_ns, b.ts_ns);
+		assert_same_record(&a, &b);
+	}
+}
+
+static void
+assert_same_times(struct asked *part, struct asked *whole, int64_t start_ns, int64_t end_ns)
+{
+	int64_t a, b;
+
+	iter_range(part->iter, start_ns, end_ns);
+	iter_range(whole->iter, start_ns, end_ns);
+	for (;;) {
+		size_t n = iter_read_times(part->iter, &a, 1);
+
+		assert_int_equal(n, iter_read_times(whole->iter, &b, 1));
+		if (n == 0)
+			return;
+		assert_int_equal(a, b);
+	}
+}
+
+static void
+assert_same_since(struct world *w, int64_t start_ns, int64_t end_ns)
+{
+	for (size_t e = 0; e < ENDPOINTS; e++) {
+		struct str host = gen_host(w->gen, e);
+		struct asked part = ask(w->f.store, host, start_ns);
+		struct asked whole = ask(w->whole, host, start_ns);
+
+		while (next_series(&whole)) {
+			assert_true(next_series(&part));
+			assert_true(desc_eq(part.desc, whole.desc));
+			assert_same_records(&part, &whole, start_ns, end_ns);
+			assert_same_times(&part, &whole, start_ns, end_ns);
+			assert_true(
+			    iter_earliest(part.iter) <= start_ns || iter_earliest(part.iter) == 0);
+		}
+		assert_false(next_series(&part));
+		iter_free(part.iter);
+		iter_free(whole.iter);
+	}
+}
+
+/* At all kinds of starts and ends. */
+static void
+assert_all_same(struct world *w)
+{
+	int64_t first_ns = INT64_C(1400000000) * NS_PER_S, last_ns = 0;
+	struct series_set *set = store_find(w->whole, gen_host(w->gen, 0), STR("app"));
+	const struct metric_desc *desc;
+	struct record record;
+	struct err err;
+	struct iter *it = iter_new(set, STR_EMPTY, ITER_UNDER, &err);
+
+	assert_non_null(it);
+	assert_true(iter_next_series(it, &desc));
+	iter_range(it, 0, INT64_MAX);
+	while (iter_read(it, &record, 1) == 1) {
+		if (last_ns == 0)
+			last_ns = record.ts_ns;
+		first_ns = record.ts_ns;
+	}
+	iter_free(it);
+	series_set_unref(set);
+	assert_same_since(w, 0, INT64_MAX);
+	assert_same_since(w, first_ns - 1, INT64_MAX);
+	for (int i = 0; i < 12; i++) {
+		int64_t start_ns = first_ns + (last_ns - first_ns) / 11 * i;
+
+		assert_same_since(w, start_ns, INT64_MAX);
+		assert_same_since(w, start_ns, start_ns + (last_ns - first_ns) / 7);
+	}
+}
+
+static void
+queries_go_on_where_memory_ends(void **state)
+{
+	struct world *w = *state;
+	struct store_stats stats;
+
+	start(w);
+	for (int i = 0; i < 6; i++) {
+		poll(w, 70);
+		seal(w);
+	}
+	poll(w, 33);
+	assert_int_equal(sealed_count(w), 6);
+	assert_int_equal(fixture_files(&w->f, ".sj", NULL), 1);
+	store_get_stats(w->f.store, &stats);
+	assert_true(stats.pages_reclaimed > 0);
+	assert_all_same(w);
+}
+
+static void
+segments_that_are_not_sealed_are_read_too(void **state)
+{
+	struct world *w = *state;
+
+	start(w);
+	poll(w, 150);
+	seal(w);
+	poll(w, 150);
+	fixture_turn(&w->f, w->f.conf.segment_ns);
+	poll(w, 150);
+	assert_int_equal(sealed_count(w), 1);
+	assert_int_equal(fixture_files(&w->f, ".sj", NULL), 2);
+	assert_all_same(w);
+}
+
+static void
+a_restart_changes_nothing(void **state)
+{
+	struct world *w = *state;
+
+	for (int life = 0; life < 4; life++) {
+		start(w);
+		if (life > 0)
+			assert_all_same(w);
+		poll(w, 60);
+		if (life % 2 == 0)
+			seal(w);
+		poll(w, 20);
+		fixture_close(&w->f);
+	}
+	start(w);
+	seal(w);
+	assert_all_same(w);
+	assert_int_equal(fixture_files(&w->f, ".sj", NULL), 1);
+}
+
+static void
+segment_ages(struct world *w, int64_t ns)
+{
+	struct timespec times[2] = { { 0, UTIME_OMIT }, { 0, 0 } };
+	char name[256], path[512];
+
+	assert_int_equal(fixture_files(&w->f, ".sj", name), 1);
+	snprintf(path, sizeof(path), "%s/journal/%s", w->f.dir, name);
+	times[1].tv_sec = (clock_real_ns() - ns) / NS_PER_S;
+	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void
+old_files_go(void **state)
+{
+	struct world *w = *state;
+	struct err err;
+
+	w->f.conf.retention_ns = 100 * NS_PER_S;
+	start(w);
+	for (int i = 0; i < 6; i++) {
+		struct err why;
+
+		poll(w, 10);
+		segment_ages(w, (90 - i * 10) * NS_PER_S);
+		/* Its time is that of the last write, so it is set as the segment ends. */
+		fixture_turn(&w->f, w->f.conf.segment_ns);
+		assert_int_equal(journal_seal(w->f.journal, clock_real_ns(), &why), 0);
+	}
+	assert_int_equal(sealed_count(w), 6);
+	/* Not all at once, as it may be the clock that is wrong. */
+	assert_int_equal(journal_seal(w->f.journal, clock_real_ns() + 3600 * NS_PER_S, &err), 0);
+	assert_int_equal(sealed_count(w), 4);
+	assert_int_equal(journal_seal(w->f.journal, clock_real_ns() + 3600 * NS_PER_S, &err), 0);
+	assert_int_equal(sealed_count(w), 2);
+	assert_int_equal(journal_seal(w->f.journal, clock_real_ns(), &err), 0);
+	assert_int_equal(sealed_count(w), 2);
+}
+
+static void
+what_takes_too_much_room_goes_oldest_first(void **state)
+{
+	struct world *w = *state;
+	char last[256];
+
+	w->f.conf.disk_bytes = 20000;
+	start(w);
+	for (int i = 0; i < 12; i++) {
+		poll(w, 20);
+		seal(w);
+	}
+	assert_in_range(sealed_count(w), 2, 10);
+	(void)fixture_files_in(&w->f, "history", ".sh", last);
+	assert_string_equal(last, "000000000012.sh");
+}
+
+static void
+without_retention_nothing_is_sealed(void **state)
+{
+	struct world *w = *state;
+
+	w->f.conf.retention_ns = 0;
+	start(w);
+	poll(w, 10);
+	seal(w);
+	assert_int_equal(sealed_count(w), 0);
+}
+
+static void
+numbers_are_never_used_again(void **state)
+{
+	struct world *w = *state;
+	char name[256];
+
+	start(w);
+	poll(w, 10);
+	seal(w);
+	fixture_close(&w->f);
+	fixture_delete(&w->f, ".sj");
+	start(w);
+	assert_int_equal(fixture_files(&w->f, ".sj", name), 1);
+	assert_string_equal(name, "000000000002.sj");
+}
+
+/* What is said is true, though it may not be all. */
+static void
+assert_part_of_whole(struct world *w)
+{
+	for (size_t e = 0; e < ENDPOINTS; e++) {
+		struct str host = gen_host(w->gen, e);
+		struct asked part = ask(w->f.store, host, 0), whole = ask(w->whole, host, 0);
+		struct record record, other;
+
+		while (next_series(&whole)) {
+			assert_true(next_series(&part));
+			assert_true(desc_eq(part.desc, whole.desc));
+			iter_range(part.iter, 0, INT64_MAX);
+			while (iter_read(part.iter, &record, 1) == 1) {
+				iter_range(whole.iter, record.ts_ns, record.ts_ns + 1);
+				assert_int_equal(iter_read(whole.iter, &other, 1), 1);
+				assert_same_record(&record, &other);
+			}
+		}
+		assert_false(next_series(&part));
+		iter_free(part.iter);
+		iter_free(whole.iter);
+	}
+}
+
+static void
+write_sealed(struct world *w, const char *name, const char *bytes, size_t len)
+{
+	char path[512];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/history/%s", w->f.dir, name);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_int_equal(fwrite(bytes, 1, len, file), len);
+	assert_int_equal(fclose(file), 0);
+}
+
+static char *
+read_sealed(struct world *w, const char *name, size_t *len)
+{
+	char from[64];
+
+	snprintf(from, sizeof(from), "../history/%s", name);
+	return fixture_read(&w->f, from, len);
+}
+
+static void
+delete_aside(struct world *w)
+{
+	char name[256], path[512];
+
+	while (fixture_files_in(&w->f, "history", "damaged", name) > 0) {
+		snprintf(path, sizeof(path), "%s/history/%s", w->f.dir, name);
+		assert_int_equal(unlink(path), 0);
+	}
+}
+
+static void
+a_damaged_file_costs_only_what_is_damaged(void **state)
+{
+	struct world *w = *state;
+	static const char name[] = "000000000001.sh";
+	size_t len, set_aside = 0, kept = 0;
+	char *bytes;
+
+	start(w);
+	poll(w, 12);
+	seal(w);
+	poll(w, 12);
+	seal(w);
+	poll(w, 10);
+	fixture_close(&w->f);
+	bytes = read_sealed(w, name, &len);
+	for (size_t at = 0; at < len; at += at < 40 || at + 100 > len ? 1 : 5) {
+		struct journal_check check;
+		char dir[128];
+
+		bytes[at] = (char)(bytes[at] ^ 1 << at % 8);
+		write_sealed(w, name, bytes, len);
+		bytes[at] = (char)(bytes[at] ^ 1 << at % 8);
+		snprintf(dir, sizeof(dir), "%s/history", w->f.dir);
+		assert_true(journal_check_file(dir, name, &check));
+		assert_int_not_equal(check.fault[0], 0);
+		start(w);
+		assert_part_of_whole(w);
+		fixture_close(&w->f);
+		/* Or it was left where it is, as the rest is good. */
+		if (fixture_files_in(&w->f, "history", "damaged", NULL) > 0)
+			set_aside++;
+		else
+			kept++;
+		delete_aside(w);
+		fixture_delete(&w->f, "damaged");
+	}
+	assert_true(set_aside > 0 && kept > 0);
+	for (size_t cut = 0; cut < len; cut += 11) {
+		write_sealed(w, name, bytes, cut);
+		start(w);
+		assert_part_of_whole(w);
+		fixture_close(&w->f);
+		assert_int_equal(fixture_files_in(&w->f, "history", "damaged", NULL), 1);
+		delete_aside(w);
+	}
+	write_sealed(w, name, bytes, len);
+	start(w);
+	assert_all_same(w);
+	free(bytes);
+}
+
+static void
+a_damaged_segment_is_sealed_up_to_the_damage(void **state)
+{
+	struct world *w = *state;
+	size_t len;
+	char *bytes;
+
+	start(w);
+	poll(w, 30);
+	fixture_turn(&w->f, w->f.conf.segment_ns);
+	bytes = fixture_read(&w->f, "000000000001.sj", &len);
+	bytes[len / 2] ^= 4;
+	fixture_write(&w->f, "000000000001.sj", bytes, len);
+	free(bytes);
+	poll(w, 5);
+	seal(w);
+	assert_int_equal(sealed_count(w), 2);
+	assert_int_equal(fixture_files(&w->f, "000000000001.sj.damaged-", NULL), 1);
+	assert_part_of_whole(w);
+}
+
+static void
+a_failing_disk_leaves_the_segment_or_the_sealed_file(void **state)
+{
+	struct world *w = *state;
+	static const int errors[] = { EIO, ENOSPC };
+
+	start(w);
+	for (size_t e = 0; e < ARRAY_LEN(errors); e++) {
+		for (unsigned nth = 1;; nth++) {
+			struct err err;
+			bool happened;
+			int rc;
+
+			poll(w, 12);
+			fixture_turn(&w->f, w->f.conf.segment_ns);
+			fault_io(nth, 1, errors[e]);
+			rc = journal_seal(w->f.journal, clock_real_ns(), &err);
+			happened = fault_io_happened();
+			fault_io(0, 0, 0);
+			if (nth % 8 == 0)
+				assert_all_same(w);
+			if (rc != 0)
+				assert_int_equal(err.code, ERR_IO);
+			if (journal_seal(w->f.journal, clock_real_ns(), &err) != 0)
+				fail_msg("%u: %s", nth, err.text);
+			assert_int_equal(fixture_files_in(&w->f, "history", ".new", NULL), 0);
+			assert_int_equal(fixture_files(&w->f, ".sj", NULL), 1);
+			if (!happened)
+				break;
+		}
+	}
+	assert_all_same(w);
+	fixture_close(&w->f);
+	start(w);
+	assert_all_same(w);
+}
+
+static void
+lack_of_memory_is_reported_and_costs_nothing(void **state)
+{
+	struct world *w = *state;
+	struct series_set *set;
+	struct err err;
+	int rc;
+
+	start(w);
+	poll(w, 60);
+	fixture_turn(&w->f, w->f.conf.segment_ns);
+	for (unsigned nth = 1;; nth++) {
+		fault_malloc(nth);
+		rc = journal_seal(w->f.journal, clock_real_ns(), &err);
+		fault_malloc(0);
+		if (rc == 0 && sealed_count(w) == 1)
+			break;
+		assert_true(rc != 0 && err.code == ERR_NOMEM);
+	}
+	poll(w, 100);
+	set = store_find(w->f.store, gen_host(w->gen, 0), STR("app"));
+	for (unsigned nth = 1;; nth++) {
+		struct iter *it = iter_new(set, STR_EMPTY, ITER_UNDER, &err);
+
+		assert_non_null(it);
+		fault_malloc(nth);
+		rc = iter_reach(it, 0, &err);
+		fault_malloc(0);
+		iter_free(it);
+		if (rc == 0 && nth > 500)
+			break;
+		assert_true(rc == 0 || err.code == ERR_NOMEM);
+	}
+	series_set_unref(set);
+	assert_all_same(w);
+}
+
+static void
+readers_share_a_bounded_memory(void **state)
+{
+	struct world *w = *state;
+	struct asked asked[8];
+	struct series_set *set;
+	struct iter *it;
+	struct err err;
+	size_t n = 0;
+
+	w->f.conf.read_bytes = 16 << 20;
+	start(w);
+	poll(w, 450);
+	seal(w);
+	for (; n < 2; n++)
+		asked[n] = ask(w->f.store, gen_host(w->gen, 0), 0);
+	set = store_find(w->f.store, gen_host(w->gen, 0), STR("app"));
+	it = iter_new(set, STR_EMPTY, ITER_UNDER, &err);
+	while (iter_reach(it, 0, &err) == 0) {
+		asked[n++].iter = it;
+		assert_true(n < ARRAY_LEN(asked));
+		it = iter_new(set, STR_EMPTY, ITER_UNDER, &err);
+	}
+	assert_int_equal(err.code, ERR_LIMIT);
+	iter_free(it);
+	series_set_unref(set);
+	while (n > 0)
+		iter_free(asked[--n].iter);
+	assert_all_same(w);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(queries_go_on_where_memory_ends, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    segments_that_are_not_sealed_are_read_too, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_restart_changes_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(old_files_go, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    what_takes_too_much_room_goes_oldest_first, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    without_retention_nothing_is_sealed, setup, teardown),
+		cmocka_unit_test_setup_teardown(numbers_are_never_used_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_damaged_file_costs_only_what_is_damaged, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_damaged_segment_is_sealed_up_to_the_damage, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_failing_disk_leaves_the_segment_or_the_sealed_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    lack_of_memory_is_reported_and_costs_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(readers_share_a_bounded_memory, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
