@@ -295,33 +295,44 @@ main(int argc, char **argv)
 	const char *only = argc > 2 && strcmp(argv[1], "-only") == 0 ? argv[2] : NULL;
 	size_t endpoints = quick ? 10 : 500, polls = quick ? 3 : 20, batch = 1000;
 	static const struct {
-		const char *name, *element; /* without the server's address and the last brace */
+		const char *name, *element; /* without address, path and the last brace */
 		bool has_server;
 	} writers[] = {
 		{ "mock", "mock: {", false },
-		{ "file", "file: {path: /dev/null", false },
+		{ "file", "file: {keep: 0", false },
 		{ "influx", "influx: {database: d", true },
 		{ "influx_tagged", "influx: {database: d, schema: tagged", true },
 		{ "influx_gzip", "influx: {database: d, gzip: true", true },
 	};
 
+	char dir[] = "/tmp/scotty-bench-XXXXXX", path[100];
+
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (mkdtemp(dir) == NULL) {
+		perror(dir);
+		return 1;
+	}
+	snprintf(path, sizeof(path), "%s/values", dir);
 	for (size_t i = 0; i < ARRAY_LEN(writers); i++) {
-		char element[300], server_text[100];
+		char element[300], where[200] = "";
 		uint16_t port;
 		pid_t server;
 
 		if (only != NULL && strcmp(only, writers[i].name) != 0)
 			continue;
 		server = start_server(&port);
-		snprintf(server_text, sizeof(server_text), ", hostAndPort: 'http://127.0.0.1:%u'",
-		    (unsigned)port);
-		snprintf(element, sizeof(element), "%s%s}", writers[i].element,
-		    writers[i].has_server ? server_text : "");
+		if (writers[i].has_server)
+			snprintf(where, sizeof(where), ", hostAndPort: 'http://127.0.0.1:%u'",
+			    (unsigned)port);
+		else if (strcmp(writers[i].name, "file") == 0)
+			snprintf(where, sizeof(where), ", path: %s", path);
+		snprintf(element, sizeof(element), "%s%s}", writers[i].element, where);
 		bench(writers[i].name, element, true, endpoints, polls, batch);
 		bench(writers[i].name, element, false, endpoints, polls, batch);
 		kill(server, SIGKILL);
 		waitpid(server, NULL, 0);
 	}
+	unlink(path);
+	rmdir(dir);
 	return 0;
 }
