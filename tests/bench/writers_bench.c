@@ -421,12 +421,12 @@ main(int argc, char **argv)
 	size_t endpoints = quick ? 10 : 500, polls = quick ? 3 : 20, batch = 1000;
 	char file_element[100], directory[] = "/tmp/writers_bench-XXXXXX";
 	const struct {
-		const char *name, *element; /* without address, path and the last brace */
+		const char *name, *element; /* without the server's address and the last brace */
 		const char *address;        /* key and text before the port; NULL = none */
 		void (*serve)(int fd);      /* NULL with an address: brokers */
 	} writers[] = {
 		{ "mock", "mock: {", NULL, NULL },
-		{ "file", file_element,"file: {keep: NULL0", NULL },
+		{ "file", file_element, NULL, NULL },
 		{ "influx", "influx: {database: d", ADDRESS, serve_requests },
 		{ "influx_tagged", "influx: {database: d, schema: tagged", ADDRESS,
 		    serve_requests },
@@ -448,20 +448,13 @@ main(int argc, char **argv)
 #endif
 	};
 
-	char dir[] = "/tmp/scotty-bench-XXXXXX", path[100];
-
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	/* A file of its own: one that is begun anew is renamed. */
 	if (mkdtemp(directory) == NULL)
 		die("no directory");
 	snprintf(file_element, sizeof(file_element), "file: {path: %s/records, keep: 0", directory);
-	if (mkdtemp(dir) == NULL) {
-		perror(dir);
-		return 1;
-	}
-	snprintf(path, sizeof(path), "%s/values", dir);
 	for (size_t i = 0; i < ARRAY_LEN(writers); i++) {
-		char element[300], where[150200] = "";
+		char element[300], server_text[150] = "";
 		uint16_t port;
 		pid_t server = 0;
 
@@ -469,10 +462,7 @@ main(int argc, char **argv)
 			continue;
 		if (writers[i].serve != NULL) {
 			server = start_server(writers[i].serve, &port);
-			
-		if (writers[i].has_server)
-			snprintf(where, sizeof(where), "%s%u'", writers[i].address,
-			    
+			snprintf(server_text, sizeof(server_text), "%s%u'", writers[i].address,
 			    (unsigned)port);
 		}
 #ifdef HAVE_RDKAFKA
@@ -484,9 +474,7 @@ main(int argc, char **argv)
 			    server_text, sizeof(server_text), "%s%s'", writers[i].address, brokers);
 		}
 #endif
-		else if (strcmp(writers[i].name, "file") == 0)
-			snprintf(where, sizeof(where), ", path: %s", path);
-		snprintf(element, sizeof(element), "%s%s}", writers[i].element, server_textwhere);
+		snprintf(element, sizeof(element), "%s%s}", writers[i].element, server_text);
 		bench(writers[i].name, element, true, endpoints, polls, batch);
 		bench(writers[i].name, element, false, endpoints, polls, batch);
 		if (server == 0)
@@ -501,7 +489,5 @@ main(int argc, char **argv)
 	}
 #endif
 	remove_files(directory);
-	unlink(path);
-	rmdir(dir);
 	return 0;
 }
