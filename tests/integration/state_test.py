@@ -131,7 +131,7 @@ class Versions(State):
         self.assertEqual(len(done.stderr.splitlines()), 1)
         with open(self.path("state.db"), "rb") as f:
             self.assertEqual(f.read(), before)
-        self.assertEqual(sorted(os.listdir(self.dir)), ["journal", "lock", "state.db"])
+        self.assertEqual(sorted(os.listdir(self.dir)), ["history", "journal", "lock", "state.db"])
 
 
 class Damage(State):
