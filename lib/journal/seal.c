@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -308,6 +309,8 @@ sealing_fini(struct sealing *s)
 	free(s->entries);
 	segment_reader_close(&s->in);
 	segment_writer_fini(&s->out);
+	/* A band is many small pieces of this thread's own heap, which would keep them. */
+	malloc_trim(0);
 }
 
 /* To its name, durably. */

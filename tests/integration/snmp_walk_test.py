@@ -59,6 +59,9 @@ def is_right(metric, before, after):
         return (value - old) % wrap <= (new - old) % wrap
     if kind == "Timeticks":
         return float(old) <= float(value) <= float(new) or value in (old, new)
+    # A gauge on its way from one to the other.
+    if kind in ("INTEGER", "Gauge32") and min(int(old), int(new)) <= int(value) <= max(int(old), int(new)):
+        return True
     # Text that differs, such as a clock's, may have been a third one in between.
     return value in (old, new) or (kind == "STRING" and old != new and value != "")
 
