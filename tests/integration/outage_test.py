@@ -108,7 +108,9 @@ class Outage(unittest.TestCase):
         if not sp.SANITIZED:
             self.assertGreaterEqual(rate / RATE, CATCH_UP)
             self.assertLess(rss >> 10, STORE_MIB + RSS_MORE_MIB)
-        self.assertLess(lag_down, lag * 1.1 + 0.1 * sp.SLOW)
+        # A writer that is done looks again after a second, and how that falls between the polls,
+        # which come each second too, wanders: by half a second on average.
+        self.assertLess(lag_down, lag * 1.1 + 0.5 * sp.SLOW)
         sp.check_ms("lateness while it was down", late_down, max(LATE_MS, 1.1 * late))
 
     def test_an_outage_is_made_up_for_and_nobody_notices(self):
