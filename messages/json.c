@@ -452,8 +452,6 @@ scalar(struct json *j, enum kind kind, struct str unit, const struct value *valu
 static void
 base64(struct json *j, const struct list *list)
 {
-	static const char letters[] =
-	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	char *p = begin_value(j, (list->len + 2) / 3 * 4 + 2);
 
 	if (p == NULL)
@@ -465,10 +463,8 @@ base64(struct json *j, const struct list *list)
 		uint64_t bits =
 		    v[0].u << 16 | (left > 1 ? v[1].u << 8 : 0) | (left > 2 ? v[2].u : 0);
 
-		*p++ = letters[bits >> 18 & 63];
-		*p++ = letters[bits >> 12 & 63];
-		*p++ = left > 1 ? letters[bits >> 6 & 63] : '=';
-		*p++ = left > 2 ? letters[bits & 63] : '=';
+		base64_group(p, (uint32_t)bits, left);
+		p += 4;
 	}
 	*p++ = '"';
 	set_end(j->out, p);

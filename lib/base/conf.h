@@ -128,6 +128,12 @@ int64_t conf_duration_ns(const struct conf *map, const struct conf_opt *opts, co
  * ERR_CONFIG or ERR_NOMEM; the text never holds the secret.
  */
 int conf_secret(const struct conf *map, const char *name, char **out, struct err *);
+/*
+ * The same for who may be another host: with deny_files a secret must be a text, as else that host
+ * could have any file or variable of this one sent to itself. Also -1 with ERR_DENIED.
+ */
+int conf_secret_for(
+    const struct conf *map, const char *name, bool deny_files, char **out, struct err *);
 /* The same of a file, for flags. */
 int conf_secret_file(const char *path, char **out, struct err *);
 void conf_secret_free(char *);

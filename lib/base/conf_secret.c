@@ -176,6 +176,20 @@ conf_secret(const struct conf *map, const char *name, char **out, struct err *er
 	return rc;
 }
 
+int
+conf_secret_for(
+    const struct conf *map, const char *name, bool deny_files, char **out, struct err *err)
+{
+	const struct conf *node = conf_child(map, name);
+
+	if (deny_files && node != NULL && node->shape == CONF_MAP) {
+		err_set(err, ERR_DENIED,
+		    "%s: who registers from another host must write the secret itself", name);
+		return -1;
+	}
+	return conf_secret(map, name, out, err);
+}
+
 void
 conf_secret_free(char *secret)
 {

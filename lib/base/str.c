@@ -236,3 +236,15 @@ utf8_printable(const char *p, size_t len)
 	}
 	return 0;
 }
+
+void
+base64_group(char out[4], uint32_t bits, size_t n)
+{
+	static const char digits[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+	out[0] = digits[bits >> 18 & 63];
+	out[1] = digits[bits >> 12 & 63];
+	out[2] = n > 1 ? digits[bits >> 6 & 63] : '=';
+	out[3] = n > 2 ? digits[bits & 63] : '=';
+}

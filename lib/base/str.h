@@ -82,4 +82,10 @@ size_t utf8_valid_prefix(const char *p, size_t len);
  */
 size_t utf8_printable(const char *p, size_t len);
 
+/*
+ * Four digits of base64 (RFC 4648, section 4) for n bytes, 1 to 3, which are in the lower 24 bits,
+ * the first one highest.
+ */
+void base64_group(char out[4], uint32_t bits, size_t n);
+
 #endif

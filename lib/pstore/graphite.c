@@ -287,12 +287,9 @@ put_dist(const struct graphite *w, const struct write_record *record, struct buf
 	}
 	for (size_t i = 0; i < dist->len; i++) {
 		char limit[NUMBER_BYTES];
-		struct str text = STR("inf");
 
 		sum += dist->counts[i];
-		if (i < desc->limit_count)
-			text = (struct str){ limit, number_f64(limit, desc->limits[i]) };
-		put_bucket(w, record, text, sum, out);
+		put_bucket(w, record, value_text_limit(limit, desc, i), sum, out);
 	}
 }
 

@@ -311,13 +311,10 @@ put_dist(const struct influx *w, const struct metric_desc *desc, const struct di
 	}
 	for (size_t i = 0; i < dist->len; i++) {
 		char limit[NUMBER_BYTES];
-		struct str text = { "inf", 3 };
 
 		sum += dist->counts[i];
-		if (i < desc->limit_count)
-			text = (struct str){ limit, number_f64(limit, desc->limits[i]) };
 		buf_puts(out, ",le_");
-		influx_name(out, text);
+		influx_name(out, value_text_limit(limit, desc, i));
 		buf_putc(out, '=');
 		put_count(w, out, sum);
 	}

@@ -182,13 +182,9 @@ put_dist(const struct metric_desc *desc, const struct dist *dist, struct buf *ou
 	buf_puts(out, ",\"count\":");
 	buf_u64(out, dist->count);
 	for (size_t i = 0; i < dist->len; i++) {
-		struct str limit = STR("inf");
-
 		sum += dist->counts[i];
-		if (i < desc->limit_count)
-			limit = (struct str){ text, number_f64(text, desc->limits[i]) };
 		buf_puts(out, ",\"le_");
-		buf_str(out, limit);
+		buf_str(out, value_text_limit(text, desc, i));
 		buf_puts(out, "\":");
 		buf_u64(out, sum);
 	}

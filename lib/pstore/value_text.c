@@ -78,3 +78,11 @@ value_text(char *out, const struct metric_desc *desc, const struct value *value)
 		                                  : value_text_f64(out, (double)value->u);
 	return isfinite(value->f) ? value_text_f64(out, value->f) : 0;
 }
+
+struct str
+value_text_limit(char buf[NUMBER_BYTES], const struct metric_desc *desc, size_t i)
+{
+	if (i >= desc->limit_count)
+		return STR("inf");
+	return (struct str){ buf, number_f64(buf, desc->limits[i]) };
+}

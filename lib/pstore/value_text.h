@@ -8,6 +8,7 @@
 #define SCOTTY_PSTORE_VALUE_TEXT_H
 
 #include "messages/metric.h"
+#include "messages/number.h"
 
 /* Enough for any finite double in full: up to 309 digits, or 324 zeros and 17 digits. */
 #define VALUE_TEXT_BYTES 352
@@ -20,5 +21,7 @@ size_t value_text_f64(char *out, double);
  * exactly, to the nanosecond. Returns the length; 0: it is not finite.
  */
 size_t value_text(char *out, const struct metric_desc *, const struct value *);
+/* The upper limit of a distribution's bucket i, in buf where it is a number; "inf" of the last. */
+struct str value_text_limit(char buf[NUMBER_BYTES], const struct metric_desc *, size_t i);
 
 #endif

@@ -81,19 +81,6 @@ bad:
 
 /* Headers. */
 
-static int
-read_secret(const struct conf *map, const char *name, bool deny_files, char **out, struct err *err)
-{
-	const struct conf *node = conf_child(map, name);
-
-	if (deny_files && node != NULL && node->shape == CONF_MAP) {
-		err_set(err, ERR_DENIED,
-		    "%s: who registers from another host must write the secret itself", name);
-		return -1;
-	}
-	return conf_secret(map, name, out, err);
-}
-
 /* A value must not bring headers of its own. */
 static int
 put_header(struct buf *out, const char *name, const char *type, const char *value, struct err *err)
@@ -130,7 +117,7 @@ read_headers(
 			err_set(err, ERR_CONFIG, "headers: a malformed name");
 			return -1;
 		}
-		if (read_secret(map, node->key.p, deny_files, &value, err) != 0)
+		if (conf_secret_for(map, node->key.p, deny_files, &value, err) != 0)
 			return -1;
 		rc = value == NULL ? 0 : put_header(&conf->headers, node->key.p, "", value, err);
 		conf_secret_free(value);
@@ -140,23 +127,18 @@ read_headers(
 	return 0;
 }
 
-/* RFC 4648, section 4. */
 static void
 put_base64(struct buf *out, struct str s)
 {
-	static const char letters[] =
-	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
 	for (size_t i = 0; i < s.len; i += 3) {
 		const unsigned char *p = (const unsigned char *)s.p + i;
 		size_t left = s.len - i;
 		unsigned bits = (unsigned)p[0] << 16 | (left > 1 ? (unsigned)p[1] << 8 : 0) |
 		                (left > 2 ? p[2] : 0);
+		char group[4];
 
-		buf_putc(out, letters[bits >> 18 & 63]);
-		buf_putc(out, letters[bits >> 12 & 63]);
-		buf_putc(out, left > 1 ? letters[bits >> 6 & 63] : '=');
-		buf_putc(out, left > 2 ? letters[bits & 63] : '=');
+		base64_group(group, bits, left);
+		buf_add(out, group, sizeof(group));
 	}
 }
 
@@ -185,8 +167,8 @@ read_authorization(
 	char *password = NULL, *token = NULL;
 	int rc = -1;
 
-	if (read_secret(options, "password", deny_files, &password, err) != 0 ||
-	    read_secret(options, "bearerToken", deny_files, &token, err) != 0)
+	if (conf_secret_for(options, "password", deny_files, &password, err) != 0 ||
+	    conf_secret_for(options, "bearerToken", deny_files, &token, err) != 0)
 		goto out;
 	if (user.len == 0 && password != NULL)
 		err_set(err, ERR_CONFIG, "password: needs a user");

@@ -19,14 +19,10 @@
 struct matcher {
 	struct layout *layout;
 	const struct prometheus_form *form;
-	const char *end; /* of the document */
-	struct value *values;
-	int64_t *ts;
-	int64_t *group_ts;  /* by slot; TS_NONE = none yet */
-	struct dist *dists; /* what is left for distributions and their counts */
-	uint64_t *counts;
-	uint64_t below; /* the bucket before, of the histogram at hand */
-	size_t slot;    /* of the metric at hand */
+	const char *end;             /* of the document */
+	struct layout_arrays arrays; /* dists, counts: what is left of them */
+	uint64_t below;              /* the bucket before, of the histogram at hand */
+	size_t slot;                 /* of the metric at hand */
 };
 
 /* Whoever reads something at `at` gives the place behind it, or NULL if it does not match. */
@@ -134,7 +130,7 @@ read_cumulative(struct matcher *m, const char *at, size_t i)
 	at = read_count(m, at, &count);
 	if (at == NULL || count < m->below)
 		return NULL;
-	m->counts[i] = count - m->below;
+	m->arrays.counts[i] = count - m->below;
 	m->below = count;
 	return at;
 }
@@ -143,7 +139,7 @@ read_cumulative(struct matcher *m, const char *at, size_t i)
 static bool
 take_stamp(struct matcher *m, int64_t ts_ns)
 {
-	int64_t *group_ts = &m->group_ts[m->slot];
+	int64_t *group_ts = &m->arrays.group_ts[m->slot];
 
 	if (*group_ts == TS_NONE)
 		*group_ts = ts_ns;
@@ -183,7 +179,7 @@ read_hole(struct matcher *m, const struct hole *hole, const char *at, struct val
 	case HOLE_SAMPLE:
 		return read_number(m, at, &out->f);
 	case HOLE_SAMPLE_SUM:
-		return read_number(m, at, &m->dists->sum);
+		return read_number(m, at, &m->arrays.dists->sum);
 	case HOLE_SAMPLE_COUNT:
 		return read_count(m, at, &count);
 	case HOLE_CUMULATIVE:
@@ -219,12 +215,12 @@ skip_fixed(const struct matcher *m, const char *at, const char *fixed, size_t n)
 static void
 end_dist(struct matcher *m, const struct skeleton *s, struct value *out)
 {
-	struct dist *dist = m->dists++;
+	struct dist *dist = m->arrays.dists++;
 
 	dist->len = s->desc->limit_count + 1;
 	dist->count = m->below;
 	dist->generation = s->desc->not_cumulative ? 0 : dist->count;
-	m->counts += dist->len;
+	m->arrays.counts += dist->len;
 	out->dist = dist;
 }
 
@@ -237,19 +233,19 @@ match_metric(struct matcher *m, size_t i, const char *at)
 
 	m->slot = m->layout->slots[i];
 	if (s->kind == KIND_DIST) {
-		*m->dists = (struct dist){ .counts = m->counts };
+		*m->arrays.dists = (struct dist){ .counts = m->arrays.counts };
 		m->below = 0;
 	}
 	for (size_t k = 0; k < s->hole_count; k++) {
 		const struct hole *hole = &s->holes[k];
 
 		at = skip_fixed(m, at, fixed, hole->gap);
-		if (at == NULL || (at = read_hole(m, hole, at, &m->values[i])) == NULL)
+		if (at == NULL || (at = read_hole(m, hole, at, &m->arrays.values[i])) == NULL)
 			return NULL;
 		fixed += hole->gap;
 	}
 	if (s->kind == KIND_DIST)
-		end_dist(m, s, &m->values[i]);
+		end_dist(m, s, &m->arrays.values[i]);
 	return skip_fixed(m, at, fixed, (size_t)(fixed_end - fixed));
 }
 
@@ -272,7 +268,7 @@ stamps_differ(const struct matcher *m)
 {
 	for (size_t i = 1; i < m->layout->slot_count; i++) {
 		for (size_t k = 0; k < i; k++) {
-			if (m->group_ts[i] == m->group_ts[k])
+			if (m->arrays.group_ts[i] == m->arrays.group_ts[k])
 				return false;
 		}
 	}
@@ -304,66 +300,20 @@ match_metrics(struct matcher *m, const char *at)
 	return prometheus_tail_is_quiet(at, m->end, m->form) && stamps_differ(m);
 }
 
-/* The bytes of all arrays that a poll needs, in the order of alignment. */
-static int
-make_arrays(struct matcher *m, struct batch *batch, struct err *err)
-{
-	const struct layout *l = m->layout;
-	size_t n = l->shared.len;
-	size_t bytes = n * (sizeof(*m->values) + sizeof(*m->ts)) +
-	               l->slot_count * sizeof(*m->group_ts) + l->dist_count * sizeof(*m->dists) +
-	               l->bucket_count * sizeof(*m->counts);
-
-	m->values = arena_alloc(&batch->arena, bytes);
-	if (m->values == NULL) {
-		batch_alloc_err(batch, bytes, err);
-		return -1;
-	}
-	m->dists = (struct dist *)(void *)(m->values + n);
-	m->ts = (int64_t *)(void *)(m->dists + l->dist_count);
-	m->group_ts = m->ts + n;
-	m->counts = (uint64_t *)(m->group_ts + l->slot_count);
-	for (size_t i = 0; i < l->slot_count; i++)
-		m->group_ts[i] = TS_NONE;
-	return 0;
-}
-
-/* The layout's arrays for the batch, where it has none of its own. */
-static int
-copy_arrays(const struct layout *l, struct batch *batch, const struct metric_desc **desc,
-    const int64_t **group, struct err *err)
-{
-	size_t n = l->shared.len;
-	struct metric_desc *descs = arena_array(&batch->arena, n, sizeof(*descs));
-	int64_t *groups = descs == NULL ? NULL : arena_array(&batch->arena, n, sizeof(*groups));
-
-	if (groups == NULL) {
-		batch_alloc_err(batch, n * sizeof(*descs), err);
-		return -1;
-	}
-	for (size_t i = 0; i < n; i++) {
-		descs[i] = *l->skeletons[i]->desc;
-		groups[i] = l->skeletons[i]->group;
-	}
-	*desc = descs;
-	*group = groups;
-	return 0;
-}
-
 /* The layout is counted for the batch alone: who matches holds another reference. */
 static int
 fill_batch(struct matcher *m, struct batch *batch, struct err *err)
 {
 	const struct layout *l = m->layout;
-	const struct metric_desc *desc = l->desc;
-	const int64_t *group = l->group;
+	const struct metric_desc *desc;
+	const int64_t *group;
 
-	if (desc == NULL && copy_arrays(l, batch, &desc, &group, err) != 0)
+	if (layout_descs(l, batch, &desc, &group, err) != 0)
 		return -1;
 	for (size_t i = 0; i < l->shared.len; i++)
-		m->ts[i] = m->group_ts[l->slots[i]];
+		m->arrays.ts[i] = m->arrays.group_ts[l->slots[i]];
 	batch_hold(batch, &layout_ref(m->layout)->shared);
-	return batch_adopt(batch, desc, group, m->values, m->ts, err);
+	return batch_adopt(batch, desc, group, m->arrays.values, m->arrays.ts, err);
 }
 
 enum prometheus_match
@@ -373,7 +323,7 @@ prometheus_match(struct layout *layout, const char *doc, size_t len,
 	struct matcher m = { .layout = layout, .form = form, .end = doc + len };
 
 	batch_set_unordered(batch);
-	if (make_arrays(&m, batch, err) != 0)
+	if (layout_arrays_make(&m.arrays, layout, batch, err) != 0)
 		return PROMETHEUS_LOST;
 	if (!match_metrics(&m, doc))
 		return PROMETHEUS_OTHER;

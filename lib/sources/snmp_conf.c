@@ -367,26 +367,12 @@ snmp_conf_check(const struct conf *options, struct conf_report *report)
 
 /* Secrets. */
 
-static int
-read_secret(
-    const struct conf *options, const char *name, bool deny_files, char **out, struct err *err)
-{
-	const struct conf *node = conf_child(options, name);
-
-	if (deny_files && node != NULL && node->shape == CONF_MAP) {
-		err_set(err, ERR_DENIED,
-		    "%s: who registers from another host must write the secret itself", name);
-		return -1;
-	}
-	return conf_secret(options, name, out, err);
-}
-
 /* It is there, as was checked, but what it refers to may be anything. */
 static int
 read_password(
     const struct conf *options, const char *name, bool deny_files, char **out, struct err *err)
 {
-	if (read_secret(options, name, deny_files, out, err) != 0)
+	if (conf_secret_for(options, name, deny_files, out, err) != 0)
 		return -1;
 	if (strlen(*out) >= PASSWORD_LEAST_BYTES)
 		return 0;
@@ -397,7 +383,7 @@ read_password(
 static int
 read_community(struct snmp_conf *conf, const struct conf *options, bool deny_files, struct err *err)
 {
-	if (read_secret(options, "community", deny_files, &conf->community, err) != 0)
+	if (conf_secret_for(options, "community", deny_files, &conf->community, err) != 0)
 		return -1;
 	if (conf->community == NULL)
 		conf->community = str_dup(STR("public"));

@@ -75,6 +75,24 @@ struct layout {
 	bool doomed;
 };
 
+/* What a poll read by a layout fills in. All of it is one block of the batch's arena. */
+struct layout_arrays {
+	struct value *values;
+	int64_t *ts;
+	int64_t *group_ts;  /* by slot; TS_NONE at first */
+	struct dist *dists; /* dist_count of them; bucket_count counts */
+	uint64_t *counts;
+};
+
+/* -1 with ERR_NOMEM or ERR_LIMIT. */
+int layout_arrays_make(struct layout_arrays *, const struct layout *, struct batch *, struct err *);
+/*
+ * Descriptions and groups for batch_adopt: the layout's, or copies in the batch's arena where it
+ * has none of its own. -1 with ERR_NOMEM or ERR_LIMIT.
+ */
+int layout_descs(const struct layout *, struct batch *, const struct metric_desc **desc,
+    const int64_t **group, struct err *);
+
 /*
  * A metric that was learned: holes, then fixed bytes, then its context, from `at` on in the buffer
  * of all of them. The context is what its desc and group follow from that stands elsewhere in the

@@ -22,15 +22,11 @@
 struct matcher {
 	struct parser *p;
 	const struct layout *layout;
-	const char *end; /* of the document */
-	struct value *values;
-	int64_t *ts;
-	int64_t *group_ts;  /* by slot; TS_NONE = none yet */
-	struct dist *dists; /* what is left for distributions and their counts */
-	uint64_t *counts;
-	uint64_t total;            /* of the counts of the distribution at hand */
-	int64_t stamp_ns;          /* of the metric at hand */
-	struct scan_token pending; /* its value, if only the parser can read it */
+	const char *end;             /* of the document */
+	struct layout_arrays arrays; /* dists, counts: what is left of them */
+	uint64_t total;              /* of the counts of the distribution at hand */
+	int64_t stamp_ns;            /* of the metric at hand */
+	struct scan_token pending;   /* its value, if only the parser can read it */
 };
 
 /*
@@ -228,8 +224,10 @@ read_list(struct matcher *m, char *at)
 static char *
 read_bucket(struct matcher *m, char *at, size_t i)
 {
-	at = read_magnitude(m, at, &m->counts[i]);
-	return at != NULL && !__builtin_add_overflow(m->total, m->counts[i], &m->total) ? at : NULL;
+	at = read_magnitude(m, at, &m->arrays.counts[i]);
+	return at != NULL && !__builtin_add_overflow(m->total, m->arrays.counts[i], &m->total)
+	           ? at
+	           : NULL;
 }
 
 static inline char *
@@ -256,9 +254,10 @@ read_hole(struct matcher *m, const struct skeleton *s, const struct hole *hole, 
 	case HOLE_STAMP:
 		return read_stamp(m, at);
 	case HOLE_DIST_F64:
-		return read_f64(m, at, (double *)(void *)((char *)m->dists + hole->at));
+		return read_f64(m, at, (double *)(void *)((char *)m->arrays.dists + hole->at));
 	case HOLE_DIST_UINT:
-		return read_magnitude(m, at, (uint64_t *)(void *)((char *)m->dists + hole->at));
+		return read_magnitude(
+		    m, at, (uint64_t *)(void *)((char *)m->arrays.dists + hole->at));
 	case HOLE_BUCKET:
 		return read_bucket(m, at, hole->at);
 	case HOLE_SAMPLE:
@@ -296,7 +295,7 @@ read_buckets(struct matcher *m, const struct skeleton *s, const struct hole *hol
 {
 	const struct hole *last = s->holes + s->hole_count - 1;
 	const char *fixed = *fixed_place, *end = m->end;
-	uint64_t *counts = m->counts, total = m->total;
+	uint64_t *counts = m->arrays.counts, total = m->total;
 	char *at = *place;
 
 	for (; hole < last && hole->type == HOLE_BUCKET; hole++) {
@@ -346,26 +345,26 @@ read_metric(struct matcher *m, const struct skeleton *s, char *at, struct value 
 static void
 begin_dist(struct matcher *m)
 {
-	*m->dists = (struct dist){ .counts = m->counts };
+	*m->arrays.dists = (struct dist){ .counts = m->arrays.counts };
 	m->total = 0;
 }
 
 static void
 end_dist(struct matcher *m, const struct skeleton *s, struct value *out)
 {
-	m->dists->len = s->desc->limit_count + 1;
-	m->dists->count = m->total;
-	m->counts += m->dists->len;
-	out->dist = m->dists++;
+	m->arrays.dists->len = s->desc->limit_count + 1;
+	m->arrays.dists->count = m->total;
+	m->arrays.counts += m->arrays.dists->len;
+	out->dist = m->arrays.dists++;
 }
 
 /* False if another metric of the group has another stamp. */
 static inline bool
 take_stamp(struct matcher *m, size_t i)
 {
-	int64_t *group_ts = &m->group_ts[m->layout->slots[i]];
+	int64_t *group_ts = &m->arrays.group_ts[m->layout->slots[i]];
 
-	m->ts[i] = m->stamp_ns;
+	m->arrays.ts[i] = m->stamp_ns;
 	if (m->stamp_ns == TS_NONE || *group_ts == m->stamp_ns)
 		return true;
 	if (*group_ts != TS_NONE)
@@ -379,7 +378,7 @@ static __attribute__((noinline)) char *
 match_metric(struct matcher *m, size_t i, char *at)
 {
 	const struct skeleton *s = m->layout->skeletons[i];
-	struct value *out = &m->values[i];
+	struct value *out = &m->arrays.values[i];
 
 	m->stamp_ns = TS_NONE;
 	if (s->kind == KIND_DIST)
@@ -400,7 +399,7 @@ read_pending(struct matcher *m, size_t i)
 	enum outcome outcome;
 
 	m->p->path = desc.path;
-	outcome = parser_read_value(m->p, &m->pending, &desc, &m->values[i]);
+	outcome = parser_read_value(m->p, &m->pending, &desc, &m->arrays.values[i]);
 	m->pending.type = SCAN_NOTHING;
 	return outcome;
 }
@@ -503,11 +502,11 @@ match_plain(struct matcher *m, size_t i)
 		gap = s->holes[0].gap;
 		if (gap < 64 ? !same_bytes(at, s->fixed, gap) : !same_many_bytes(at, s->fixed, gap))
 			break;
-		at = read_plain_value(m, s, at + gap, &m->values[i]);
-		if (at == NULL || m->group_ts[l->slots[i]] != stamp_ns ||
+		at = read_plain_value(m, s, at + gap, &m->arrays.values[i]);
+		if (at == NULL || m->arrays.group_ts[l->slots[i]] != stamp_ns ||
 		    (at = skip_plain_end(m, s, stamp, at)) == NULL)
 			break;
-		m->ts[i] = stamp_ns;
+		m->arrays.ts[i] = stamp_ns;
 		list->p = at;
 	}
 	return i;
@@ -542,28 +541,6 @@ match_metrics(struct matcher *m, size_t *matched)
 	return outcome;
 }
 
-/* The bytes of all arrays that a poll needs, and where they are, in the order of alignment. */
-static int
-make_arrays(struct matcher *m)
-{
-	const struct layout *l = m->layout;
-	size_t n = l->shared.len;
-	size_t bytes = n * (sizeof(*m->values) + sizeof(*m->ts)) +
-	               l->slot_count * sizeof(*m->group_ts) + l->dist_count * sizeof(*m->dists) +
-	               l->bucket_count * sizeof(*m->counts);
-
-	m->values = parser_array(m->p, bytes, 1);
-	if (m->values == NULL)
-		return -1;
-	m->dists = (struct dist *)(void *)(m->values + n);
-	m->ts = (int64_t *)(void *)(m->dists + l->dist_count);
-	m->group_ts = m->ts + n;
-	m->counts = (uint64_t *)(m->group_ts + l->slot_count);
-	for (size_t i = 0; i < l->slot_count; i++)
-		m->group_ts[i] = TS_NONE;
-	return 0;
-}
-
 /* True if the document ends here as it should. Else the list is where it was. */
 static bool
 is_at_end(struct parser *p)
@@ -581,40 +558,21 @@ static void
 complete_stamps(struct matcher *m)
 {
 	for (size_t i = 0; i < m->layout->shared.len; i++) {
-		if (m->ts[i] == TS_NONE)
-			m->ts[i] = m->group_ts[m->layout->slots[i]];
+		if (m->arrays.ts[i] == TS_NONE)
+			m->arrays.ts[i] = m->arrays.group_ts[m->layout->slots[i]];
 	}
-}
-
-/* The layout's arrays for the batch, where it has none of its own. */
-static int
-copy_arrays(struct matcher *m, const struct metric_desc **desc, const int64_t **group)
-{
-	size_t n = m->layout->shared.len;
-	struct metric_desc *descs = parser_array(m->p, n, sizeof(*descs));
-	int64_t *groups = descs == NULL ? NULL : parser_array(m->p, n, sizeof(*groups));
-
-	if (groups == NULL)
-		return -1;
-	for (size_t i = 0; i < n; i++) {
-		descs[i] = *m->layout->skeletons[i]->desc;
-		groups[i] = m->layout->skeletons[i]->group;
-	}
-	*desc = descs;
-	*group = groups;
-	return 0;
 }
 
 static int
 fill_batch(struct matcher *m)
 {
-	const struct metric_desc *desc = m->layout->desc;
-	const int64_t *group = m->layout->group;
+	const struct metric_desc *desc;
+	const int64_t *group;
 
-	if (desc == NULL && copy_arrays(m, &desc, &group) != 0)
+	if (layout_descs(m->layout, m->p->batch, &desc, &group, m->p->err) != 0)
 		return -1;
 	complete_stamps(m);
-	return batch_adopt(m->p->batch, desc, group, m->values, m->ts, m->p->err);
+	return batch_adopt(m->p->batch, desc, group, m->arrays.values, m->arrays.ts, m->p->err);
 }
 
 /* Adds the first n as the parser would have done, so that it can go on. */
@@ -626,7 +584,8 @@ add_matched(struct matcher *m, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		const struct skeleton *s = m->layout->skeletons[i];
 
-		if (batch_add(batch, s->desc, &m->values[i], s->group, m->ts[i], m->p->err) != 0)
+		if (batch_add(batch, s->desc, &m->arrays.values[i], s->group, m->arrays.ts[i],
+		        m->p->err) != 0)
 			return -1;
 	}
 	return 0;
@@ -639,7 +598,7 @@ layout_match(struct parser *p, struct layout *layout, size_t *matched)
 	enum outcome outcome;
 
 	batch_hold(p->batch, &layout_ref(layout)->shared);
-	if (make_arrays(&m) != 0)
+	if (layout_arrays_make(&m.arrays, layout, p->batch, p->err) != 0)
 		return MATCH_LOST;
 	outcome = match_metrics(&m, matched);
 	if (outcome == POLL_LOST)
