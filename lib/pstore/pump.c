@@ -307,7 +307,8 @@ take_record(struct pump *p, const struct cursor_record *record)
 	const struct known_series *series;
 	const struct known_origin *origin;
 
-	if (!record->record.active)
+	if (!record->record.active &&
+	    (p->consumer->ops->end_kinds & KIND_BIT(record->record.desc->kind)) == 0)
 		return 0;
 	series = find_series(p, record->record.desc);
 	if (series == NULL)
