@@ -56,6 +56,46 @@ what_comes_later_follows_within_a_second(void **state)
 	assert_in_range((uint64_t)(f->mono_ns - before_ns), 0, (uint64_t)(2 * NS_PER_S));
 }
 
+/* Of the kinds of which the writer wants to know; also of an endpoint that is given up. */
+static void
+the_end_of_a_series_is_told(void **state)
+{
+	struct pump_fixture *f = *state;
+
+	put_i64(f->store, "/a", 1, 0, 0);
+	put(f->store, "/b", KIND_FLOAT64, (struct value){ .f = 2 }, 0, 0);
+	append(f->store);
+	put_i64(f->store, "/a", 3, 0, 1000);
+	append(f->store);
+	put(f->store, "/b", KIND_FLOAT64, (struct value){ .f = 4 }, 0, 2000);
+	append(f->store);
+	assert_int_equal(store_deactivate(f->store->set, BASE_NS + 2500 * NS_PER_MS), 1);
+	open_pump(f, fake_consumer(1000, 1));
+	run_pump(f, LONG);
+	buf_putc(&sink.taken, '\0');
+	assert_string_equal(
+	    sink.taken.p, "/a 1 0\n/a 3 1000\n/b 2 0\n/b end 1000\n/b 4 2000\n/b end 2500\n");
+}
+
+/* A frame says how it was for a while, not until when. */
+static void
+roll_ups_tell_of_no_end(void **state)
+{
+	struct pump_fixture *f = *state;
+	struct consumer *c = fake_consumer(1000, 1);
+
+	put(f->store, "/b", KIND_FLOAT64, (struct value){ .f = 2 }, 0, 0);
+	append(f->store);
+	assert_int_equal(store_deactivate(f->store->set, BASE_NS + 100 * NS_PER_MS), 1);
+	c->rollup_span_ns = NS_PER_S;
+	open_pump(f, c);
+	run_pump(f, LONG);
+	f->mono_ns += 3 * NS_PER_S;
+	run_pump(f, LONG);
+	buf_putc(&sink.taken, '\0');
+	assert_string_equal(sink.taken.p, "/b 2 0\n");
+}
+
 static void
 one_bad_record_costs_itself(void **state)
 {
@@ -644,6 +684,8 @@ main(void)
 		T(all_records_arrive_once_and_in_order),
 		T(order_holds_with_several_lanes),
 		T(what_comes_later_follows_within_a_second),
+		T(the_end_of_a_series_is_told),
+		T(roll_ups_tell_of_no_end),
 		T(one_bad_record_costs_itself),
 		T(one_bad_record_is_found_in_log2_requests),
 		T(a_batch_of_nothing_but_bad_records_costs_a_request_each),
