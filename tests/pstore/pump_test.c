@@ -2,6 +2,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "fault.h"
 #include "pump_fixture.h"
@@ -601,6 +602,73 @@ a_queue_goes_on_with_another_pump(void **state)
 	check_taken(10, 10, NULL);
 }
 
+/* What is logged goes there. */
+static FILE *
+catch_log(int *stderr_fd)
+{
+	FILE *file = tmpfile();
+
+	assert_non_null(file);
+	*stderr_fd = dup(STDERR_FILENO);
+	assert_true(*stderr_fd >= 0 && dup2(fileno(file), STDERR_FILENO) >= 0);
+	return file;
+}
+
+/* Ends that. Returns how many lines had the text. */
+static size_t
+count_logged(FILE *file, int stderr_fd, const char *text)
+{
+	char line[1000];
+	size_t n = 0;
+
+	dup2(stderr_fd, STDERR_FILENO);
+	close(stderr_fd);
+	rewind(file);
+	while (fgets(line, sizeof(line), file) != NULL)
+		n += strstr(line, text) != NULL;
+	fclose(file);
+	return n;
+}
+
+/* While the batch that it does not take is still on its way. */
+static void
+what_a_dead_server_costs_is_said_every_minute(void **state)
+{
+	struct pump_fixture *f = *state;
+	uint64_t last = 0;
+	int64_t at = 0;
+	FILE *log;
+	int fd;
+
+	fixture_free(f->store);
+	f->store = fixture_new(256 * 1024);
+	f->env.store = f->store->store;
+	open_pump(f, fake_consumer(100, 1));
+	sink.mode = SINK_LATER;
+	log = catch_log(&fd);
+	for (int second = 0; second < 179; second++) {
+		for (int i = 0; i < 1000; i++, at++) {
+			put_i64(f->store, "/a", noise(at), 0, at);
+			append(f->store);
+		}
+		f->mono_ns += NS_PER_S;
+		pump_turn(f->pump);
+		pump_turn(f->pump);
+		pump_turn(f->pump);
+		assert_true(stats_of(f).missed >= last);
+		last = stats_of(f).missed;
+	}
+	/* 0, 60, 120 s after the first was given up. */
+	assert_int_equal(count_logged(log, fd, "too far behind"), 3);
+	assert_true(last > 100000);
+	assert_int_equal(stats_of(f).state, PUMP_RETRYING);
+	assert_int_equal(sink.taken_count, 0);
+	sink.mode = SINK_OK;
+	run_pump(f, LONG);
+	/* The oldest went, but for the batch that was read; the others are all there. */
+	assert_int_equal(stats_of(f).missed + stats_of(f).written, (uint64_t)at);
+}
+
 static void
 what_is_reclaimed_is_counted_as_missed(void **state)
 {
@@ -709,6 +777,7 @@ main(void)
 		T(rolled_up_frames_arrive),
 		T(a_queue_goes_on_with_another_pump),
 		T(what_is_reclaimed_is_counted_as_missed),
+		T(what_a_dead_server_costs_is_said_every_minute),
 		T(threads_bring_everything_too),
 		T(without_memory_nothing_is_lost),
 	};
