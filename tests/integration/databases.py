@@ -253,6 +253,18 @@ class JsonSink:
         self.thread.join()
 
 
+def opentsdb_details(points, is_bad, why="Unable to parse value to a number", known=True):
+    """What OpenTSDB answers to ?details."""
+    bad = [one for one in points if is_bad(one)]
+    errors = [{"datapoint": {**one, "value": str(one["value"]),
+                             "tags": dict(reversed(list(one["tags"].items())))},
+               "error": why} for one in bad]
+    body = {"success": len(points) - len(bad), "failed": len(bad)}
+    if known:
+        body["errors"] = errors
+    return 400 if bad else 200, json.dumps(body), {"Content-Type": "application/json"}
+
+
 class LineSink:
     """Reads lines from TCP until the end of each connection, as carbon does.
 

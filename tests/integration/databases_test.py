@@ -322,17 +322,6 @@ class RealCarbon(DatabaseTest):
 class BadOpenTSDB(DatabaseTest):
     """A stub that answers as OpenTSDB does to ?details."""
 
-    @staticmethod
-    def details(objects, is_bad, why="Unable to parse value to a number", known=True):
-        bad = [one for one in objects if is_bad(one)]
-        errors = [{"datapoint": {**one, "value": str(one["value"]),
-                                 "tags": dict(reversed(list(one["tags"].items())))},
-                   "error": why} for one in bad]
-        body = {"success": len(objects) - len(bad), "failed": len(bad)}
-        if known:
-            body["errors"] = errors
-        return 400 if bad else 200, json.dumps(body), {"Content-Type": "application/json"}
-
     def check_all_there(self, sink, scottyd, accepted):
         for path in NAMES:
             want = in_ms(sinks.api_values(scottyd, path))
@@ -347,7 +336,7 @@ class BadOpenTSDB(DatabaseTest):
 
         def respond(number, objects):
             accepted.extend(one for one in objects if not is_bad(one))
-            return self.details(objects, is_bad)
+            return db.opentsdb_details(objects, is_bad)
 
         sink = self.open(db.JsonSink, respond)
         writers = [element("openTSDB", "w", hostAndPort=f"127.0.0.1:{sink.port}",
@@ -402,7 +391,7 @@ class BadOpenTSDB(DatabaseTest):
         reset = lambda handler: handler.connection.setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         silent = lambda handler: time.sleep(3 * sp.SLOW)
-        storage = lambda objects: self.details(objects, lambda _: True,
+        storage = lambda objects: db.opentsdb_details(objects, lambda _: True,
                                                "Storage exception: region server is gone")
         _, scottyd = self.run_through(
             [(503, "", {}), (429, "", {"Retry-After": "1"}), storage, lambda _: half,
@@ -418,7 +407,7 @@ class BadOpenTSDB(DatabaseTest):
             bad = any(one["metric"] == "/n/001" for one in objects)
             if not bad:
                 accepted.extend(objects)
-            return self.details(objects, lambda one: one["metric"] == "/n/001", known=False)
+            return db.opentsdb_details(objects, lambda one: one["metric"] == "/n/001", known=False)
 
         sink = self.open(db.JsonSink, respond)
         writers = [element("openTSDB", "w", hostAndPort=f"127.0.0.1:{sink.port}",
