@@ -20,7 +20,6 @@
  * Labels have to be sorted. Those of an endpoint and those of a metric are each made once, as the
  * bytes of the message, and merged for each record.
  */
-#include <assert.h>
 #include <math.h>
 #include <snappy-c.h>
 #include <stdio.h>
@@ -42,13 +41,13 @@ extern const struct writer_ops writer_prometheus;
 #define VARINT_BYTES 10
 
 /*
- * A list of labels, sorted: this, and for each label the next one and its bytes. The text of an
- * endpoint is a list; the head of a metric a row of them: one, or of a distribution one for each
- * bucket, the sum and the count.
+ * A list of labels, sorted: this, a head for each, and their bytes, one after the other. The text
+ * of an endpoint is a list; the head of a metric a row of them: one, or of a distribution one for
+ * each bucket, the sum and the count.
  */
 struct list_head {
-	uint32_t len;        /* of what follows */
-	uint32_t labels_len; /* of the labels' bytes in it */
+	uint32_t count;
+	uint32_t len; /* of the bytes */
 };
 struct label_head {
 	uint32_t len;               /* of its bytes */
@@ -197,49 +196,23 @@ bytes_len(struct str bytes)
 	return 1 + varint_len(bytes.len) + bytes.len;
 }
 
-/* Into a list. Nothing for an empty value: that means that the label is not there. */
+/* Into a list whose head of it is at head_at. Its value is not empty: that can't be said. */
 static void
-put_label(struct buf *out, struct str name, struct str value)
+put_label(struct buf *out, size_t head_at, struct str name, struct str value)
 {
-	size_t at = out->len, len = bytes_len(name) + bytes_len(value);
-	struct label_head head = { .name_at =
-		                       (uint32_t)(2 + varint_len(len) + varint_len(name.len)),
+	size_t len = bytes_len(name) + bytes_len(value);
+	struct label_head head = { .len = (uint32_t)(1 + varint_len(len) + len),
+		.name_at = (uint32_t)(2 + varint_len(len) + varint_len(name.len)),
 		.name_len = (uint32_t)name.len };
 
-	if (value.len == 0)
-		return;
-	head.len = (uint32_t)(1 + varint_len(len) + len);
-	buf_add(out, &head, sizeof(head));
 	if (!buf_reserve(out, 1 + VARINT_BYTES))
 		return;
 	out->p[out->len++] = KEY_LABELS;
 	out->len = (size_t)(put_varint(out->p + out->len, len) - out->p);
 	put_bytes(out, KEY_NAME, name);
 	put_bytes(out, KEY_VALUE, value);
-	assert(out->failed || out->len - at == sizeof(head) + head.len);
-}
-
-/* Returns where the list is, for end_list. */
-static size_t
-begin_list(struct buf *out)
-{
-	size_t at = out->len;
-
-	buf_add(out, &(struct list_head){ 0, 0 }, sizeof(struct list_head));
-	return at;
-}
-
-static void
-end_list(struct buf *out, size_t at, size_t label_count)
-{
-	struct list_head head;
-	size_t len = out->len - at - sizeof(head);
-
-	if (out->failed)
-		return;
-	head.len = (uint32_t)len;
-	head.labels_len = (uint32_t)(len - label_count * sizeof(struct label_head));
-	memcpy(out->p + at, &head, sizeof(head));
+	if (!out->failed)
+		memcpy(out->p + head_at, &head, sizeof(head));
 }
 
 /* Labels in the making: a name is lent from the names, at `at`. */
@@ -348,8 +321,15 @@ free_labels(struct labels *labels)
 static void
 put_list(const struct labels *labels, const struct label *extra, size_t extra_len, struct buf *out)
 {
-	size_t at = begin_list(out), count = 0, i = 0, k = 0;
+	size_t at = out->len, heads = at + sizeof(struct list_head), i = 0, k = 0, begin;
+	struct list_head head = { .count = (uint32_t)labels->n };
 
+	for (size_t e = 0; e < extra_len; e++)
+		head.count += extra[e].value.len > 0;
+	begin = heads + head.count * sizeof(struct label_head);
+	if (!buf_reserve(out, begin - at))
+		return;
+	out->len = begin;
 	while (i < labels->n || k < extra_len) {
 		const struct label *next;
 
@@ -357,10 +337,14 @@ put_list(const struct labels *labels, const struct label *extra, size_t extra_le
 			next = &labels->list[i++];
 		else
 			next = &extra[k++];
-		put_label(out, next->name, next->value);
-		count += next->value.len > 0;
+		if (next->value.len == 0)
+			continue;
+		put_label(out, heads, next->name, next->value);
+		heads += sizeof(struct label_head);
 	}
-	end_list(out, at, count);
+	head.len = (uint32_t)(out->len - begin);
+	if (!out->failed)
+		memcpy(out->p + at, &head, sizeof(head));
 }
 
 /* The list of a series: __name__, the labels, and le unless that is empty. */
@@ -436,25 +420,29 @@ prometheus_prepare_origin(
 
 /* A list, read label by label. */
 struct walk {
-	const char *at, *end; /* of the list */
-	struct str label;     /* the next one's bytes; p NULL = there is none */
-	const char *name;
-	size_t name_len;
+	const char *heads; /* of the labels after the next one */
+	uint32_t count;    /* labels left */
+	struct str bytes;  /* theirs */
+	struct label_head head;
 };
+
+/* The next label becomes the first one, if there is one. */
+static void
+walk_look(struct walk *walk)
+{
+	if (walk->count == 0)
+		return;
+	memcpy(&walk->head, walk->heads, sizeof(walk->head));
+	walk->heads += sizeof(walk->head);
+}
 
 static void
 walk_on(struct walk *walk)
 {
-	struct label_head head;
-
-	walk->label.p = NULL;
-	if (walk->at == walk->end)
-		return;
-	memcpy(&head, walk->at, sizeof(head));
-	walk->label = (struct str){ walk->at + sizeof(head), head.len };
-	walk->name = walk->label.p + head.name_at;
-	walk->name_len = head.name_len;
-	walk->at += sizeof(head) + head.len;
+	walk->count--;
+	walk->bytes.p += walk->head.len;
+	walk->bytes.len -= walk->head.len;
+	walk_look(walk);
 }
 
 /* Takes the next list from a text. Returns the length of its labels' bytes. */
@@ -462,19 +450,22 @@ static size_t
 walk_begin(struct walk *walk, struct str *text)
 {
 	struct list_head head;
+	size_t begin;
 
 	memcpy(&head, text->p, sizeof(head));
-	walk->at = text->p + sizeof(head);
-	walk->end = walk->at + head.len;
-	*text = str_sub(*text, sizeof(head) + head.len, SIZE_MAX);
-	walk_on(walk);
-	return head.labels_len;
+	begin = sizeof(head) + head.count * sizeof(struct label_head);
+	walk->heads = text->p + sizeof(head);
+	walk->count = head.count;
+	walk->bytes = (struct str){ text->p + begin, head.len };
+	*text = str_sub(*text, begin + head.len, SIZE_MAX);
+	walk_look(walk);
+	return head.len;
 }
 
-static int
-walk_cmp(const struct walk *a, const struct walk *b)
+static struct str
+walk_name(const struct walk *walk)
 {
-	return str_cmp((struct str){ a->name, a->name_len }, (struct str){ b->name, b->name_len });
+	return (struct str){ walk->bytes.p + walk->head.name_at, walk->head.name_len };
 }
 
 /* All labels of the lists, sorted; of a name that is in several the first list's. */
@@ -483,19 +474,24 @@ merge(char *p, struct walk *walks, size_t n)
 {
 	for (;;) {
 		struct walk *first = NULL;
+		size_t lists = 0;
 
 		for (struct walk *w = walks; w < walks + n; w++) {
 			int cmp = -1;
 
-			while (
-			    w->label.p != NULL && first != NULL && (cmp = walk_cmp(w, first)) == 0)
-				walk_on(w);
-			if (w->label.p != NULL && cmp < 0)
+			if (first != NULL && w->count > 0)
+				cmp = str_cmp(walk_name(w), walk_name(first));
+			if (cmp == 0)
+				walk_on(w); /* what follows is larger */
+			if (w->count > 0 && cmp < 0)
 				first = w;
+			lists += w->count > 0;
 		}
 		if (first == NULL)
 			return p;
-		p = str_put(p, first->label);
+		if (lists == 1)
+			return str_put(p, first->bytes);
+		p = str_put(p, (struct str){ first->bytes.p, first->head.len });
 		walk_on(first);
 	}
 }
@@ -583,8 +579,8 @@ prometheus_format(const struct writer *writer, const struct write_record *record
 {
 	const struct metric_desc *desc = record->series->desc;
 	struct str head = record->series->head;
+	struct label text = { 0, STR("value"), record->value.s };
 	struct buf more;
-	size_t at;
 
 	(void)writer;
 	if (head.len == 0)
@@ -598,9 +594,7 @@ prometheus_format(const struct writer *writer, const struct write_record *record
 		return true;
 	}
 	buf_init(&more, 0);
-	at = begin_list(&more);
-	put_label(&more, STR("value"), record->value.s);
-	end_list(&more, at, record->value.s.len > 0);
+	put_list(&(struct labels){ .n = 0 }, &text, 1, &more);
 	out->failed = out->failed || more.failed;
 	if (!more.failed)
 		put_series(out, record, &head, buf_view(&more), 1);
