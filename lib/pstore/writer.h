@@ -105,9 +105,9 @@ struct writer_ops {
 	const char *name; /* the configuration's word: "influx" */
 	const char *help;
 	const struct conf_opt *opts;
+	/* Bit set of the kinds of which it is told when a series ends; roll-ups tell of no end. */
+	unsigned end_kinds;
 	bool single;          /* concurrency is always 1 */
-	unsigned end_kinds;   /* bit set of the kinds whose series' ends it is told; 0 = none, as of
-	                         roll-ups */
 	size_t request_bytes; /* most that a request should have; 0 = 4 MiB */
 	struct str begin, between, end;
 
