@@ -586,6 +586,14 @@ json_desc(struct json *j, const struct metric_desc *desc)
 }
 
 void
+json_key_text(struct json *j, struct str key)
+{
+	json_string(j, key);
+	buf_str(j->out, j->indent ? STR(": ") : STR(":"));
+	j->after_key = true;
+}
+
+void
 json_tags(struct json *j, const struct metric_desc *desc)
 {
 	if (desc->tag_count == 0)
@@ -593,9 +601,7 @@ json_tags(struct json *j, const struct metric_desc *desc)
 	json_key(j, "tags");
 	json_begin_object(j);
 	for (size_t i = 0; i < desc->tag_count; i++) {
-		json_string(j, desc->tags[i].key);
-		buf_str(j->out, j->indent ? STR(": ") : STR(":"));
-		j->after_key = true;
+		json_key_text(j, desc->tags[i].key);
 		json_string(j, desc->tags[i].value);
 	}
 	json_end_object(j);

@@ -40,8 +40,9 @@ void json_init_members(struct json *, struct buf *out);
 void json_begin_object(struct json *);
 void json_end_object(struct json *); /* an empty one is "{}" */
 void json_begin_array(struct json *);
-void json_end_array(struct json *);           /* an empty one is "[]" */
-void json_key_str(struct json *, struct str); /* plain ASCII, nothing to escape */
+void json_end_array(struct json *);            /* an empty one is "[]" */
+void json_key_str(struct json *, struct str);  /* plain ASCII, nothing to escape */
+void json_key_text(struct json *, struct str); /* any text */
 void json_string(struct json *, struct str);
 void json_bool(struct json *, bool);
 void json_null(struct json *);

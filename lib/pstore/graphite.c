@@ -4,8 +4,10 @@
  *   form path   [PREFIX.]HOST.APP.PATH[.KEY=VALUE ...]
  *   form tags   [PREFIX.]PATH;app=APP;host=HOST;region=REGION[;KEY=VALUE ...]
  *
- * PATH has dots for its slashes. All bytes that the form has no place for are escaped
- * (name_escape.h), so no name can become another, or a second line.
+ * The keys are those of the metric's tags, and in form tags of the endpoint's: in a path these
+ * would give all its series other names when one of them changes. PATH has dots for its slashes.
+ * All bytes that the form has no place for are escaped (name_escape.h), so no name can become
+ * another, or a second line.
  *
  * Graphite knows doubles and whole seconds only.
  *
@@ -49,7 +51,8 @@ static const struct conf_opt opts[] = {
 	{ NULL, CONF_TREE, NULL, NULL, 0, 0 },
 };
 
-static const char *const own_keys[] = { "app", "host", "name", "region", NULL };
+/* The last one is that of a distribution's buckets. */
+static const char *const own_keys[] = { "app", "host", "name", "region", "le", NULL };
 
 /* HOST, HOST:PORT, IPv6 address, [IPv6 address]:PORT. False if it is none of them. */
 static bool
@@ -159,6 +162,22 @@ put_tag(struct buf *out, const char *prefix, struct str key, struct str value)
 	name_escape(out, value, "./");
 }
 
+/* The tags of an endpoint, but for those that the metric (NULL: none) has too. */
+static void
+put_origin(const struct write_origin *origin, const struct metric_desc *desc, struct buf *out)
+{
+	put_tag(out, "", STR("app"), origin->app);
+	put_tag(out, "", STR("host"), origin->host);
+	put_tag(out, "", STR("region"), origin->region);
+	for (size_t i = 0; i < origin->tag_count; i++) {
+		const struct tag *tag = &origin->tags[i];
+
+		if (desc == NULL || !write_has_tag(desc, tag->key))
+			put_tag(out, name_prefix(tag->key, "endpoint_", own_keys), tag->key,
+			    tag->value);
+	}
+}
+
 /* Form path: what stands before the path. Form tags: tags. */
 static void
 graphite_prepare_origin(
@@ -168,9 +187,7 @@ graphite_prepare_origin(
 	struct str parts[] = { origin->host, origin->app };
 
 	if (w->tags) {
-		put_tag(out, "", STR("app"), origin->app);
-		put_tag(out, "", STR("host"), origin->host);
-		put_tag(out, "", STR("region"), origin->region);
+		put_origin(origin, NULL, out);
 		return;
 	}
 	buf_puts(out, w->prefix);
@@ -206,12 +223,11 @@ graphite_prepare_series(
 	put_path(head, desc->path);
 	for (size_t i = 0; i < desc->tag_count; i++) {
 		const struct tag *tag = &desc->tags[i];
-		const char *prefix = name_prefix(tag->key, own_keys);
+		bool is_plain = desc->kind != KIND_DIST && str_eq(tag->key, STR("le"));
 
-		if (w->tags && desc->kind == KIND_DIST && str_eq(tag->key, STR("le"))) {
-			put_tag(tail, "metric_", tag->key, tag->value);
-		} else if (w->tags) {
-			put_tag(tail, prefix, tag->key, tag->value);
+		if (w->tags) {
+			put_tag(tail, is_plain ? "" : name_prefix(tag->key, "metric_", own_keys),
+			    tag->key, tag->value);
 		} else if (tag->value.len > 0) {
 			buf_putc(tail, '.');
 			name_escape(tail, tag->key, "");
@@ -232,7 +248,9 @@ begin_line(const struct graphite *w, const struct write_record *record, const ch
 		buf_str(out, record->origin->text);
 	buf_str(out, series->head);
 	buf_puts(out, name);
-	if (w->tags)
+	if (w->tags && write_tags_clash(record))
+		put_origin(record->origin, series->desc, out);
+	else if (w->tags)
 		buf_str(out, record->origin->text);
 	buf_str(out, series->tail);
 	buf_str(out, tag);

@@ -2,6 +2,7 @@
 
 #include "messages/json.h"
 #include "messages/number.h"
+#include "pstore/record_json.h"
 #include "pstore/two_texts.h"
 
 void
@@ -19,6 +20,7 @@ json_line_prepare_origin(const struct write_origin *origin, struct buf *out)
 	two_texts_second(out);
 	json_string_unless_empty(&json, "region", origin->region);
 	json_string_unless_empty(&json, "ipAddress", origin->address);
+	record_json_tags(&json, origin);
 }
 
 void

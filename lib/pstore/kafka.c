@@ -5,7 +5,9 @@
  *
  *   lmm      upstream's object of JSON (lmm_record.h), '/' in names as '_'; a newline ends it
  *   json     the object of record_json.h, and a newline
- *   influx   a line of the influx writer, with upstream's schema or the tagged one
+ *   influx   a line of the influx writer
+ *
+ * json has the endpoint's tags; lmm and influx do with the schema "tagged", not with upstream's.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +38,7 @@ static const struct conf_opt opts[] = {
 	{ "tenantId", CONF_TEXT, NULL, "tenant_id of the format lmm", 0, 0 },
 	{ "apiKey", CONF_SECRET, NULL, "apikey of the format lmm", 0, 0 },
 	{ "format", CONF_TEXT, "lmm", "of messages: lmm, json, influx", 0, 0 },
-	{ "schema", CONF_TEXT, "upstream", "of the format influx: upstream or tagged", 0, 0 },
+	{ "schema", CONF_TEXT, "upstream", "of lmm and influx: upstream or tagged", 0, 0 },
 	{ "compression", CONF_TEXT, "lz4", "none, gzip, snappy, lz4, zstd", 0, 0 },
 	{ "timeout", CONF_DURATION, "30s", "for a request, until it is acknowledged", NS_PER_S,
 	    INT64_C(300000000000) },
@@ -146,18 +148,13 @@ find_format(struct str name)
 
 /* The influx writer as a formatter: opened only to check, it needs no server. */
 static struct writer *
-open_influx(struct str schema, struct err *err)
+open_influx(bool tagged, struct err *err)
 {
 	static const char text[] = "{hostAndPort: 'http://localhost', database: d, schema: %s}";
-	bool tagged = str_eq(schema, STR("tagged"));
 	struct writer *writer;
 	struct conf_doc *doc;
 	char conf[sizeof(text) + 20];
 
-	if (!tagged && !str_eq(schema, STR("upstream"))) {
-		err_set(err, ERR_CONFIG, "'schema' must be upstream or tagged");
-		return NULL;
-	}
 	snprintf(conf, sizeof(conf), text, tagged ? "tagged" : "upstream");
 	doc = conf_parse(str_of(conf), "kafka", err);
 	if (doc == NULL)
@@ -226,6 +223,7 @@ check_security(const struct conf *conf, struct err *err)
 static int
 check(const struct kafka *w, const struct conf *conf, struct err *err)
 {
+	struct str schema = conf_text(conf, opts, "schema");
 	bool is_lmm = w->format == &formats[0];
 
 	if (first_endpoint(conf) == NULL || !has(conf, "topic") || !has(conf, "clientId") ||
@@ -234,6 +232,8 @@ check(const struct kafka *w, const struct conf *conf, struct err *err)
 		    "endpoint, topic, clientId, tenantId, and apiKey keys required");
 	else if (w->format == NULL)
 		err_set(err, ERR_CONFIG, "'format' must be lmm, json or influx");
+	else if (!w->lmm.tagged && !str_eq(schema, STR("upstream")))
+		err_set(err, ERR_CONFIG, "'schema' must be upstream or tagged");
 	else
 		return check_security(conf, err);
 	return -1;
@@ -408,11 +408,14 @@ kafka_open(const struct conf *conf, const struct writer_env *env, struct err *er
 	}
 	if (conf_secret(conf, "apiKey", &w->api_key, err) != 0)
 		goto fail;
-	w->lmm = (struct lmm_record){ str_of(w->api_key), str_of(w->tenant), true, 0 };
+	w->lmm = (struct lmm_record){ .api_key = str_of(w->api_key),
+		.tenant = str_of(w->tenant),
+		.tagged = str_eq(conf_text(conf, opts, "schema"), STR("tagged")),
+		.underscores = true };
 	if (check(w, conf, err) != 0)
 		goto fail;
 	if (w->format->record == influx_message) {
-		w->influx = open_influx(conf_text(conf, opts, "schema"), err);
+		w->influx = open_influx(w->lmm.tagged, err);
 		if (w->influx == NULL)
 			goto fail;
 	}

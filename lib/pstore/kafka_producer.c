@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/log.h"
 
 /* A stop is noticed after this long. */
@@ -31,7 +30,11 @@ struct kafka_producer {
 	/* The request under way. */
 	bool has_request;
 	size_t n, cap;
-	uint64_t hash; /* of its text, to know it by when it comes again */
+	/*
+	 * Its text, which messages in the library lead to: a copy, as the caller's goes when it
+	 * takes up another request. The library's own would be one block and one copy a message.
+	 */
+	struct buf text;
 	unsigned char *marks;
 	rd_kafka_message_t *messages; /* the chunk that is being handed over */
 	size_t chunk;  /* records that may go together: less once some were refused */
@@ -178,6 +181,7 @@ kafka_producer_new(const struct kafka_producer_conf *conf, struct err *err)
 
 	if (p == NULL)
 		goto nomem;
+	buf_init(&p->text, 0);
 	p->timeout_ns = conf->timeout_ns;
 	p->stop = conf->stop;
 	p->topic_name = strdup(conf->topic);
@@ -243,6 +247,7 @@ kafka_producer_free(struct kafka_producer *p)
 	free(p->topic_name);
 	free(p->marks);
 	free(p->messages);
+	buf_fini(&p->text);
 	free(p);
 }
 
@@ -276,13 +281,18 @@ text_begin(const struct write_request *request, size_t i)
 	return i == 0 ? 0 : request->ends[i - 1];
 }
 
-/* Room for a request of n records. -1 when out of memory. */
+/* Room for a request, and its text. -1 when out of memory. Nothing may be under way. */
 static int
-reserve(struct kafka_producer *p, size_t n)
+reserve(struct kafka_producer *p, const struct write_request *request)
 {
 	unsigned char *marks;
 	rd_kafka_message_t *messages;
+	size_t n = request->n;
 
+	buf_clear(&p->text);
+	buf_str(&p->text, request->body);
+	if (p->text.failed)
+		return -1;
 	if (n <= p->cap)
 		return 0;
 	marks = realloc(p->marks, n * sizeof(*marks));
@@ -301,16 +311,13 @@ reserve(struct kafka_producer *p, size_t n)
 static int
 take_request(struct kafka_producer *p, const struct write_request *request)
 {
-	uint64_t hash = 0;
-
 	if (p->has_request) {
-		hash = hash_bytes(request->body);
-		if (p->n == request->n && p->hash == hash)
+		if (p->n == request->n && str_eq(buf_view(&p->text), request->body))
 			return 0;
 		drop(p); /* nobody waits for the reports of the other one */
 		p->has_request = false;
 	}
-	if (reserve(p, request->n) != 0) {
+	if (reserve(p, request) != 0) {
 		err_nomem(&p->trouble);
 		return -1;
 	}
@@ -335,7 +342,7 @@ gather(struct kafka_producer *p, const struct write_request *request)
 			continue;
 		p->marks[i] = MARK_HANDED;
 		p->messages[k++] = (rd_kafka_message_t){
-			.payload = (char *)(uintptr_t)request->body.p + begin,
+			.payload = p->text.p + begin,
 			.len = request->ends[i] - begin,
 			.key = (char *)(uintptr_t)host.p,
 			.key_len = host.len,
@@ -345,7 +352,7 @@ gather(struct kafka_producer *p, const struct write_request *request)
 	return k;
 }
 
-/* Hands the next chunk to the library, which copies it. False: nothing is left. */
+/* Hands the next chunk to the library, which copies the keys. False: nothing is left. */
 static bool
 hand_over(struct kafka_producer *p, const struct write_request *request)
 {
@@ -354,8 +361,8 @@ hand_over(struct kafka_producer *p, const struct write_request *request)
 	if (k == 0)
 		return false;
 	p->handed = k;
-	p->unreported = (size_t)rd_kafka_produce_batch(
-	    p->topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, p->messages, (int)k);
+	p->unreported =
+	    (size_t)rd_kafka_produce_batch(p->topic, RD_KAFKA_PARTITION_UA, 0, p->messages, (int)k);
 	for (size_t j = 0; p->unreported < k && j < k; j++) {
 		size_t i = (size_t)(uintptr_t)p->messages[j]._private;
 
@@ -404,14 +411,12 @@ size_chunk(struct kafka_producer *p)
 }
 
 static void
-answer_of(
-    struct kafka_producer *p, const struct write_request *request, struct write_answer *answer)
+answer_of(struct kafka_producer *p, struct write_answer *answer)
 {
 	answer->err = p->failed ? p->trouble : p->refusal;
 	if (p->failed) {
 		answer->status =
 		    p->misconfigured || p->is_denied ? WRITE_MISCONFIGURED : WRITE_LATER;
-		p->hash = hash_bytes(request->body);
 		p->has_request = true;
 		return;
 	}
@@ -438,7 +443,7 @@ kafka_producer_send(
 		return;
 	}
 	if (p->rk == NULL && make(p) != 0) {
-		answer_of(p, request, answer);
+		answer_of(p, answer);
 		return;
 	}
 	while (p->unreported > 0 || hand_over(p, request)) {
@@ -452,5 +457,5 @@ kafka_producer_send(
 		fail_for_good(p);
 	if (p->fatal)
 		drop(p);
-	answer_of(p, request, answer);
+	answer_of(p, answer);
 }

@@ -124,6 +124,7 @@ lane_add(struct lane *lane, const struct write_origin *origin, const struct writ
 	to->origin = origin;
 	to->series = series;
 	to->ts_ns = record->ts_ns;
+	to->is_end = !record->active;
 	if (copy_value(&lane->values, record, &to->value) != 0)
 		return -1;
 	lane->n++;

@@ -25,6 +25,7 @@ static const struct conf_opt opts[] = {
 	{ "apiKey", CONF_SECRET, NULL, "required", 0, 0 },
 	{ "name", CONF_TEXT, NULL, "accepted for upstream's files, without effect", 0, 0 },
 	{ "region", CONF_TEXT, NULL, "accepted for upstream's files, without effect", 0, 0 },
+	{ "schema", CONF_TEXT, "upstream", "upstream, or tagged: with the endpoint's tags", 0, 0 },
 	POST_OPTS,
 	{ NULL, CONF_TREE, NULL, NULL, 0, 0 },
 };
@@ -69,11 +70,14 @@ check(const struct conf *conf, const char *key, struct err *err)
 {
 	struct str endpoint = conf_text(conf, opts, "endpoint");
 	struct str tenant = conf_text(conf, opts, "tenantId");
+	struct str schema = conf_text(conf, opts, "schema");
 
 	if (endpoint.len == 0 || tenant.len == 0 || key == NULL || key[0] == '\0')
 		err_set(err, ERR_CONFIG, "endpoint, tenantId, and apiKey keys required");
 	else if (strpbrk(tenant.p, "\r\n") != NULL || strpbrk(key, "\r\n") != NULL)
 		err_set(err, ERR_CONFIG, "tenantId and apiKey must not have line ends");
+	else if (!str_eq(schema, STR("upstream")) && !str_eq(schema, STR("tagged")))
+		err_set(err, ERR_CONFIG, "'schema' must be upstream or tagged");
 	else
 		return post_check_url(endpoint, err);
 	return -1;
@@ -96,9 +100,10 @@ lmm_open(const struct conf *conf, const struct writer_env *env, struct err *err)
 		err_nomem(err);
 		goto failed;
 	}
-	w->record = (struct lmm_record){
-		.api_key = str_of(w->key), .tenant = str_of(w->tenant), .string_bytes = STRING_BYTES
-	};
+	w->record = (struct lmm_record){ .api_key = str_of(w->key),
+		.tenant = str_of(w->tenant),
+		.tagged = str_eq(conf_text(conf, opts, "schema"), STR("tagged")),
+		.string_bytes = STRING_BYTES };
 	if (env == NULL || open_post(w, conf, env, err) == 0)
 		return &w->base;
 failed:

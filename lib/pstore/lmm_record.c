@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "messages/json.h"
 #include "messages/number.h"
+#include "pstore/name_escape.h"
 #include "pstore/two_texts.h"
 #include "pstore/value_text.h"
 
@@ -38,6 +39,36 @@ put_unless_empty(struct buf *out, struct str key, struct str value)
 		put_member(out, key, value);
 }
 
+/* ,"KEY":"VALUE"; with what it is of and an underscore before a key of ours. */
+static void
+put_tag(struct buf *out, const char *of, const struct tag *tag)
+{
+	static const char *const ours[] = { "@timestamp", "@version", "apikey", "appname", "count",
+		"host", "ipaddress", "name", "region", "stringValue", "sum", "tenant_id", "value",
+		NULL };
+	bool is_limit = str_starts(tag->key, STR("le_"));
+	struct buf key;
+
+	buf_init(&key, 0);
+	buf_puts(&key, is_limit ? of : name_prefix(tag->key, of, ours));
+	buf_str(&key, tag->key);
+	put_member(out, buf_view(&key), tag->value);
+	out->failed = out->failed || key.failed;
+	buf_fini(&key);
+}
+
+/* What follows the metric's tags, but for those that the metric (NULL: none) has too. */
+static void
+put_rest(const struct lmm_record *lmm, const struct write_origin *origin,
+    const struct metric_desc *desc, struct buf *out)
+{
+	put_unless_empty(out, STR("region"), origin->region);
+	for (size_t i = 0; lmm->tagged && i < origin->tag_count; i++) {
+		if (desc == NULL || !write_has_tag(desc, origin->tags[i].key))
+			put_tag(out, "endpoint_", &origin->tags[i]);
+	}
+}
+
 void
 lmm_prepare_origin(const struct lmm_record *lmm, const struct write_origin *origin, struct buf *out)
 {
@@ -48,25 +79,7 @@ lmm_prepare_origin(const struct lmm_record *lmm, const struct write_origin *orig
 	put_member(out, STR("host"), origin->host);
 	put_unless_empty(out, STR("ipaddress"), origin->address);
 	two_texts_second(out);
-	put_unless_empty(out, STR("region"), origin->region);
-}
-
-static void
-put_tag(struct buf *out, const struct tag *tag)
-{
-	static const char *const ours[] = { "@timestamp", "@version", "apikey", "appname", "count",
-		"host", "ipaddress", "name", "region", "stringValue", "sum", "tenant_id", "value" };
-	bool is_ours = str_starts(tag->key, STR("le_"));
-	struct buf key;
-
-	for (size_t i = 0; i < ARRAY_LEN(ours); i++)
-		is_ours = is_ours || str_eq(tag->key, str_of(ours[i]));
-	buf_init(&key, 0);
-	buf_puts(&key, is_ours ? "metric_" : "");
-	buf_str(&key, tag->key);
-	put_member(out, buf_view(&key), tag->value);
-	out->failed = out->failed || key.failed;
-	buf_fini(&key);
+	put_rest(lmm, origin, NULL, out);
 }
 
 static void
@@ -88,7 +101,7 @@ lmm_prepare_series(const struct lmm_record *lmm, const struct metric_desc *desc,
 {
 	put_name(head, desc->path, lmm->underscores);
 	for (size_t i = 0; i < desc->tag_count; i++)
-		put_tag(head, &desc->tags[i]);
+		put_tag(head, "metric_", &desc->tags[i]);
 	put_member(tail, STR("tenant_id"), lmm->tenant);
 	buf_puts(tail, ",\"value\":");
 }
@@ -233,8 +246,11 @@ lmm_format(const struct lmm_record *lmm, const struct write_record *record, stru
 	p = put_time(p, record->ts_ns);
 	p = str_put(p, first);
 	p = str_put(p, series->head);
-	p = str_put(p, second);
 	out->len = (size_t)(p - out->p);
+	if (lmm->tagged && write_tags_clash(record))
+		put_rest(lmm, record->origin, desc, out);
+	else
+		buf_str(out, second);
 	if (desc->kind == KIND_STRING || desc->kind == KIND_LIST)
 		put_string_value(lmm, record, out);
 	else if (desc->kind == KIND_DIST)

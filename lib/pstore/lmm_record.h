@@ -5,7 +5,9 @@
  *    "ipaddress":I,"name":PATH,"region":R,"stringValue":S,"tenant_id":T,"value":V}
  *
  * in one line, without a newline. Region and address are left out where they are not known; the
- * metric's own tags follow its name, one that is called as a key of ours as metric_KEY.
+ * metric's own tags follow its name, one that is called as a key of ours as metric_KEY. Where that
+ * is asked for, the endpoint's follow the region, likewise as endpoint_KEY; where the metric has a
+ * tag of that key, the metric's stands alone.
  *
  *   bool                    1, 0
  *   number, time, duration  as a number: times in seconds since 1970, durations in the metric's
@@ -25,6 +27,7 @@
 
 struct lmm_record {
 	struct str api_key, tenant; /* lent */
+	bool tagged;                /* with the endpoint's tags, which upstream knows not */
 	bool underscores;           /* in names each '/' becomes '_', as upstream does for Kafka */
 	size_t string_bytes;        /* most of a string's that are written; 0 = all */
 };

@@ -28,11 +28,11 @@ name_escape(struct buf *out, struct str name, const char *also)
 }
 
 const char *
-name_prefix(struct str key, const char *const *ours)
+name_prefix(struct str key, const char *prefix, const char *const *ours)
 {
 	for (; *ours != NULL; ours++) {
 		if (str_eq(key, str_of(*ours)))
-			return "metric_";
+			return prefix;
 	}
 	return "";
 }

@@ -19,9 +19,9 @@
 void name_escape(struct buf *, struct str name, const char *also);
 
 /*
- * "metric_" if the key of a metric's tag is one of those that the writer gives to every record
- * (ours, ended by NULL), else "".
+ * What stands before the key of a tag: prefix ("metric_", "endpoint_") if the key is one of those
+ * that the writer gives to records (ours, ended by NULL), else "".
  */
-const char *name_prefix(struct str key, const char *const *ours);
+const char *name_prefix(struct str key, const char *prefix, const char *const *ours);
 
 #endif

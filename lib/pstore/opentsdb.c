@@ -1,8 +1,10 @@
 /*
  * The openTSDB writer: points as JSON to /api/put?details, as upstream writes them.
  *
- * The metric is the path, with tags HostName, appname, ipaddress, region and its own. What the
- * server takes in none of them is escaped (name_escape.h). OpenTSDB takes 8 tags by default.
+ * The metric is the path, with tags HostName, appname, ipaddress, region, the endpoint's and its
+ * own. What the server takes in none of them is escaped (name_escape.h). OpenTSDB takes 8 tags
+ * unless its tsd.storage.max_tags says otherwise; of more than `maxTags` the endpoint's are left
+ * out, the last by key first: they say more of a series, but the others are what it is.
  *
  *   bool             1 and 0
  *   ints, uints      whole numbers; above 2^63-1, where the server has none, floats
@@ -32,12 +34,15 @@ extern const struct writer_ops writer_opentsdb;
 #define REQUEST_BYTES ((size_t)40960)
 /* An answer names the points that were refused, and each is a point of the request and a text. */
 #define ANSWER_BYTES ((size_t)512 * 1024)
+/* That an operator may ask for. */
+#define MOST_TAGS 64
 /* Besides letters, digits, '-' and '_'. */
 #define ALSO "./"
 
 struct opentsdb {
 	struct writer base;
 	int64_t ns_per_tick;
+	size_t most_tags;
 	struct post *post; /* NULL when opened to check only */
 };
 
@@ -48,11 +53,16 @@ static const struct conf_opt opts[] = {
 	    0, 0 },
 	{ "strings", CONF_BOOL, "true", "false: strings are not sent; OpenTSDB refuses them", 0,
 	    0 },
+	{ "maxTags", CONF_INT, "8",
+	    "of a point, as the server's tsd.storage.max_tags; tags of the endpoint beyond are "
+	    "left out",
+	    1, MOST_TAGS },
 	POST_OPTS,
 	{ NULL, CONF_TREE, NULL, NULL, 0, 0 },
 };
 
-static const char *const own_keys[] = { "HostName", "appname", "ipaddress", "region", NULL };
+/* The last one is that of a distribution's buckets. */
+static const char *const own_keys[] = { "HostName", "appname", "ipaddress", "region", "le", NULL };
 
 static int
 check(const struct conf *conf, struct err *err)
@@ -123,6 +133,7 @@ opentsdb_open(const struct conf *conf, const struct writer_env *env, struct err 
 	w->base = (struct writer){ &writer_opentsdb, KINDS_ALL & ~KIND_BIT(KIND_LIST) };
 	if (!conf_bool(conf, opts, "strings"))
 		w->base.kinds &= ~KIND_BIT(KIND_STRING);
+	w->most_tags = (size_t)conf_int(conf, opts, "maxTags");
 	w->ns_per_tick =
 	    str_eq(conf_text(conf, opts, "precision"), STR("ms")) ? NS_PER_MS : NS_PER_S;
 	if (env == NULL || open_post(w, conf, env, err) == 0)
@@ -133,29 +144,56 @@ opentsdb_open(const struct conf *conf, const struct writer_env *env, struct err 
 
 /* Formatting. Names that are escaped need nothing else to stand in JSON. */
 
-/* `,"KEY":"VALUE"`; nothing if one is empty, as that can't be said. */
-static void
+/* `"KEY":"VALUE",`; nothing, and 0, if one is empty, as that can't be said. */
+static size_t
 put_tag(struct buf *out, const char *prefix, struct str key, struct str value)
 {
 	if (key.len == 0 || value.len == 0)
-		return;
-	buf_puts(out, ",\"");
+		return 0;
+	buf_putc(out, '"');
 	buf_puts(out, prefix);
 	name_escape(out, key, ALSO);
 	buf_puts(out, "\":\"");
 	name_escape(out, value, ALSO);
-	buf_putc(out, '"');
+	buf_puts(out, "\",");
+	return 1;
 }
 
+/*
+ * The tags of an endpoint, but for those that the metric (NULL: none) has too; of its own only as
+ * many as make `most` of all. Returns how many there are.
+ */
+static size_t
+put_origin(
+    const struct write_origin *origin, const struct metric_desc *desc, size_t most, struct buf *out)
+{
+	size_t n = put_tag(out, "", STR("HostName"), origin->host);
+
+	n += put_tag(out, "", STR("appname"), origin->app);
+	n += put_tag(out, "", STR("ipaddress"), origin->address);
+	n += put_tag(out, "", STR("region"), origin->region);
+	for (size_t i = 0; i < origin->tag_count && n < most; i++) {
+		const struct tag *tag = &origin->tags[i];
+
+		if (desc == NULL || !write_has_tag(desc, tag->key))
+			n += put_tag(out, name_prefix(tag->key, "endpoint_", own_keys), tag->key,
+			    tag->value);
+	}
+	return n;
+}
+
+/* How many there are, in a byte, and the tags; likewise of a metric's own in its tail. */
 static void
 opentsdb_prepare_origin(
     const struct writer *writer, const struct write_origin *origin, struct buf *out)
 {
-	(void)writer;
-	put_tag(out, "", STR("HostName"), origin->host);
-	put_tag(out, "", STR("appname"), origin->app);
-	put_tag(out, "", STR("ipaddress"), origin->address);
-	put_tag(out, "", STR("region"), origin->region);
+	const struct opentsdb *w = CONTAINER_OF(writer, struct opentsdb, base);
+	size_t n;
+
+	buf_putc(out, '\0');
+	n = put_origin(origin, NULL, w->most_tags, out);
+	if (!out->failed)
+		out->p[0] = (char)n;
 }
 
 static void
@@ -163,20 +201,24 @@ opentsdb_prepare_series(
     const struct writer *writer, const struct metric_desc *desc, struct buf *head, struct buf *tail)
 {
 	bool is_dist = desc->kind == KIND_DIST;
+	size_t n = 0;
 
 	(void)writer;
 	buf_puts(head, "{\"metric\":\"");
 	name_escape(head, desc->path, ALSO);
 	if (!is_dist) /* of those it goes on */
 		buf_puts(head, "\",\"timestamp\":");
+	buf_putc(tail, '\0');
 	for (size_t i = 0; i < desc->tag_count; i++) {
-		const char *prefix = name_prefix(desc->tags[i].key, own_keys);
+		const struct tag *tag = &desc->tags[i];
+		bool is_plain = !is_dist && str_eq(tag->key, STR("le"));
 
-		if (is_dist && str_eq(desc->tags[i].key, STR("le")))
-			prefix = "metric_";
-		put_tag(tail, prefix, desc->tags[i].key, desc->tags[i].value);
+		n += put_tag(tail, is_plain ? "" : name_prefix(tag->key, "metric_", own_keys),
+		    tag->key, tag->value);
 	}
-	buf_puts(tail, "}}");
+	/* Of more than these there is no room for any of the endpoint's. */
+	if (!tail->failed)
+		tail->p[0] = (char)(n < MOST_TAGS ? n : MOST_TAGS);
 }
 
 static size_t
@@ -185,21 +227,33 @@ put_ts(const struct opentsdb *w, char *out, int64_t ts_ns)
 	return number_i64(out, ts_ns / w->ns_per_tick);
 }
 
-/* From after the value: the tags. They begin with a comma, which the first must not have. */
-static void
-put_tags(const struct write_record *record, struct str more, struct buf *out)
+/* The count that is a text's first byte. */
+static size_t
+tags_in(struct str text)
 {
-	struct str parts[] = { record->origin->text, more, record->series->tail };
-	bool is_first = true;
+	return text.len == 0 ? 0 : (unsigned char)text.p[0];
+}
+
+/* From after the value: the tags, with more of them (0 or 1). */
+static void
+put_tags(
+    const struct opentsdb *w, const struct write_record *record, struct str more, struct buf *out)
+{
+	const struct write_origin *origin = record->origin;
+	struct str tail = record->series->tail;
+	size_t others = tags_in(tail) + (more.len > 0);
+	size_t most = w->most_tags > others ? w->most_tags - others : 0;
 
 	buf_puts(out, ",\"tags\":{");
-	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-		if (is_first && str_starts(parts[i], STR(",")))
-			buf_str(out, str_sub(parts[i], 1, SIZE_MAX));
-		else
-			buf_str(out, parts[i]);
-		is_first = is_first && parts[i].len == 0;
-	}
+	if (origin->tag_count > 0 && (tags_in(origin->text) > most || write_tags_clash(record)))
+		put_origin(origin, record->series->desc, most, out);
+	else
+		buf_str(out, str_sub(origin->text, 1, SIZE_MAX));
+	buf_str(out, more);
+	buf_str(out, str_sub(tail, 1, SIZE_MAX));
+	if (!out->failed && out->p[out->len - 1] == ',')
+		out->len--;
+	buf_puts(out, "}}");
 }
 
 /* A float: its text must not look like a whole number that the server's can't hold. */
@@ -272,7 +326,7 @@ put_bucket(const struct opentsdb *w, const struct write_record *record, struct s
 	buf_putc(out, ',');
 	begin_dist_point(w, record, ".bucket", out);
 	put_count(out, count);
-	put_tags(record, buf_view(&tag), out);
+	put_tags(w, record, buf_view(&tag), out);
 	out->failed = out->failed || tag.failed;
 	buf_fini(&tag);
 }
@@ -286,12 +340,12 @@ put_dist(const struct opentsdb *w, const struct write_record *record, struct buf
 
 	begin_dist_point(w, record, ".count", out);
 	put_count(out, dist->count);
-	put_tags(record, STR_EMPTY, out);
+	put_tags(w, record, STR_EMPTY, out);
 	if (isfinite(dist->sum)) {
 		buf_putc(out, ',');
 		begin_dist_point(w, record, ".sum", out);
 		put_f64(out, dist->sum);
-		put_tags(record, STR_EMPTY, out);
+		put_tags(w, record, STR_EMPTY, out);
 	}
 	for (size_t i = 0; i < dist->len; i++) {
 		char limit[NUMBER_BYTES];
@@ -322,7 +376,7 @@ opentsdb_format(const struct writer *writer, const struct write_record *record, 
 		out->len = begin;
 		return false;
 	}
-	put_tags(record, STR_EMPTY, out);
+	put_tags(w, record, STR_EMPTY, out);
 	return true;
 }
 

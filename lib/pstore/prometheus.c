@@ -2,18 +2,23 @@
  * The prometheus writer: remote write 1.0, to Prometheus and all that speak it.
  *
  * A metric is called as at /federate (messages/prometheus.h) and has the labels instance (the
- * host), job (the application), region, and its tags; a tag that is called as one of these, or as
- * another, has "exported_" before its name.
+ * host), job (the application), region, the endpoint's tags and its own; a tag that is called as
+ * one of these, or as another of the same, has "exported_" before its name. Of a label that both
+ * have the metric's counts.
  *
  *   numbers, bool, time, duration   doubles, in the unit that the name says; NaN and infinite too
  *   string                          1, of NAME_info with the label value
  *   distribution                    a histogram: NAME_bucket with the label le, NAME_sum,
- * NAME_count list, distribution that is      none: counted as unsupported, as unwritable not
- * cumulative
+ *                                   NAME_count
+ *   list                            none: counted as unsupported
+ *   distribution that is not        none: counted as unwritable
+ *   cumulative
+ *
+ * Where a series ends its last sample is a marker ("stale"), so that queries have no value of it
+ * from then on; but for strings, as their series is called by the value that they no longer have.
  *
  * Labels have to be sorted. Those of an endpoint and those of a metric are each made once, as the
- * bytes of the message, and merged for each record: the endpoint's have names that are known, so
- * the metric's are kept in the stretches between those.
+ * bytes of the message, and merged for each record.
  */
 #include <math.h>
 #include <snappy-c.h>
@@ -28,24 +33,25 @@
 extern const struct writer_ops writer_prometheus;
 
 #define REQUEST_BYTES ((size_t)1024 * 1024)
-/* Beyond NaN's usual bits: some mean that a series is gone. */
+/* NaNs, by their bits: any value that is none, and what tells that a series has ended. */
 #define PLAIN_NAN UINT64_C(0x7ff8000000000001)
+#define STALE_NAN UINT64_C(0x7ff0000000000002)
 /* A sample's bytes at most: key, length, key, double, key, time of 10 bytes. */
 #define SAMPLE_BYTES 22
 #define VARINT_BYTES 10
 
-/* What stands between the stretches, sorted. A record has the last one only if it is a string. */
-enum { LABEL_INSTANCE, LABEL_JOB, LABEL_REGION, LABEL_VALUE, LABELS };
-static const char *const between[LABELS] = { "instance", "job", "region", "value" };
-#define STRETCHES (LABELS + 1)
-
 /*
- * In the head of a metric: a row of these, each with its bytes after it. One, or of a distribution
- * one for each bucket, the sum and the count. In the text of an endpoint: one, whose stretches are
- * the labels of that name.
+ * A list of labels, sorted: this, a head for each, and their bytes, one after the other. The text
+ * of an endpoint is a list; the head of a metric a row of them: one, or of a distribution one for
+ * each bucket, the sum and the count.
  */
-struct stretches {
-	uint32_t len[STRETCHES];
+struct list_head {
+	uint32_t count;
+	uint32_t len; /* of the bytes */
+};
+struct label_head {
+	uint32_t len;               /* of its bytes */
+	uint32_t name_at, name_len; /* in them */
 };
 
 struct prometheus {
@@ -190,19 +196,23 @@ bytes_len(struct str bytes)
 	return 1 + varint_len(bytes.len) + bytes.len;
 }
 
-/* Nothing for an empty value: that means that the label is not there. */
+/* Into a list whose head of it is at head_at. Its value is not empty: that can't be said. */
 static void
-put_label(struct buf *out, struct str name, struct str value)
+put_label(struct buf *out, size_t head_at, struct str name, struct str value)
 {
-	if (value.len == 0)
-		return;
+	size_t len = bytes_len(name) + bytes_len(value);
+	struct label_head head = { .len = (uint32_t)(1 + varint_len(len) + len),
+		.name_at = (uint32_t)(2 + varint_len(len) + varint_len(name.len)),
+		.name_len = (uint32_t)name.len };
+
 	if (!buf_reserve(out, 1 + VARINT_BYTES))
 		return;
 	out->p[out->len++] = KEY_LABELS;
-	out->len =
-	    (size_t)(put_varint(out->p + out->len, bytes_len(name) + bytes_len(value)) - out->p);
+	out->len = (size_t)(put_varint(out->p + out->len, len) - out->p);
 	put_bytes(out, KEY_NAME, name);
 	put_bytes(out, KEY_VALUE, value);
+	if (!out->failed)
+		memcpy(out->p + head_at, &head, sizeof(head));
 }
 
 /* Labels in the making: a name is lent from the names, at `at`. */
@@ -217,17 +227,23 @@ struct labels {
 	struct buf names;
 };
 
+/* A name that our own labels have, or may have where desc is NULL, as the metric is not known. */
 static bool
-has_label(const struct labels *labels, const struct metric_desc *desc, struct str name)
+is_ours(const struct metric_desc *desc, struct str name)
 {
-	for (size_t i = 0; i < LABELS; i++) {
-		bool is_used = i != LABEL_VALUE || desc->kind == KIND_STRING;
+	static const char *const always[] = { "__name__", "instance", "job", "region" };
 
-		if (is_used && str_eq(name, str_of(between[i])))
+	for (size_t i = 0; i < ARRAY_LEN(always); i++) {
+		if (str_eq(name, str_of(always[i])))
 			return true;
 	}
-	if (str_eq(name, STR("__name__")) || (desc->kind == KIND_DIST && str_eq(name, STR("le"))))
-		return true;
+	return ((desc == NULL || desc->kind == KIND_DIST) && str_eq(name, STR("le"))) ||
+	       ((desc == NULL || desc->kind == KIND_STRING) && str_eq(name, STR("value")));
+}
+
+static bool
+has_label(const struct labels *labels, struct str name)
+{
 	for (size_t i = 0; i < labels->n; i++) {
 		struct str other = { labels->names.p + labels->list[i].at,
 			labels->list[i].name.len };
@@ -246,7 +262,8 @@ add_label(struct labels *labels, const struct metric_desc *desc, const struct ta
 
 	buf_init(&name, 0);
 	prometheus_put_label_name(&name, tag->key);
-	while (!name.failed && has_label(labels, desc, buf_view(&name))) {
+	while (!name.failed &&
+	       (is_ours(desc, buf_view(&name)) || has_label(labels, buf_view(&name)))) {
 		struct buf longer;
 
 		buf_init(&longer, 0);
@@ -270,17 +287,19 @@ label_cmp(const void *a, const void *b)
 	return str_cmp(x->name, y->name);
 }
 
-/* The tags as labels, sorted. False when out of memory. */
+/* The tags of the metric, or of an endpoint (desc NULL), as labels, sorted. False: no memory. */
 static bool
-make_labels(struct labels *labels, const struct metric_desc *desc)
+make_labels(struct labels *labels, const struct metric_desc *desc, const struct tag *tags, size_t n)
 {
 	buf_init(&labels->names, 0);
 	labels->n = 0;
-	labels->list = calloc(desc->tag_count + 1, sizeof(*labels->list));
+	labels->list = calloc(n + 1, sizeof(*labels->list));
 	if (labels->list == NULL)
 		return false;
-	for (size_t i = 0; i < desc->tag_count && !labels->names.failed; i++)
-		add_label(labels, desc, &desc->tags[i]);
+	for (size_t i = 0; i < n && !labels->names.failed; i++) {
+		if (tags[i].value.len > 0)
+			add_label(labels, desc, &tags[i]);
+	}
 	if (labels->names.failed)
 		return false;
 	/* Only now: the buf may have moved while it grew. */
@@ -298,33 +317,43 @@ free_labels(struct labels *labels)
 	buf_fini(&labels->names);
 }
 
-/* The stretches of a series: __name__, the labels, and le unless that is empty. */
+/* A list of the labels and of `extra`, which is sorted too; those of it without a value not. */
 static void
-put_stretches(const struct labels *labels, struct str name, struct str le, struct buf *out)
+put_list(const struct labels *labels, const struct label *extra, size_t extra_len, struct buf *out)
 {
-	struct label extra[] = { { 0, STR("__name__"), name }, { 0, STR("le"), le } };
-	size_t i = 0, k = 0, at = out->len, begin, slot = 0;
-	struct stretches lens = { { 0 } };
+	size_t at = out->len, heads = at + sizeof(struct list_head), i = 0, k = 0, begin;
+	struct list_head head = { .count = (uint32_t)labels->n };
 
-	buf_add(out, &lens, sizeof(lens));
-	begin = out->len;
-	while (i < labels->n || k < ARRAY_LEN(extra)) {
+	for (size_t e = 0; e < extra_len; e++)
+		head.count += extra[e].value.len > 0;
+	begin = heads + head.count * sizeof(struct label_head);
+	if (!buf_reserve(out, begin - at))
+		return;
+	out->len = begin;
+	while (i < labels->n || k < extra_len) {
 		const struct label *next;
 
-		if (k == ARRAY_LEN(extra) ||
-		    (i < labels->n && label_cmp(&labels->list[i], &extra[k]) < 0))
+		if (k == extra_len || (i < labels->n && label_cmp(&labels->list[i], &extra[k]) < 0))
 			next = &labels->list[i++];
 		else
 			next = &extra[k++];
-		while (slot < LABELS && str_cmp(next->name, str_of(between[slot])) > 0) {
-			lens.len[slot++] = (uint32_t)(out->len - begin);
-			begin = out->len;
-		}
-		put_label(out, next->name, next->value);
+		if (next->value.len == 0)
+			continue;
+		put_label(out, heads, next->name, next->value);
+		heads += sizeof(struct label_head);
 	}
-	lens.len[slot] = (uint32_t)(out->len - begin);
+	head.len = (uint32_t)(out->len - begin);
 	if (!out->failed)
-		memcpy(out->p + at, &lens, sizeof(lens));
+		memcpy(out->p + at, &head, sizeof(head));
+}
+
+/* The list of a series: __name__, the labels, and le unless that is empty. */
+static void
+put_names(const struct labels *labels, struct str name, struct str le, struct buf *out)
+{
+	struct label extra[] = { { 0, STR("__name__"), name }, { 0, STR("le"), le } };
+
+	put_list(labels, extra, ARRAY_LEN(extra), out);
 }
 
 static void
@@ -341,14 +370,14 @@ put_histogram(
 		if (i < desc->limit_count)
 			text = (struct str){ limit,
 				number_f64(limit, prometheus_scaled(desc, desc->limits[i])) };
-		put_stretches(labels, buf_view(name), text, out);
+		put_names(labels, buf_view(name), text, out);
 	}
 	name->len = len;
 	buf_puts(name, "_sum");
-	put_stretches(labels, buf_view(name), STR_EMPTY, out);
+	put_names(labels, buf_view(name), STR_EMPTY, out);
 	name->len = len;
 	buf_puts(name, "_count");
-	put_stretches(labels, buf_view(name), STR_EMPTY, out);
+	put_names(labels, buf_view(name), STR_EMPTY, out);
 }
 
 /* The head stays empty for what has no place there. */
@@ -362,12 +391,12 @@ prometheus_prepare_series(
 	(void)writer;
 	(void)tail;
 	buf_init(&name, 0);
-	if (!make_labels(&labels, desc))
+	if (!make_labels(&labels, desc, desc->tags, desc->tag_count))
 		head->failed = true;
 	else if (prometheus_name(desc, &name) && desc->kind == KIND_DIST)
 		put_histogram(&labels, desc, &name, head);
 	else if (name.len > 0)
-		put_stretches(&labels, buf_view(&name), STR_EMPTY, head);
+		put_names(&labels, buf_view(&name), STR_EMPTY, head);
 	head->failed = head->failed || name.failed;
 	free_labels(&labels);
 	buf_fini(&name);
@@ -377,55 +406,99 @@ static void
 prometheus_prepare_origin(
     const struct writer *writer, const struct write_origin *origin, struct buf *out)
 {
-	struct str values[LABELS] = { origin->host, origin->app, origin->region, STR_EMPTY };
-	struct stretches lens = { { 0 } };
-	size_t at = out->len;
+	struct label ours[] = { { 0, STR("instance"), origin->host },
+		{ 0, STR("job"), origin->app }, { 0, STR("region"), origin->region } };
+	struct labels labels;
 
 	(void)writer;
-	buf_add(out, &lens, sizeof(lens));
-	for (size_t i = 0; i < LABELS; i++) {
-		size_t begin = out->len;
-
-		put_label(out, str_of(between[i]), values[i]);
-		lens.len[i] = (uint32_t)(out->len - begin);
-	}
-	if (!out->failed)
-		memcpy(out->p + at, &lens, sizeof(lens));
+	if (make_labels(&labels, NULL, origin->tags, origin->tag_count))
+		put_list(&labels, ours, ARRAY_LEN(ours), out);
+	else
+		out->failed = true;
+	free_labels(&labels);
 }
 
-/* Takes the next stretches and their bytes from a text. */
-static struct stretches
-take_stretches(struct str *text, const char **bytes)
+/* A list, read label by label. */
+struct walk {
+	const char *heads; /* of the labels after the next one */
+	uint32_t count;    /* labels left */
+	struct str bytes;  /* theirs */
+	struct label_head head;
+};
+
+/* The next label becomes the first one, if there is one. */
+static void
+walk_look(struct walk *walk)
 {
-	struct stretches s;
-	size_t len = 0;
-
-	memcpy(&s, text->p, sizeof(s));
-	for (size_t i = 0; i < STRETCHES; i++)
-		len += s.len[i];
-	*bytes = text->p + sizeof(s);
-	*text = str_sub(*text, sizeof(s) + len, SIZE_MAX);
-	return s;
+	if (walk->count == 0)
+		return;
+	memcpy(&walk->head, walk->heads, sizeof(walk->head));
+	walk->heads += sizeof(walk->head);
 }
 
+static void
+walk_on(struct walk *walk)
+{
+	walk->count--;
+	walk->bytes.p += walk->head.len;
+	walk->bytes.len -= walk->head.len;
+	walk_look(walk);
+}
+
+/* Takes the next list from a text. Returns the length of its labels' bytes. */
 static size_t
-sum_of(const struct stretches *s)
+walk_begin(struct walk *walk, struct str *text)
 {
-	size_t sum = 0;
+	struct list_head head;
+	size_t begin;
 
-	for (size_t i = 0; i < STRETCHES; i++)
-		sum += s->len[i];
-	return sum;
+	memcpy(&head, text->p, sizeof(head));
+	begin = sizeof(head) + head.count * sizeof(struct label_head);
+	walk->heads = text->p + sizeof(head);
+	walk->count = head.count;
+	walk->bytes = (struct str){ text->p + begin, head.len };
+	*text = str_sub(*text, begin + head.len, SIZE_MAX);
+	walk_look(walk);
+	return head.len;
+}
+
+static struct str
+walk_name(const struct walk *walk)
+{
+	return (struct str){ walk->bytes.p + walk->head.name_at, walk->head.name_len };
+}
+
+/* All labels of the lists, sorted; of a name that is in several the first list's. */
+static char *
+merge(char *p, struct walk *walks, size_t n)
+{
+	for (;;) {
+		struct walk *first = NULL;
+		size_t lists = 0;
+
+		for (struct walk *w = walks; w < walks + n; w++) {
+			int cmp = -1;
+
+			if (first != NULL && w->count > 0)
+				cmp = str_cmp(walk_name(w), walk_name(first));
+			if (cmp == 0)
+				walk_on(w); /* what follows is larger */
+			if (w->count > 0 && cmp < 0)
+				first = w;
+			lists += w->count > 0;
+		}
+		if (first == NULL)
+			return p;
+		if (lists == 1)
+			return str_put(p, first->bytes);
+		p = str_put(p, (struct str){ first->bytes.p, first->head.len });
+		walk_on(first);
+	}
 }
 
 static char *
-put_sample(char *p, double value, uint64_t ts_ms)
+put_sample(char *p, uint64_t bits, uint64_t ts_ms)
 {
-	uint64_t bits;
-
-	memcpy(&bits, &value, sizeof(bits));
-	if (isnan(value))
-		bits = PLAIN_NAN;
 	*p++ = KEY_SAMPLE;
 	*p++ = (char)(9 + 1 + varint_len(ts_ms));
 	*p++ = KEY_DOUBLE;
@@ -435,34 +508,46 @@ put_sample(char *p, double value, uint64_t ts_ms)
 	return put_varint(p, ts_ms);
 }
 
-/* The next series of the head, with one sample; value_label is a label or empty. */
+/* What a record says: the number, or that there are no more. */
+static uint64_t
+sample_bits(const struct write_record *record, double value)
+{
+	uint64_t bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	return record->is_end ? STALE_NAN : isnan(value) ? PLAIN_NAN : bits;
+}
+
+/* The next series of the head, with one sample; more is a list of labels or empty. */
 static void
-put_series(struct buf *out, const struct write_record *record, struct str *head,
-    struct str value_label, double value)
+put_series(struct buf *out, const struct write_record *record, struct str *head, struct str more,
+    double value)
 {
 	struct str origin = record->origin->text;
-	const char *mine, *origins;
-	struct stretches own = take_stretches(head, &mine);
-	struct stretches others = take_stretches(&origin, &origins);
+	struct walk walks[3];
+	size_t n = 0, labels = 0, len;
 	uint64_t ts_ms = (uint64_t)(record->ts_ns / NS_PER_MS);
-	size_t labels = sum_of(&own) + sum_of(&others) + value_label.len;
-	size_t len = labels + 2 + 9 + 1 + varint_len(ts_ms);
-	char *p;
+	size_t sample_len = 2 + 9 + 1 + varint_len(ts_ms);
+	char *p, *body, *end;
 
+	if (more.len > 0)
+		labels += walk_begin(&walks[n++], &more);
+	labels += walk_begin(&walks[n++], head);
+	labels += walk_begin(&walks[n++], &origin);
 	if (!buf_reserve(out, 1 + VARINT_BYTES + labels + SAMPLE_BYTES))
 		return;
 	p = out->p + out->len;
 	*p++ = KEY_LABELS;
-	p = put_varint(p, len);
-	for (size_t i = 0; i < STRETCHES; i++) {
-		p = str_put(p, (struct str){ mine, own.len[i] });
-		mine += own.len[i];
-		if (i == LABEL_VALUE)
-			p = str_put(p, value_label);
-		p = str_put(p, (struct str){ origins, others.len[i] });
-		origins += others.len[i];
+	body = put_varint(p, labels + sample_len);
+	end = merge(body, walks, n);
+	len = (size_t)(end - body);
+	if (len < labels) { /* some were in both */
+		char *at = put_varint(p, len + sample_len);
+
+		memmove(at, body, len);
+		end = at + len;
 	}
-	out->len = (size_t)(put_sample(p, value, ts_ms) - out->p);
+	out->len = (size_t)(put_sample(end, sample_bits(record, value), ts_ms) - out->p);
 }
 
 static double
@@ -494,7 +579,8 @@ prometheus_format(const struct writer *writer, const struct write_record *record
 {
 	const struct metric_desc *desc = record->series->desc;
 	struct str head = record->series->head;
-	struct buf label;
+	struct label text = { 0, STR("value"), record->value.s };
+	struct buf more;
 
 	(void)writer;
 	if (head.len == 0)
@@ -507,11 +593,12 @@ prometheus_format(const struct writer *writer, const struct write_record *record
 		put_series(out, record, &head, STR_EMPTY, number_of(desc, &record->value));
 		return true;
 	}
-	buf_init(&label, 0);
-	put_label(&label, str_of(between[LABEL_VALUE]), record->value.s);
-	put_series(out, record, &head, buf_view(&label), 1);
-	out->failed = out->failed || label.failed;
-	buf_fini(&label);
+	buf_init(&more, 0);
+	put_list(&(struct labels){ .n = 0 }, &text, 1, &more);
+	out->failed = out->failed || more.failed;
+	if (!more.failed)
+		put_series(out, record, &head, buf_view(&more), 1);
+	buf_fini(&more);
 	return true;
 }
 
@@ -550,6 +637,7 @@ const struct writer_ops writer_prometheus = {
 	.help = "Prometheus, and what takes its remote write",
 	.opts = opts,
 	.request_bytes = REQUEST_BYTES,
+	.end_kinds = KINDS_ALL & ~(KIND_BIT(KIND_LIST) | KIND_BIT(KIND_STRING)),
 	.open = prometheus_open,
 	.prepare_origin = prometheus_prepare_origin,
 	.prepare_series = prometheus_prepare_series,

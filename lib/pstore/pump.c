@@ -307,7 +307,8 @@ take_record(struct pump *p, const struct cursor_record *record)
 	const struct known_series *series;
 	const struct known_origin *origin;
 
-	if (!record->record.active)
+	if (!record->record.active &&
+	    (p->consumer->ops->end_kinds & KIND_BIT(record->record.desc->kind)) == 0)
 		return 0;
 	series = find_series(p, record->record.desc);
 	if (series == NULL)
@@ -377,25 +378,7 @@ read_round(struct pump *p)
 	return 0;
 }
 
-static void
-look_up_lag(struct pump *p, int64_t now_ns)
-{
-	int64_t real = real_ns(p), lag, span;
-	uint64_t left;
-	struct store_stats stats;
-
-	if (now_ns < p->next_lag_ns)
-		return;
-	p->next_lag_ns = now_ns + LAG_NS;
-	lag = queue_lag_ns(p->queue, real, &left);
-	p->left = left;
-	p->oldest_ns = lag > 0 ? real - lag : 0;
-	store_get_stats(p->env.store, &stats);
-	span = real - (stats.oldest_ts_ns == TS_NONE ? p->begun_ns : stats.oldest_ts_ns);
-	p->position = lag <= 0 ? 100 : lag >= span ? 0 : 100 * (1 - (double)lag / (double)span);
-}
-
-/* Records that were reclaimed before they were read. */
+/* Records that were reclaimed before they were read: also while a round does not end. */
 static void
 look_up_missed(struct pump *p, int64_t now_ns)
 {
@@ -413,6 +396,25 @@ look_up_missed(struct pump *p, int64_t now_ns)
 }
 
 static void
+look_up_lag(struct pump *p, int64_t now_ns)
+{
+	int64_t real = real_ns(p), lag, span;
+	uint64_t left;
+	struct store_stats stats;
+
+	look_up_missed(p, now_ns);
+	if (now_ns < p->next_lag_ns)
+		return;
+	p->next_lag_ns = now_ns + LAG_NS;
+	lag = queue_lag_ns(p->queue, real, &left);
+	p->left = left;
+	p->oldest_ns = lag > 0 ? real - lag : 0;
+	store_get_stats(p->env.store, &stats);
+	span = real - (stats.oldest_ts_ns == TS_NONE ? p->begun_ns : stats.oldest_ts_ns);
+	p->position = lag <= 0 ? 100 : lag >= span ? 0 : 100 * (1 - (double)lag / (double)span);
+}
+
+static void
 end_round(struct pump *p, int64_t now_ns)
 {
 	if (p->round_count > 0)
@@ -426,7 +428,6 @@ end_round(struct pump *p, int64_t now_ns)
 			p->observe(
 			    p->observe_ctx, round_s, round_s * 1000 / (double)p->round_records);
 	}
-	look_up_missed(p, now_ns);
 	clear_round(p);
 	look_up_lag(p, now_ns);
 }

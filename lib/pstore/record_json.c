@@ -10,14 +10,15 @@ put_text(struct json *json, const char *key, struct str value)
 	json_string(json, value);
 }
 
-/* Of the endpoint; those of the metric are its description's. */
-static void
-put_tags(struct json *json, const struct write_origin *origin)
+void
+record_json_tags(struct json *json, const struct write_origin *origin)
 {
+	if (origin->tag_count == 0)
+		return;
 	json_key(json, "endpointTags");
 	json_begin_object(json);
 	for (size_t i = 0; i < origin->tag_count; i++) {
-		json_key_str(json, origin->tags[i].key);
+		json_key_text(json, origin->tags[i].key);
 		json_string(json, origin->tags[i].value);
 	}
 	json_end_object(json);
@@ -38,14 +39,16 @@ record_json(struct buf *out, const struct write_record *record, const char *writ
 	put_text(&json, "hostName", record->origin->host);
 	put_text(&json, "appName", record->origin->app);
 	json_desc(&json, desc);
-	json_key(&json, "value");
-	json_value(&json, desc, &record->value);
+	json_key(&json, record->is_end ? "active" : "value");
+	if (record->is_end)
+		json_bool(&json, false);
+	else
+		json_value(&json, desc, &record->value);
 	json_key(&json, "timestamp");
 	json_ts(&json, record->ts_ns);
 	json_string_unless_empty(&json, "region", record->origin->region);
 	json_string_unless_empty(&json, "ipAddress", record->origin->address);
-	if (record->origin->tag_count > 0)
-		put_tags(&json, record->origin);
+	record_json_tags(&json, record->origin);
 	json_desc_tail(&json, desc);
 	json_end_object(&json);
 	buf_putc(out, '\n');
@@ -83,6 +86,9 @@ record_echo(struct buf *out, const struct write_record *record)
 	buf_printf(out, "}, Kind: %s, SubType: %s, Unit: %.*s, Value: ", kind_name(desc->kind),
 	    kind_name(desc->sub_kind), STR_ARG(desc->unit));
 	json_init(&json, out, false);
-	json_value(&json, desc, &record->value);
+	if (record->is_end)
+		buf_puts(out, "inactive");
+	else
+		json_value(&json, desc, &record->value);
 	buf_printf(out, ", Timestamp: %.*s}\n\n", (int)number_time(time, record->ts_ns, 1), time);
 }

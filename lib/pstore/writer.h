@@ -32,7 +32,8 @@ struct write_origin {
 	struct str host, app;
 	struct str region, address; /* numeric address; each empty where unknown */
 	struct str text;            /* what prepare_origin made */
-	/* What else its configuration or discovery says of it, sorted by key. */
+	/* What else its configuration or discovery says of it, sorted by key; see write_tags_clash.
+	 */
 	const struct tag *tags;
 	size_t tag_count;
 };
@@ -48,12 +49,13 @@ struct write_record {
 	const struct write_origin *origin;
 	const struct write_series *series;
 	int64_t ts_ns;
-	struct value value;
+	struct value value; /* is_end: value_zero of the kind */
+	bool is_end;        /* no value: since then the series has none; see end_kinds */
 };
 
 /*
  * True if the metric has a tag of one of the endpoint's keys. The metric's own is written then, so
- * that no key comes twice.
+ * that no key comes twice, and the origin's text, which has all of them, is of no use.
  */
 bool write_tags_clash(const struct write_record *);
 /* True if the metric has a tag of that key. */
@@ -103,6 +105,8 @@ struct writer_ops {
 	const char *name; /* the configuration's word: "influx" */
 	const char *help;
 	const struct conf_opt *opts;
+	/* Bit set of the kinds of which it is told when a series ends; roll-ups tell of no end. */
+	unsigned end_kinds;
 	bool single;          /* concurrency is always 1 */
 	size_t request_bytes; /* most that a request should have; 0 = 4 MiB */
 	struct str begin, between, end;

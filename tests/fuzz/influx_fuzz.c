@@ -122,7 +122,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct metric_desc desc = { .kind = KIND_STRING, .tags = &tag, .tag_count = 1 };
 	struct write_origin origin = { .host = STR_EMPTY };
 	struct write_series series = { .desc = &desc };
-	struct write_record record = { &origin, &series, 5, { .i = 0 } };
+	struct write_record record = { &origin, &series, 5, { .i = 0 }, false };
 	struct err err;
 
 	if (writer == NULL) {

@@ -56,7 +56,7 @@ static void
 check_lmm(struct texts *t, const struct write_record *record, struct write_origin *origin,
     struct write_series *series)
 {
-	struct lmm_record lmm = { STR("key"), origin->app, false, 0 };
+	struct lmm_record lmm = { .api_key = STR("key"), .tenant = origin->app, .tagged = true };
 	struct json_object *object;
 
 	lmm_prepare_origin(&lmm, origin, &t->origin);
@@ -103,13 +103,13 @@ clear(struct texts *t)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct str rest = { (const char *)data, size }, parts[7] = { { NULL, 0 } };
+	struct str rest = { (const char *)data, size }, parts[8] = { { NULL, 0 } };
 	struct texts t = { 0 };
-	struct tag tag;
+	struct tag tag, origin_tag;
 	struct metric_desc desc = { .kind = KIND_STRING, .tags = &tag, .tag_count = 1 };
 	struct write_origin origin = { .host = STR_EMPTY };
 	struct write_series series = { .desc = &desc };
-	struct write_record record = { &origin, &series, 5, { .i = 0 } };
+	struct write_record record = { &origin, &series, 5, { .i = 0 }, false };
 
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
 		str_split(&rest, '|', &parts[i]);
@@ -118,13 +118,17 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	origin.host = parts[3];
 	origin.app = parts[4];
 	origin.region = parts[5];
+	origin_tag = (struct tag){ parts[7], parts[2] };
+	origin.tags = &origin_tag;
+	origin.tag_count = parts[7].len > 0;
 	record.value.s = parts[6];
 	/*
 	 * No metric is without a path. A second key of the same name would hide the first; json-c
 	 * ends keys at a NUL.
 	 */
 	if (desc.path.len == 0 || tag.key.len == 0 || str_starts(tag.key, STR("metric_")) ||
-	    memchr(tag.key.p, '\0', tag.key.len) != NULL)
+	    memchr(tag.key.p, '\0', tag.key.len) != NULL ||
+	    (parts[7].len > 0 && memchr(parts[7].p, '\0', parts[7].len) != NULL))
 		return 0;
 	check_lmm(&t, &record, &origin, &series);
 	clear(&t);

@@ -114,13 +114,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		const char *name, *options;
 	} makers[] = {
 		{ "openTSDB", "{hostAndPort: x}" },
-		{ "lmm", "{endpoint: 'http://x', tenantId: t, apiKey: k}" },
+		{ "lmm", "{endpoint: 'http://x', tenantId: t, apiKey: k, schema: tagged}" },
 		{ "graphite", "{hostAndPort: x}" },
 		{ "graphite", "{hostAndPort: x, form: tags}" },
 		{ "prometheus", "{url: 'http://x'}" },
 	};
-	struct str rest = { (const char *)data, size }, parts[8] = { { NULL, 0 } };
-	struct tag tags[2];
+	struct str rest = { (const char *)data, size }, parts[9] = { { NULL, 0 } };
+	struct tag tags[2], origin_tag;
 	struct metric_desc desc = { .kind = KIND_STRING, .tags = tags, .tag_count = 2 };
 	struct text_maker m[ARRAY_LEN(makers)];
 
@@ -129,13 +129,17 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!str_starts(parts[0], STR("/")) || parts[0].len < 2 || parts[4].len == 0)
 		return 0;
 	tags[0] = (struct tag){ parts[1], parts[2] };
+	origin_tag = (struct tag){ parts[8], parts[2] };
 	tags[1] = (struct tag){ parts[3], parts[2] };
 	desc.tag_count = tags[0].key.len == 0 ? 0 : str_cmp(tags[0].key, tags[1].key) >= 0 ? 1 : 2;
 	desc.path = parts[0];
 	for (size_t i = 0; i < ARRAY_LEN(makers); i++) {
 		text_maker_init(&m[i], makers[i].name, makers[i].options);
-		m[i].origin =
-		    (struct write_origin){ .host = parts[4], .app = parts[5], .region = parts[6] };
+		m[i].origin = (struct write_origin){ .host = parts[4],
+			.app = parts[5],
+			.region = parts[6],
+			.tags = &origin_tag,
+			.tag_count = origin_tag.key.len > 0 };
 	}
 	check_opentsdb(&m[0], &desc, (struct value){ .s = parts[7] });
 	check_lmm(&m[1], &desc, (struct value){ .s = parts[7] });

@@ -89,8 +89,9 @@ class VictoriaMetrics(Database):
         found = {}
         for line in lines:
             one = json.loads(line)
-            found[tuple(sorted(one["metric"].items()))] = \
-                sorted(zip(one["timestamps"], map(float, one["values"])))
+            # null: where the series ended.
+            found[tuple(sorted(one["metric"].items()))] = sorted(
+                (t, float(v)) for t, v in zip(one["timestamps"], one["values"]) if v is not None)
         return found
 
 
@@ -108,15 +109,21 @@ class Prometheus(Database):
     def is_up(self):
         return sp.ask(self.port, "GET", "/-/ready").status == 200
 
-    def series(self, selector):
-        """{labels as sorted pairs: [(ms, value)]} of the last hour."""
-        query = urllib.parse.urlencode({"query": selector + "[1h]"})
+    def _query(self, query):
+        query = urllib.parse.urlencode({"query": query})
         answer = sp.ask(self.port, "GET", "/api/v1/query?" + query).json()
         if answer["status"] != "success":
             raise AssertionError(answer)
-        return {tuple(sorted(one["metric"].items())):
-                [(round(float(t) * 1000), float(v)) for t, v in one["values"]]
-                for one in answer["data"]["result"]}
+        return {tuple(sorted(one["metric"].items())): one for one in answer["data"]["result"]}
+
+    def series(self, selector):
+        """{labels as sorted pairs: [(ms, value)]} of the last hour."""
+        return {labels: [(round(float(t) * 1000), float(v)) for t, v in one["values"]]
+                for labels, one in self._query(selector + "[1h]").items()}
+
+    def now(self, selector):
+        """{labels as sorted pairs: value}: what is there at this moment, looking back 5 minutes."""
+        return {labels: float(one["value"][1]) for labels, one in self._query(selector).items()}
 
 
 class Carbon(Database):
@@ -244,6 +251,18 @@ class JsonSink:
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
+
+
+def opentsdb_details(points, is_bad, why="Unable to parse value to a number", known=True):
+    """What OpenTSDB answers to ?details."""
+    bad = [one for one in points if is_bad(one)]
+    errors = [{"datapoint": {**one, "value": str(one["value"]),
+                             "tags": dict(reversed(list(one["tags"].items())))},
+               "error": why} for one in bad]
+    body = {"success": len(points) - len(bad), "failed": len(bad)}
+    if known:
+        body["errors"] = errors
+    return 400 if bad else 200, json.dumps(body), {"Content-Type": "application/json"}
 
 
 class LineSink:

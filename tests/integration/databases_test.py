@@ -221,6 +221,40 @@ class RealPrometheus(DatabaseTest):
         self.assertEqual((sinks.writer(scottyd)["missed"], sinks.writer(scottyd)["unwritable"]),
                          (0, 0))
 
+    def test_what_ended_has_no_value_any_more(self):
+        prometheus = self.open(db.Prometheus)
+        endpoint = self.open(sp.Endpoint)
+        ranges = [{"upper": 0.5, "count": 1}, {"lower": 0.5, "count": 2}]
+        dist = {"min": 0.25, "max": 20, "average": 6, "median": 5, "sum": 36, "count": 3,
+                "generation": 1, "ranges": ranges}
+
+        def publish(*paths):
+            now = f"{time.time():.9f}"
+            endpoint.publish([sp.metric(path, "distribution", dist, ts=now) if path == "/m/dist"
+                              else sp.metric(path, "int64", 7, ts=now, bits=64)
+                              for path in paths])
+
+        publish("/m/dist", "/m/int", "/n")
+        writers = [element("prometheus", "w",
+                           url=f"http://127.0.0.1:{prometheus.port}/api/v1/write")]
+        target = {"host": "web1", "app": "a", "address": "127.0.0.1", "port": endpoint.port,
+                  "interval": "100ms", "tags": {"dc": "x y", "job": "other"}}
+        scottyd = self.start({"endpoints": [target], "writers": writers})
+        sp.eventually(lambda: len(prometheus.now('{dc="x y",exported_job="other"}')) == 4 + 1 + 1,
+                      "all series, with the endpoint's tags", 20)
+        # Two that the endpoint has no longer: Prometheus would show them for 5 minutes.
+        publish("/n")
+        sp.eventually(lambda: not prometheus.now('{__name__=~"m_.*"}'), "they ended", 20)
+        self.assertEqual(len(prometheus.now("n")), 1)
+        self.assertEqual(len(prometheus.series('{__name__=~"m_.*"}')), 4 + 1)
+        publish("/m/int", "/n")
+        sp.eventually(lambda: len(prometheus.now("m_int")) == 1, "back again", 20)
+        # All of an endpoint that is there no longer.
+        self.stop_polling(scottyd, writers)
+        sp.eventually(lambda: not prometheus.now('{job="a"}'), "gone", 20)
+        one = sinks.writer(scottyd)
+        self.assertEqual((one["refused"], one["unwritable"]), (0, 0))
+
     def test_what_it_refuses_is_found(self):
         prometheus = self.open(db.Prometheus)
         # Far in the past: Prometheus takes nothing that is older than its head.
@@ -235,7 +269,8 @@ class RealPrometheus(DatabaseTest):
         self.assertIn("404", sinks.writer(scottyd, "wrong")["lastWriteError"])
         self.stop_polling(scottyd, writers[:1])
         one = sinks.writer(scottyd)
-        self.assertEqual((one["refused"], one["deadLettered"]), (1, 1))
+        # And that it ended, a moment later.
+        self.assertEqual((one["refused"], one["deadLettered"]), (2, 2))
         for path in NAMES:
             found = prometheus.series(path[1:].replace("/", "_"))
             self.assertEqual([changes(values) for values in found.values()],
@@ -287,17 +322,6 @@ class RealCarbon(DatabaseTest):
 class BadOpenTSDB(DatabaseTest):
     """A stub that answers as OpenTSDB does to ?details."""
 
-    @staticmethod
-    def details(objects, is_bad, why="Unable to parse value to a number", known=True):
-        bad = [one for one in objects if is_bad(one)]
-        errors = [{"datapoint": {**one, "value": str(one["value"]),
-                                 "tags": dict(reversed(list(one["tags"].items())))},
-                   "error": why} for one in bad]
-        body = {"success": len(objects) - len(bad), "failed": len(bad)}
-        if known:
-            body["errors"] = errors
-        return 400 if bad else 200, json.dumps(body), {"Content-Type": "application/json"}
-
     def check_all_there(self, sink, scottyd, accepted):
         for path in NAMES:
             want = in_ms(sinks.api_values(scottyd, path))
@@ -312,7 +336,7 @@ class BadOpenTSDB(DatabaseTest):
 
         def respond(number, objects):
             accepted.extend(one for one in objects if not is_bad(one))
-            return self.details(objects, is_bad)
+            return db.opentsdb_details(objects, is_bad)
 
         sink = self.open(db.JsonSink, respond)
         writers = [element("openTSDB", "w", hostAndPort=f"127.0.0.1:{sink.port}",
@@ -367,7 +391,7 @@ class BadOpenTSDB(DatabaseTest):
         reset = lambda handler: handler.connection.setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         silent = lambda handler: time.sleep(3 * sp.SLOW)
-        storage = lambda objects: self.details(objects, lambda _: True,
+        storage = lambda objects: db.opentsdb_details(objects, lambda _: True,
                                                "Storage exception: region server is gone")
         _, scottyd = self.run_through(
             [(503, "", {}), (429, "", {"Retry-After": "1"}), storage, lambda _: half,
@@ -383,7 +407,7 @@ class BadOpenTSDB(DatabaseTest):
             bad = any(one["metric"] == "/n/001" for one in objects)
             if not bad:
                 accepted.extend(objects)
-            return self.details(objects, lambda one: one["metric"] == "/n/001", known=False)
+            return db.opentsdb_details(objects, lambda one: one["metric"] == "/n/001", known=False)
 
         sink = self.open(db.JsonSink, respond)
         writers = [element("openTSDB", "w", hostAndPort=f"127.0.0.1:{sink.port}",

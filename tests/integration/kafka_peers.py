@@ -55,15 +55,16 @@ class Reader:
         self.messages = []  # (partition, key, text)
         self.child = subprocess.Popen(
             ["kcat", "-C", "-E", "-u", "-q", "-b", ",".join(brokers), "-t", topic, "-o", "beginning",
-             "-X", "reconnect.backoff.max.ms=500", *flags, "-f", "%p\t%k\t%s"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+             "-X", "reconnect.backoff.max.ms=500", *flags, "-f", "%p\t%k\t%S\n%s"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
     def _run(self):
-        for line in self.child.stdout:
-            partition, key, text = line.rstrip("\n").split("\t", 2)
-            self.messages.append((int(partition), key, text))
+        for head in iter(self.child.stdout.readline, b""):
+            partition, key, length = head.split(b"\t")
+            text = self.child.stdout.read(int(length)).decode()
+            self.messages.append((int(partition), key.decode(), text.removesuffix("\n")))
 
     def objects(self, host=None, name=None):
         """The messages as objects of JSON, in the order they came."""

@@ -219,6 +219,28 @@ class BadSinks(WriterTest):
                                          timeout=f"{sp.SLOW}s")
         self.assertGreaterEqual(sinks.writer(scottyd)["retries"], 4)
 
+    def test_a_slow_server_is_waited_for(self):
+        def respond(_, number, lines):
+            if number in (1, 2):
+                time.sleep(10)
+            return 204, "", {}
+
+        sink = self.sink(respond)
+        counter = self.counter()
+        writers = [sinks.influx(sink.port), {"mock": {}, "consumer": {"name": "other"}}]
+        scottyd = self.start({"endpoints": [counter.config()], "writers": writers})
+        sp.eventually(lambda: len(sink.requests) > 1, "second request", 20)
+        threads = threads_of(scottyd)
+        sp.eventually(lambda: sinks.writer(scottyd)["lagSeconds"] > 6, "it waits", 20)
+        self.assertLess(sinks.writer(scottyd, "other")["lagSeconds"], 3 * sp.SLOW)
+        polled = counter.endpoint.requests
+        sp.eventually(lambda: len(sink.requests) > 3, "goes on", 40)
+        self.assertGreater(counter.endpoint.requests, polled + 20)
+        self.assertEqual(threads_of(scottyd), threads)
+        self.stop_polling(scottyd, writers)
+        self.check_same(sink, scottyd)
+        self.assertEqual((sinks.writer(scottyd)["retries"], sink.connections), (0, 1))
+
     def test_an_endless_answer_is_cut_off(self):
         def endless(handler):
             try:

@@ -10,13 +10,12 @@
 #include <json-c/json_object.h>
 #include <json-c/json_tokener.h>
 
-#include "../messages/vectors.h"
-#include "fault.h"
 #include "pstore/record_json.h"
-#include "writer_maker.h"
+#include "writer_sample.h"
 
 #define REQUIRED "endpoints: ['127.0.0.1:1'], topic: t, clientId: c"
 #define LMM      "{" REQUIRED ", tenantId: aTenant, apiKey: aKey}"
+#define TAGGED   "{" REQUIRED ", tenantId: aTenant, apiKey: aKey, schema: tagged}"
 #define JSON     "{" REQUIRED ", format: json}"
 
 /*
@@ -25,54 +24,32 @@
  * influx.
  */
 static void
+with_slashes(const struct metric_desc *desc, struct str text, struct buf *out)
+{
+	static const char key[] = "\"name\":\"";
+	const char *at = memmem(text.p, text.len, key, strlen(key));
+	size_t name = at == NULL ? text.len : (size_t)(at - text.p) + strlen(key);
+
+	buf_str(out, str_sub(text, 0, name));
+	buf_str(out, desc->path);
+	buf_str(out, str_sub(text, name + desc->path.len, SIZE_MAX));
+}
+
+static void
 payload_is_that_of_upstream(void **state)
 {
 	static const char *const others[] = { "/vec/time/nilptr", "/vec/time/zero",
-		"/vec/float/negzero", "/vec/uint/uint64" };
-	struct str sample = vector_load("pstore_lmm_sample.txt");
-	struct json_object *metrics = vector_parse("tricorder_metricsapi_vec.json");
-	struct writer_maker m;
-	struct arena arena;
-	size_t found = 0;
+		"/vec/float/negzero", "/vec/uint/uint64", "/vec/duration/negative", NULL };
+	struct text_maker m;
 
 	(void)state;
-	arena_init(&arena, 0);
-	make_writer(&m, "kafka", LMM);
-	for (size_t i = 0; i < vector_len(metrics); i++) {
-		struct json_object *metric = vector_at(metrics, i);
-		struct metric_desc desc = vector_desc(&arena, metric);
-		struct value value = vector_value(&arena, &desc, vector_get(metric, "value"));
-		bool other = desc.kind == KIND_LIST || desc.kind == KIND_DIST ||
-		             str_starts(desc.path, STR("/vec/live")) ||
-		             str_starts(desc.path, STR("/vec/duration/negative"));
-		char name[300], with_slashes[300], want[2000];
-		const char *text, *at;
-
-		for (size_t k = 0; k < ARRAY_LEN(others); k++)
-			other = other || str_eq(desc.path, str_of(others[k]));
-		desc.tags = NULL;
-		desc.tag_count = 0;
-		if (other || !str_starts(desc.path, STR("/vec")))
-			continue;
-		text = text_of(&m, &desc, value, INT64_C(1795209710000) * 1000000);
-		snprintf(with_slashes, sizeof(with_slashes), "\"%.*s\"", STR_ARG(desc.path));
-		snprintf(name, sizeof(name), "\"%.*s\"", STR_ARG(desc.path));
-		for (char *p = name; *p != '\0'; p++)
-			*p = *p == '/' ? '_' : *p;
-		at = strstr(text, name);
-		if (at == NULL)
-			fail_msg("no %s in %s", name, text);
-		snprintf(want, sizeof(want), "%.*s%s%.*s", (int)(at - text), text, with_slashes,
-		    (int)(strlen(at) - strlen(name) - 1), at + strlen(name));
-		if (memmem(sample.p, sample.len, want, strlen(want)) == NULL)
-			fail_msg("not in the sample: %s", want);
-		found++;
-	}
-	assert_true(found >= 25);
-	free_writer(&m);
-	arena_fini(&arena);
-	vector_free(metrics);
-	free((void *)(uintptr_t)sample.p);
+	text_maker_init(&m, "kafka", LMM);
+	check_sample(&m, &(struct writer_sample){ .file = "pstore_lmm_sample.txt",
+	                     .ts_ms = 1795209710000,
+	                     .others = others,
+	                     .at_least = 25,
+	                     .as_sampled = with_slashes });
+	text_maker_fini(&m);
 }
 
 static const uint64_t counts[] = { 1, 2, 3 };
@@ -132,13 +109,13 @@ desc_of(size_t i)
 static void
 every_kind_has_its_form(void **state)
 {
-	struct writer_maker m;
+	struct text_maker m;
 
 	(void)state;
-	make_writer(&m, "kafka", LMM);
+	text_maker_init(&m, "kafka", LMM);
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		struct metric_desc desc = desc_of(i);
-		const char *got = text_of(&m, &desc, kinds[i].value, INT64_C(951782400987654321));
+		const char *got = text_of(&m, &desc, kinds[i].value, 951782400987654321).p;
 		char want[500];
 
 		if (kinds[i].number == NULL) {
@@ -153,7 +130,7 @@ every_kind_has_its_form(void **state)
 		    kinds[i].before, kinds[i].number);
 		assert_string_equal(got, want);
 	}
-	free_writer(&m);
+	text_maker_fini(&m);
 }
 
 static const struct {
@@ -175,17 +152,17 @@ static void
 times_are_utc_to_the_millisecond(void **state)
 {
 	struct metric_desc desc = { .path = STR("/x"), .kind = KIND_INT64 };
-	struct writer_maker m;
+	struct text_maker m;
 
 	(void)state;
-	make_writer(&m, "kafka", LMM);
+	text_maker_init(&m, "kafka", LMM);
 	for (size_t i = 0; i < ARRAY_LEN(times); i++) {
-		const char *text = text_of(&m, &desc, (struct value){ .i = 1 }, times[i].ts_ns);
+		const char *text = text_of(&m, &desc, (struct value){ .i = 1 }, times[i].ts_ns).p;
 
 		assert_memory_equal(
 		    text + strlen("{\"@timestamp\":\""), times[i].text, strlen(times[i].text));
 	}
-	free_writer(&m);
+	text_maker_fini(&m);
 }
 
 static void
@@ -196,66 +173,65 @@ a_metrics_tags_follow_its_name(void **state)
 	struct metric_desc desc = {
 		.path = STR("/x"), .kind = KIND_INT64, .tags = tags, .tag_count = 3
 	};
-	struct writer_maker m;
+	struct text_maker m;
 
 	(void)state;
-	make_writer(&m, "kafka", LMM);
-	assert_non_null(strstr(text_of(&m, &desc, (struct value){ .i = 5 }, 1),
+	text_maker_init(&m, "kafka", LMM);
+	assert_non_null(strstr(text_of(&m, &desc, (struct value){ .i = 5 }, 1).p,
 	    "\"name\":\"_x\",\"metric_host\":\"other\",\"metric_le_5\":\"x\",\"o\\\"id\":\"1.3.6\","
 	    "\"region\""));
-	free_writer(&m);
+	text_maker_fini(&m);
 }
 
 static void
 region_and_address_may_be_unknown(void **state)
 {
-	struct write_origin origin = { .host = STR("h"), .app = STR("a") };
 	struct metric_desc desc = { .path = STR("/x"), .kind = KIND_INT64 };
-	struct writer_maker m;
+	struct text_maker m;
 
 	(void)state;
-	make_writer(&m, "kafka", LMM);
-	assert_true(format_record(&m, &origin, &desc, (struct value){ .i = 5 }, 0));
-	buf_putc(&m.text, '\0');
-	assert_string_equal(m.text.p,
+	text_maker_init(&m, "kafka", LMM);
+	m.origin = (struct write_origin){ .host = STR("h"), .app = STR("a") };
+	assert_string_equal(text_of(&m, &desc, (struct value){ .i = 5 }, 0).p,
 	    "{\"@timestamp\":\"1970-01-01T00:00:00.000Z\",\"@version\":\"1\",\"apikey\":\"aKey\","
 	    "\"appname\":\"a\",\"host\":\"h\",\"name\":\"_x\",\"tenant_id\":\"aTenant\","
 	    "\"value\":5}\n");
-	free_writer(&m);
+	text_maker_fini(&m);
 }
 
 /* The prepared line is the one that is made in one go. */
 static void
 json_is_that_of_the_file_writer(void **state)
 {
-	static const struct tag tags[] = { { STR("k"), STR("v\"") } };
-	struct write_origin origins[] = {
+	static const struct tag tags[] = { { STR("k\""), STR("v\"") }, { STR("z"), STR("y") } };
+	const struct write_origin origins[] = {
 		{ .host = STR("h\n"), .app = STR("a") },
 		{ .host = STR("h"), .app = STR("a"), .region = STR("r"), .address = STR("::1") },
+		{ .host = STR("h"), .app = STR("a"), .tags = tags, .tag_count = 2 },
 	};
-	struct writer_maker m;
+	struct text_maker m;
 	struct buf want;
 
 	(void)state;
 	buf_init(&want, 0);
-	make_writer(&m, "kafka", JSON);
-	for (size_t i = 0; i < ARRAY_LEN(kinds) * 4; i++) {
-		struct metric_desc desc = desc_of(i / 4);
+	text_maker_init(&m, "kafka", JSON);
+	for (size_t i = 0; i < ARRAY_LEN(kinds) * 6; i++) {
+		struct metric_desc desc = desc_of(i / 6);
 		struct write_series series = { .desc = &desc };
-		struct write_record record = { &origins[i % 2], &series, 1234567890123456789,
-			kinds[i / 4].value };
+		struct write_record record = { &m.origin, &series, 1234567890123456789,
+			kinds[i / 6].value, false };
+		struct str got;
 
+		m.origin = origins[i % 3];
 		desc.tags = tags;
-		desc.tag_count = i / 2 % 2;
+		desc.tag_count = i / 3 % 2;
 		buf_clear(&want);
 		record_json(&want, &record, NULL, NULL);
-		assert_true(format_record(
-		    &m, &origins[i % 2], &desc, kinds[i / 4].value, 1234567890123456789));
-		if (!str_eq(buf_view(&m.text), buf_view(&want)))
-			fail_msg("got %.*s, want %.*s", STR_ARG(buf_view(&m.text)),
-			    STR_ARG(buf_view(&want)));
+		got = text_of(&m, &desc, kinds[i / 6].value, 1234567890123456789);
+		if (!str_eq(got, buf_view(&want)))
+			fail_msg("got %.*s, want %.*s", STR_ARG(got), STR_ARG(buf_view(&want)));
 	}
-	free_writer(&m);
+	text_maker_fini(&m);
 	buf_fini(&want);
 }
 
@@ -266,26 +242,26 @@ influx_is_that_of_the_influx_writer(void **state)
 
 	(void)state;
 	for (size_t s = 0; s < ARRAY_LEN(schemas); s++) {
-		struct writer_maker kafka, influx;
+		struct text_maker kafka, influx;
 		char options[300];
 
 		snprintf(options, sizeof(options), "{%s, format: influx, schema: %s}", REQUIRED,
 		    schemas[s]);
-		make_writer(&kafka, "kafka", options);
+		text_maker_init(&kafka, "kafka", options);
 		snprintf(options, sizeof(options),
 		    "{hostAndPort: 'http://x', database: d, schema: %s}", schemas[s]);
-		make_writer(&influx, "influx", options);
+		text_maker_init(&influx, "influx", options);
 		for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 			struct metric_desc desc = desc_of(i);
-			const char *got = text_of(&kafka, &desc, kinds[i].value, 5);
-			const char *want = text_of(&influx, &desc, kinds[i].value, 5);
+			const char *got = text_of(&kafka, &desc, kinds[i].value, 5).p;
+			const char *want = text_of(&influx, &desc, kinds[i].value, 5).p;
 
 			assert_int_equal(got == NULL, want == NULL);
 			if (got != NULL)
 				assert_string_equal(got, want);
 		}
-		free_writer(&kafka);
-		free_writer(&influx);
+		text_maker_fini(&kafka);
+		text_maker_fini(&influx);
 	}
 }
 
@@ -293,13 +269,13 @@ influx_is_that_of_the_influx_writer(void **state)
 static void
 every_byte_can_be_said(void **state)
 {
-	static const char *const options[] = { LMM, JSON };
+	static const char *const options[] = { TAGGED, JSON };
 
 	(void)state;
 	for (size_t o = 0; o < ARRAY_LEN(options); o++) {
-		struct writer_maker m;
+		struct text_maker m;
 
-		make_writer(&m, "kafka", options[o]);
+		text_maker_init(&m, "kafka", options[o]);
 		for (int c = 0; c < 256; c++) {
 			char bytes[3] = { 'x', (char)c, 'y' };
 			struct str s = { bytes, 3 };
@@ -307,21 +283,19 @@ every_byte_can_be_said(void **state)
 			struct metric_desc desc = {
 				.path = s, .kind = KIND_STRING, .tags = &tag, .tag_count = 1
 			};
-			struct write_origin origin = {
-				.host = s, .app = s, .region = s, .address = s
-			};
+			struct tag origin_tag = { { "a\xff\"", 3 }, s };
 			struct json_object *json;
+			struct str text;
 
-			assert_true(format_record(&m, &origin, &desc, (struct value){ .s = s }, 1));
-			assert_ptr_equal(
-			    memchr(m.text.p, '\n', m.text.len), m.text.p + m.text.len - 1);
-			assert_int_equal(utf8_valid_prefix(m.text.p, m.text.len), m.text.len);
-			buf_putc(&m.text, '\0');
-			json = json_tokener_parse(m.text.p);
+			m.origin = (struct write_origin){ s, s, s, s, STR_EMPTY, &origin_tag, 1 };
+			text = text_of(&m, &desc, (struct value){ .s = s }, 1);
+			assert_ptr_equal(memchr(text.p, '\n', text.len), text.p + text.len - 1);
+			assert_int_equal(utf8_valid_prefix(text.p, text.len), text.len);
+			json = json_tokener_parse(text.p);
 			assert_non_null(json);
 			json_object_put(json);
 		}
-		free_writer(&m);
+		text_maker_fini(&m);
 	}
 }
 
@@ -357,87 +331,14 @@ options_are_checked(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(configs); i++) {
-		struct writer_maker m;
+		struct text_maker m;
 		struct err err = { .text = "" };
-		bool ok = try_writer(&m, "kafka", configs[i].options, &err);
+		bool ok = text_maker_try(&m, "kafka", configs[i].options, &err);
 
 		if (ok != (configs[i].error == NULL) ||
 		    (!ok && strstr(err.text, configs[i].error) == NULL))
 			fail_msg("%s: %s", configs[i].options, err.text);
-		free_writer(&m);
-	}
-}
-
-static void
-opening_without_memory_leaves_nothing(void **state)
-{
-	static const char *const options[] = { LMM, JSON, "{" REQUIRED ", format: influx}" };
-	const struct writer_ops *ops = writer_find(STR("kafka"));
-
-	(void)state;
-	for (size_t o = 0; o < ARRAY_LEN(options); o++) {
-		struct writer *writer = NULL;
-		struct conf_doc *doc;
-		struct err err;
-
-		doc = conf_parse(str_of(options[o]), "test", &err);
-		assert_non_null(doc);
-		for (unsigned nth = 1; writer == NULL; nth++) {
-			fault_malloc(nth);
-			writer = ops->open(doc->root, NULL, &err);
-			if (writer == NULL)
-				assert_int_equal(err.code, ERR_NOMEM);
-			assert_true(nth < 1000);
-		}
-		fault_malloc(0);
-		ops->close(writer);
-		conf_doc_unref(doc);
-	}
-}
-
-/* What could not be written in full is marked so. */
-static void
-formatting_without_memory_is_said(void **state)
-{
-	static const char *const options[] = { LMM, JSON };
-	static const struct tag tag = { STR("host"), STR("x") };
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(options) * ARRAY_LEN(kinds); i++) {
-		struct write_origin origin = { .host = STR("h"), .app = STR("a") };
-		struct metric_desc desc = desc_of(i / 2);
-		struct writer_maker m;
-		bool done = false;
-
-		if (kinds[i / 2].number == NULL)
-			continue;
-		desc.tags = &tag;
-		desc.tag_count = 1;
-		make_writer(&m, "kafka", options[i % 2]);
-		for (unsigned nth = 1; !done; nth++) {
-			const struct writer_ops *ops = m.writer->ops;
-			struct write_series series = { .desc = &desc };
-			struct write_record record = { &origin, &series, 5, kinds[i / 2].value };
-			struct buf texts[4];
-
-			for (size_t k = 0; k < ARRAY_LEN(texts); k++)
-				buf_init(&texts[k], 0);
-			fault_malloc(nth);
-			ops->prepare_origin(m.writer, &origin, &texts[0]);
-			ops->prepare_series(m.writer, &desc, &texts[1], &texts[2]);
-			if (!texts[0].failed && !texts[1].failed && !texts[2].failed) {
-				origin.text = buf_view(&texts[0]);
-				series.head = buf_view(&texts[1]);
-				series.tail = buf_view(&texts[2]);
-				assert_true(ops->format(m.writer, &record, &texts[3]));
-				done = !texts[3].failed;
-			}
-			assert_true(done != fault_happened());
-			fault_malloc(0);
-			for (size_t k = 0; k < ARRAY_LEN(texts); k++)
-				buf_fini(&texts[k]);
-		}
-		free_writer(&m);
+		text_maker_fini(&m);
 	}
 }
 
@@ -454,8 +355,6 @@ main(void)
 		cmocka_unit_test(influx_is_that_of_the_influx_writer),
 		cmocka_unit_test(every_byte_can_be_said),
 		cmocka_unit_test(options_are_checked),
-		cmocka_unit_test(opening_without_memory_leaves_nothing),
-		cmocka_unit_test(formatting_without_memory_is_said),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

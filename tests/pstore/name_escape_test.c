@@ -88,9 +88,9 @@ keys_of_ours_get_a_prefix(void **state)
 	static const char *const ours[] = { "host", "app", NULL };
 
 	(void)state;
-	assert_string_equal(name_prefix(STR("host"), ours), "metric_");
-	assert_string_equal(name_prefix(STR("hos"), ours), "");
-	assert_string_equal(name_prefix(STR(""), ours), "");
+	assert_string_equal(name_prefix(STR("host"), "metric_", ours), "metric_");
+	assert_string_equal(name_prefix(STR("hos"), "metric_", ours), "");
+	assert_string_equal(name_prefix(STR(""), "metric_", ours), "");
 }
 
 int

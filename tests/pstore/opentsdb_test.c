@@ -8,10 +8,9 @@
 
 #include <cmocka.h>
 
-#include "../messages/vectors.h"
 #include "base/clock.h"
 #include "pstore/opentsdb_answer.h"
-#include "writer_fixture.h"
+#include "writer_sample.h"
 
 #define OPTIONS "{hostAndPort: 'tsdb:4242'}"
 #define TAGS                                                                                       \
@@ -27,38 +26,16 @@ static void
 payload_is_that_of_upstream(void **state)
 {
 	static const char *const others[] = { "/vec/time/nilptr", "/vec/time/zero",
-		"/vec/string/escapes", "/vec/uint/uint64" };
-	struct str sample = vector_load("pstore_opentsdb_sample.txt");
-	struct json_object *metrics = vector_parse("tricorder_metricsapi_vec.json");
-	size_t found = 0;
+		"/vec/string/escapes", "/vec/uint/uint64", NULL };
 	struct text_maker m;
-	struct arena arena;
 
 	(void)state;
-	arena_init(&arena, 0);
 	text_maker_init(&m, "openTSDB", OPTIONS);
-	for (size_t i = 0; i < vector_len(metrics); i++) {
-		struct json_object *metric = vector_at(metrics, i);
-		struct metric_desc desc = vector_desc(&arena, metric);
-		struct value value = vector_value(&arena, &desc, vector_get(metric, "value"));
-		bool other = desc.kind == KIND_LIST || desc.kind == KIND_DIST ||
-		             str_starts(desc.path, STR("/vec/live"));
-		struct str text;
-
-		for (size_t k = 0; k < ARRAY_LEN(others); k++)
-			other = other || str_eq(desc.path, str_of(others[k]));
-		if (other || !str_starts(desc.path, STR("/vec")))
-			continue;
-		text = text_of(&m, &desc, value, INT64_C(1795209710972) * NS_PER_MS);
-		if (memmem(sample.p, sample.len, text.p, text.len) == NULL)
-			fail_msg("not in the sample: %s", text.p);
-		found++;
-	}
-	assert_true(found >= 30);
+	check_sample(&m, &(struct writer_sample){ .file = "pstore_opentsdb_sample.txt",
+	                     .ts_ms = 1795209710972,
+	                     .others = others,
+	                     .at_least = 30 });
 	text_maker_fini(&m);
-	arena_fini(&arena);
-	vector_free(metrics);
-	free((void *)(uintptr_t)sample.p);
 }
 
 static const struct {

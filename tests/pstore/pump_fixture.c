@@ -53,7 +53,9 @@ fake_format(const struct writer *w, const struct write_record *record, struct bu
 	buf_str(out, record->series->head);
 	buf_str(out, record->origin->text);
 	buf_str(out, record->series->tail);
-	if (kind == KIND_STRING)
+	if (record->is_end)
+		buf_puts(out, "end");
+	else if (kind == KIND_STRING)
 		buf_str(out, record->value.s);
 	else if (kind == KIND_FLOAT64)
 		buf_printf(out, "%g", record->value.f);
@@ -163,6 +165,7 @@ fake_close(struct writer *w)
 
 const struct writer_ops fake_ops = {
 	.name = "fake",
+	.end_kinds = KIND_BIT(KIND_FLOAT64),
 	.open = fake_open,
 	.prepare_origin = fake_prepare_origin,
 	.prepare_series = fake_prepare_series,

@@ -2,7 +2,8 @@
  * pump_fixture.h - a pump over a store, with a sink that answers as told and a clock that is turned
  * by hand.
  *
- * A record is a line "PATH VALUE MS"; the sink keeps the lines of the requests it took.
+ * A record is a line "PATH VALUE MS", with "end" for a value where a float64 has none any more; the
+ * sink keeps the lines of the requests it took.
  */
 #ifndef SCOTTY_TESTS_PUMP_FIXTURE_H
 #define SCOTTY_TESTS_PUMP_FIXTURE_H

@@ -2,6 +2,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "fault.h"
 #include "pump_fixture.h"
@@ -54,6 +55,46 @@ what_comes_later_follows_within_a_second(void **state)
 	check_taken(3, 1, NULL);
 	assert_int_equal(sink.requests, 1);
 	assert_in_range((uint64_t)(f->mono_ns - before_ns), 0, (uint64_t)(2 * NS_PER_S));
+}
+
+/* Of the kinds of which the writer wants to know; also of an endpoint that is given up. */
+static void
+the_end_of_a_series_is_told(void **state)
+{
+	struct pump_fixture *f = *state;
+
+	put_i64(f->store, "/a", 1, 0, 0);
+	put(f->store, "/b", KIND_FLOAT64, (struct value){ .f = 2 }, 0, 0);
+	append(f->store);
+	put_i64(f->store, "/a", 3, 0, 1000);
+	append(f->store);
+	put(f->store, "/b", KIND_FLOAT64, (struct value){ .f = 4 }, 0, 2000);
+	append(f->store);
+	assert_int_equal(store_deactivate(f->store->set, BASE_NS + 2500 * NS_PER_MS), 1);
+	open_pump(f, fake_consumer(1000, 1));
+	run_pump(f, LONG);
+	buf_putc(&sink.taken, '\0');
+	assert_string_equal(
+	    sink.taken.p, "/a 1 0\n/a 3 1000\n/b 2 0\n/b end 1000\n/b 4 2000\n/b end 2500\n");
+}
+
+/* A frame says how it was for a while, not until when. */
+static void
+roll_ups_tell_of_no_end(void **state)
+{
+	struct pump_fixture *f = *state;
+	struct consumer *c = fake_consumer(1000, 1);
+
+	put(f->store, "/b", KIND_FLOAT64, (struct value){ .f = 2 }, 0, 0);
+	append(f->store);
+	assert_int_equal(store_deactivate(f->store->set, BASE_NS + 100 * NS_PER_MS), 1);
+	c->rollup_span_ns = NS_PER_S;
+	open_pump(f, c);
+	run_pump(f, LONG);
+	f->mono_ns += 3 * NS_PER_S;
+	run_pump(f, LONG);
+	buf_putc(&sink.taken, '\0');
+	assert_string_equal(sink.taken.p, "/b 2 0\n");
 }
 
 static void
@@ -561,6 +602,73 @@ a_queue_goes_on_with_another_pump(void **state)
 	check_taken(10, 10, NULL);
 }
 
+/* What is logged goes there. */
+static FILE *
+catch_log(int *stderr_fd)
+{
+	FILE *file = tmpfile();
+
+	assert_non_null(file);
+	*stderr_fd = dup(STDERR_FILENO);
+	assert_true(*stderr_fd >= 0 && dup2(fileno(file), STDERR_FILENO) >= 0);
+	return file;
+}
+
+/* Ends that. Returns how many lines had the text. */
+static size_t
+count_logged(FILE *file, int stderr_fd, const char *text)
+{
+	char line[1000];
+	size_t n = 0;
+
+	dup2(stderr_fd, STDERR_FILENO);
+	close(stderr_fd);
+	rewind(file);
+	while (fgets(line, sizeof(line), file) != NULL)
+		n += strstr(line, text) != NULL;
+	fclose(file);
+	return n;
+}
+
+/* While the batch that it does not take is still on its way. */
+static void
+what_a_dead_server_costs_is_said_every_minute(void **state)
+{
+	struct pump_fixture *f = *state;
+	uint64_t last = 0;
+	int64_t at = 0;
+	FILE *log;
+	int fd;
+
+	fixture_free(f->store);
+	f->store = fixture_new(256 * 1024);
+	f->env.store = f->store->store;
+	open_pump(f, fake_consumer(100, 1));
+	sink.mode = SINK_LATER;
+	log = catch_log(&fd);
+	for (int second = 0; second < 179; second++) {
+		for (int i = 0; i < 1000; i++, at++) {
+			put_i64(f->store, "/a", noise(at), 0, at);
+			append(f->store);
+		}
+		f->mono_ns += NS_PER_S;
+		pump_turn(f->pump);
+		pump_turn(f->pump);
+		pump_turn(f->pump);
+		assert_true(stats_of(f).missed >= last);
+		last = stats_of(f).missed;
+	}
+	/* 0, 60, 120 s after the first was given up. */
+	assert_int_equal(count_logged(log, fd, "too far behind"), 3);
+	assert_true(last > 100000);
+	assert_int_equal(stats_of(f).state, PUMP_RETRYING);
+	assert_int_equal(sink.taken_count, 0);
+	sink.mode = SINK_OK;
+	run_pump(f, LONG);
+	/* The oldest went, but for the batch that was read; the others are all there. */
+	assert_int_equal(stats_of(f).missed + stats_of(f).written, (uint64_t)at);
+}
+
 static void
 what_is_reclaimed_is_counted_as_missed(void **state)
 {
@@ -644,6 +752,8 @@ main(void)
 		T(all_records_arrive_once_and_in_order),
 		T(order_holds_with_several_lanes),
 		T(what_comes_later_follows_within_a_second),
+		T(the_end_of_a_series_is_told),
+		T(roll_ups_tell_of_no_end),
 		T(one_bad_record_costs_itself),
 		T(one_bad_record_is_found_in_log2_requests),
 		T(a_batch_of_nothing_but_bad_records_costs_a_request_each),
@@ -667,6 +777,7 @@ main(void)
 		T(rolled_up_frames_arrive),
 		T(a_queue_goes_on_with_another_pump),
 		T(what_is_reclaimed_is_counted_as_missed),
+		T(what_a_dead_server_costs_is_said_every_minute),
 		T(threads_bring_everything_too),
 		T(without_memory_nothing_is_lost),
 	};

@@ -9,7 +9,6 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "fault.h"
 #include "write_request.h"
 #include "writer_fixture.h"
 
@@ -74,12 +73,13 @@ every_kind_has_its_form(void **state)
 	text_maker_fini(&m);
 }
 
+static const char gone_bytes[] = { 2, 0, 0, 0, 0, 0, '\xf0', '\x7f' };
+
 /* A NaN with the bits that mean "gone" is a NaN like any other. */
 static void
 no_value_means_that_a_series_is_gone(void **state)
 {
 	static const uint64_t gone = UINT64_C(0x7ff0000000000002);
-	static const char gone_bytes[] = { 2, 0, 0, 0, 0, 0, '\xf0', '\x7f' };
 	static const char plain_bytes[] = { 1, 0, 0, 0, 0, 0, '\xf8', '\x7f' };
 	struct metric_desc desc = { .path = STR("/a"), .kind = KIND_FLOAT64 };
 	struct text_maker m;
@@ -92,6 +92,37 @@ no_value_means_that_a_series_is_gone(void **state)
 	got = text_of(&m, &desc, value, AT);
 	assert_null(memmem(got.p, got.len, gone_bytes, sizeof(gone_bytes)));
 	assert_non_null(memmem(got.p, got.len, plain_bytes, sizeof(plain_bytes)));
+	text_maker_fini(&m);
+}
+
+static size_t
+count_of(struct str bytes, const char *what, size_t len)
+{
+	size_t n = 0;
+
+	for (const char *at; (at = memmem(bytes.p, bytes.len, what, len)) != NULL; n++)
+		bytes = str_sub(bytes, (size_t)(at + len - bytes.p), SIZE_MAX);
+	return n;
+}
+
+/* Each series of it, whatever the value would have been. */
+static void
+the_end_of_a_series_is_a_marker(void **state)
+{
+	struct metric_desc desc = { .path = STR("/a"), .kind = KIND_INT64 };
+	struct text_maker m;
+	struct str got;
+
+	(void)state;
+	text_maker_init(&m, "prometheus", OPTIONS);
+	assert_int_equal(m.writer->ops->end_kinds & KIND_BIT(KIND_STRING), 0);
+	m.is_end = true;
+	got = text_of(&m, &desc, (struct value){ .i = 0 }, AT);
+	assert_int_equal(count_of(got, gone_bytes, sizeof(gone_bytes)), 1);
+	check_series(got, "__name__=a," ORIGIN " nan 1234567890123\n");
+	desc = dist_desc;
+	got = text_of(&m, &desc, (struct value){ .dist = &(struct dist){ .len = 0 } }, AT);
+	assert_int_equal(count_of(got, gone_bytes, sizeof(gone_bytes)), 5);
 	text_maker_fini(&m);
 }
 
@@ -167,6 +198,74 @@ labels_are_sorted_and_unique(void **state)
 	text_maker_fini(&m);
 }
 
+static const struct {
+	enum kind kind;
+	struct tag of_origin[3], of_metric[2];
+	const char *labels;
+} both[] = {
+	{ KIND_INT64,
+	    { { STR("Zone"), STR("1") }, { STR("k.x"), STR("2") }, { STR("z"), STR("3") } },
+	    { { STR("b"), STR("4") }, { STR("zz"), STR("5") } },
+	    "Zone=1,__name__=x,b=4,instance=h,job=a,k_x=2,z=3,zz=5 1" },
+	/* What has the same label is the same, whatever its key; the metric's counts. */
+	{ KIND_INT64, { { STR("k.x"), STR("1") }, { STR("z"), STR("2") }, { STR("zz"), STR("") } },
+	    { { STR("k_x"), STR("3") }, { STR("z"), STR("4") } },
+	    "__name__=x,instance=h,job=a,k_x=3,z=4 1" },
+	/* Ours, and what others may have as theirs. */
+	{ KIND_STRING,
+	    { { STR("job"), STR("1") }, { STR("le"), STR("2") }, { STR("value"), STR("3") } },
+	    { { STR("exported_job"), STR("4") }, { STR("value"), STR("5") } },
+	    "__name__=x_info,exported_job=4,exported_le=2,exported_value=5,instance=h,job=a,"
+	    "value=s 1" },
+};
+
+static void
+an_endpoints_tags_are_labels_too(void **state)
+{
+	struct text_maker m;
+
+	(void)state;
+	text_maker_init(&m, "prometheus", OPTIONS);
+	for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+		struct metric_desc desc = { .path = STR("/x"),
+			.kind = both[i].kind,
+			.tags = both[i].of_metric,
+			.tag_count = 2 };
+		struct value value = { .i = 1 };
+		char want[300];
+
+		m.origin = (struct write_origin){
+			.host = STR("h"), .app = STR("a"), .tags = both[i].of_origin, .tag_count = 3
+		};
+		if (desc.kind == KIND_STRING)
+			value.s = STR("s");
+		snprintf(want, sizeof(want), "%s 1234567890123\n", both[i].labels);
+		check_series(text_of(&m, &desc, value, AT), want);
+	}
+	text_maker_fini(&m);
+}
+
+/* More than 127 bytes of it less, so that the length itself has one byte less. */
+static void
+what_is_left_out_may_be_long(void **state)
+{
+	static char long_value[200];
+	struct tag of_origin = { STR("k"), { long_value, sizeof(long_value) } };
+	struct tag of_metric = { STR("k"), STR("v") };
+	struct metric_desc desc = {
+		.path = STR("/x"), .kind = KIND_INT64, .tags = &of_metric, .tag_count = 1
+	};
+	struct text_maker m;
+
+	(void)state;
+	memset(long_value, 'x', sizeof(long_value));
+	text_maker_init(&m, "prometheus", OPTIONS);
+	m.origin = (struct write_origin){ .host = STR("h"), .tags = &of_origin, .tag_count = 1 };
+	check_series(
+	    text_of(&m, &desc, (struct value){ .i = 1 }, 0), "__name__=x,instance=h,k=v 1 0\n");
+	text_maker_fini(&m);
+}
+
 /* __name__ can't be a tag's label: it is one already. */
 static void
 a_tag_is_never_the_name(void **state)
@@ -185,75 +284,6 @@ a_tag_is_never_the_name(void **state)
 	text_maker_fini(&m);
 }
 
-/* Each writer, with one allocation after the other failing: nothing leaks, and the buffer tells. */
-static void
-without_memory_it_says_so(void **state)
-{
-	static const struct {
-		const char *name, *options;
-	} writers[] = {
-		{ "prometheus", OPTIONS },
-		{ "openTSDB", "{hostAndPort: x}" },
-		{ "graphite", "{hostAndPort: x, prefix: a}" },
-		{ "lmm", "{endpoint: 'http://x', tenantId: t, apiKey: k}" },
-	};
-	static const struct tag tags[] = { { STR("host"), STR("1") }, { STR("job"), STR("2") } };
-	struct metric_desc desc = dist_desc;
-	struct write_origin origin = { .host = STR("h"), .app = STR("a") };
-	atomic_bool stop = false;
-	struct writer_env env = { .name = "t", .stop = &stop };
-
-	(void)state;
-	desc.tags = tags;
-	desc.tag_count = 2;
-	for (size_t i = 0; i < ARRAY_LEN(writers); i++) {
-		const struct writer_ops *ops = writer_find(str_of(writers[i].name));
-		struct write_series series = { .desc = &desc };
-		struct write_record record = { &origin, &series, 5, { .dist = &some_dist } };
-		struct buf origin_text, head, tail, text;
-		struct writer *w;
-		struct err err;
-		struct conf_doc *doc = conf_parse(str_of(writers[i].options), "t", &err);
-		unsigned nth = 1;
-
-		assert_non_null(doc);
-		for (fault_malloc(nth); (w = ops->open(doc->root, &env, &err)) == NULL;
-		     fault_malloc(++nth))
-			assert_int_equal(err.code, ERR_NOMEM);
-		fault_malloc(0);
-		assert_true(nth > 1);
-		for (nth = 1;; nth++) {
-			bool failed;
-
-			buf_init(&origin_text, 0);
-			buf_init(&head, 0);
-			buf_init(&tail, 0);
-			buf_init(&text, 0);
-			fault_malloc(nth);
-			ops->prepare_origin(w, &origin, &origin_text);
-			ops->prepare_series(w, &desc, &head, &tail);
-			failed = origin_text.failed || head.failed || tail.failed;
-			if (!failed) {
-				origin.text = buf_view(&origin_text);
-				series.head = buf_view(&head);
-				series.tail = buf_view(&tail);
-				assert_true(ops->format(w, &record, &text));
-				failed = text.failed;
-			}
-			fault_malloc(0);
-			buf_fini(&origin_text);
-			buf_fini(&head);
-			buf_fini(&tail);
-			buf_fini(&text);
-			if (!failed)
-				break;
-		}
-		assert_true(nth > 3);
-		ops->close(w);
-		conf_doc_unref(doc);
-	}
-}
-
 static const struct {
 	const char *name, *options, *error;
 } configurations[] = {
@@ -268,6 +298,8 @@ static const struct {
 	    "Unsupported protocol scheme: ftp, your address must start with http:// or https://" },
 	{ "openTSDB", "{hostAndPort: x, precision: h}", "'precision' must be s or ms" },
 	{ "lmm", "{}", "endpoint, tenantId, and apiKey keys required" },
+	{ "lmm", "{endpoint: 'http://x', tenantId: t, apiKey: k, schema: x}",
+	    "'schema' must be upstream or tagged" },
 	{ "lmm", "{endpoint: 'http://x', tenantId: t}",
 	    "endpoint, tenantId, and apiKey keys required" },
 	{ "lmm", "{endpoint: 'http://x', apiKey: k}",
@@ -297,10 +329,12 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_kind_has_its_form),
 		cmocka_unit_test(no_value_means_that_a_series_is_gone),
+		cmocka_unit_test(the_end_of_a_series_is_a_marker),
 		cmocka_unit_test(a_distribution_is_a_histogram),
 		cmocka_unit_test(labels_are_sorted_and_unique),
+		cmocka_unit_test(an_endpoints_tags_are_labels_too),
+		cmocka_unit_test(what_is_left_out_may_be_long),
 		cmocka_unit_test(a_tag_is_never_the_name),
-		cmocka_unit_test(without_memory_it_says_so),
 		cmocka_unit_test(configurations_are_checked),
 	};
 

@@ -28,9 +28,13 @@ message.max.bytes=20000
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
-sasl.enabled.mechanisms=PLAIN
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
 listener.name.sasl_ssl.plain.sasl.jaas.config=\
 org.apache.kafka.common.security.plain.PlainLoginModule required user_u="right";
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=\
+org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=\
+org.apache.kafka.common.security.scram.ScramLoginModule required;
 ssl.keystore.type=PEM
 ssl.keystore.location={dir}/server.pem
 """
@@ -48,8 +52,10 @@ class Broker:
         self.config = os.path.join(self.dir, "server.properties")
         with open(self.config, "w", encoding="utf-8") as f:
             f.write(CONFIG.format(dir=self.dir, **self.ports))
+        users = [word for sha in ("256", "512") for word in
+                 ("--add-scram", f"SCRAM-SHA-{sha}=[name=u,password=right{sha}]")]
         self._java("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c",
-                   self.config).wait()
+                   self.config, *users).wait()
         self.child = None
         self.start()
 
@@ -140,23 +146,30 @@ class RealBroker(KafkaTest):
         names = [o["name"] for o in self.reader.objects("web1")]
         self.assertEqual(names, [f"_p_{i:04}" for i in range(2000)])
 
-    def secure_writer(self, password):
+    def secure_writer(self, password, mechanism="PLAIN"):
         return kp.kafka(self.cluster.secure, **self.options(
-            tls=True, caFile=self.cluster.ca_file, saslMechanism="PLAIN", username="u",
+            tls=True, caFile=self.cluster.ca_file, saslMechanism=mechanism, username="u",
             password=password))
 
     def test_tls_and_login(self):
-        writers = [self.secure_writer("right")]
-        scottyd = self.start_counting(writers)
-        time.sleep(2)
-        self.stop_polling(scottyd, writers)
-        self.check_same(scottyd)
+        for mechanism, password in (("PLAIN", "right"), ("SCRAM-SHA-256", "right256"),
+                                    ("SCRAM-SHA-512", "right512")):
+            with self.subTest(mechanism=mechanism):
+                self.reader.messages.clear()
+                writers = [self.secure_writer(password, mechanism)]
+                scottyd = self.start_counting(writers)
+                time.sleep(2)
+                self.stop_polling(scottyd, writers)
+                self.check_same(scottyd)
 
     def test_a_wrong_password_is_said(self):
-        scottyd = self.start_counting([self.secure_writer("hunter2")])
-        sp.eventually(lambda: sinks.writer(scottyd)["state"] == "refused", "refused", 20)
-        self.assertIn("Authentication failed", sinks.writer(scottyd)["lastWriteError"])
-        self.assertNotIn("hunter2", scottyd.log())
+        for mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
+            with self.subTest(mechanism=mechanism):
+                scottyd = self.start_counting([self.secure_writer("hunter2", mechanism)])
+                sp.eventually(lambda: sinks.writer(scottyd)["state"] == "refused", "refused", 20)
+                self.assertIn("authentication failed",
+                              sinks.writer(scottyd)["lastWriteError"].lower())
+                self.assertNotIn("hunter2", scottyd.log())
 
     def test_an_unknown_certificate_is_said(self):
         writer = self.secure_writer("right")
