@@ -102,16 +102,11 @@ class Sink:
             def log_message(self, *args):
                 pass
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
+        class Server(sp.HttpServer):
             def get_request(self):
                 request = super().get_request()
                 outer.connections += 1
                 return request
-
-            def handle_error(self, request, client_address):
-                pass
 
         self.lock = threading.Lock()
         self.respond = respond
