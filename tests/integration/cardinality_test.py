@@ -7,7 +7,7 @@ import unittest
 
 import scottyd_proc as sp
 
-STORE_MIB = 24
+STORE_MIB = 16
 ANSWER_MIB = 48
 # What is not the store: the program; an answer being read, and what its poll is compared in.
 RSS_MORE_MIB = 40 + 3 * ANSWER_MIB
@@ -63,18 +63,21 @@ class Counting(Answering):
 
 
 class Cardinality(unittest.TestCase):
+    def config(self, stale_after="0s"):
+        return {"store": {"memory": f"{STORE_MIB}MiB"}, "endpoints": self.elements,
+                "collection": {"maxResponse": f"{ANSWER_MIB}MiB", "staleAfter": stale_after}}
+
     def start(self, bad):
         self.good = [Counting() for _ in range(GOOD)]
         for endpoint in (bad, *self.good):
             self.addCleanup(endpoint.close)
-        elements = [one.element(f"good{i}", "app", INTERVAL) for i, one in enumerate(self.good)]
-        config = {"store": {"memory": f"{STORE_MIB}MiB"},
-                  "collection": {"maxResponse": f"{ANSWER_MIB}MiB"}}
-        scottyd = sp.Scottyd({**config, "endpoints": elements}, prefix=PREFIX)
+        self.elements = [one.element(f"good{i}", "app", INTERVAL) for i, one in enumerate(self.good)]
+        scottyd = sp.Scottyd(self.config(), prefix=PREFIX)
         self.addCleanup(scottyd.__exit__, None, None, None)
         for one in self.good:
             one.wait_polled()
-        scottyd.configure({**config, "endpoints": [*elements, bad.element("bad", "app", INTERVAL)]})
+        self.elements.append(bad.element("bad", "app", INTERVAL))
+        scottyd.configure(self.config())
         scottyd.reload()
         return scottyd
 
@@ -115,7 +118,10 @@ class Cardinality(unittest.TestCase):
         sp.eventually(lambda: "raise collection.maxResponse" in error(), "the limit of a poll", 60)
         self.check_good(scottyd)
         self.check_bounded(scottyd)
-        bad.pieces, bad.keeps = [], False  # few, in place of those many
+        # Few in place of those many; these end once the endpoint counts as stale.
+        bad.pieces, bad.keeps = [], False
+        scottyd.configure(self.config("2s"))
+        scottyd.reload()
         sp.eventually(lambda: not error(), "it is stored again", 30)
 
     def test_series_in_place_of_others_use_their_memory(self):
