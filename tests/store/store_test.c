@@ -341,6 +341,48 @@ pages_of_inactive_series_go_first(void **state)
 	fixture_free(f);
 }
 
+/* Appends to the set until so many pages more were reclaimed; returns the time that comes next. */
+static int64_t
+reclaim_pages(struct fixture *f, struct series_set *set, int64_t i, uint64_t count)
+{
+	struct store_stats stats;
+	uint64_t wanted;
+	struct err err;
+
+	store_get_stats(f->store, &stats);
+	for (wanted = stats.pages_reclaimed + count; stats.pages_reclaimed < wanted; i++) {
+		put_i64(f, "/live", noise(i), 0, i);
+		assert_int_equal(append_to(f, set, &err), 0);
+		store_get_stats(f->store, &stats);
+	}
+	return i;
+}
+
+static void
+what_has_just_ended_is_spared_for_a_while(void **state)
+{
+	struct fixture *f = fixture_new(128 * 1024);
+	struct series_set *live;
+	struct err err;
+	int64_t i, ended;
+
+	(void)state;
+	live = store_set(f->store, STR("web2"), STR("app"), &err);
+	assert_non_null(live);
+	i = ended = reclaim_pages(f, live, 0, 20);
+	for (; i < ended + 100; i++) {
+		put_i64(f, "/short", noise(i), 0, i);
+		append(f);
+	}
+	store_deactivate(f->set, AT(i));
+	i = reclaim_pages(f, live, i + 1, 2);
+	assert_true(strlen(range_text(f, "/short", AT(ended), AT(ended + 2))) > 0);
+	reclaim_pages(f, live, i, 20);
+	assert_string_equal(history(f, "/short"), "");
+	series_set_unref(live);
+	fixture_free(f);
+}
+
 static void
 the_oldest_page_of_all_goes_next(void **state)
 {
@@ -490,6 +532,7 @@ main(void)
 		cmocka_unit_test(series_in_place_of_others_use_their_memory),
 		TEST(values_go_on_where_there_is_no_room_for_a_page),
 		cmocka_unit_test(pages_of_inactive_series_go_first),
+		cmocka_unit_test(what_has_just_ended_is_spared_for_a_while),
 		cmocka_unit_test(the_oldest_page_of_all_goes_next),
 		TEST(own_metrics_tell_of_the_store),
 		cmocka_unit_test(constructors_report_lack_of_memory),
