@@ -8,7 +8,7 @@
  * A stream that has just ended is spared until so small a part of the pages filled up anew: else a
  * store that is full, as most are, would take what writers are still about to read.
  */
-#define IDLE_REST_PART 16
+#define IDLE_REST_PART 8
 
 void
 pages_init(struct page_pool *pool)
