@@ -4,8 +4,8 @@
  * A page belongs to the log of one stream (log_priv.h). The newest page of a log is still filling;
  * all others are full and stand in one list, in the order in which they filled up. Streams without
  * an active series stand in a second list as long as they have pages: a short while after they
- * ended they lose theirs first, the newest included. A full page that is taken away is kept as a spare for the next that needs one,
- * so memory changes hands without the heap.
+ * ended they lose theirs first, the newest included. A full page that is taken away is kept as a
+ * spare for the next that needs one, so memory changes hands without the heap.
  *
  * Threads: any. Locks taken: pages.
  */
