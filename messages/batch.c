@@ -122,7 +122,10 @@ batch_alloc_err(const struct batch *b, size_t size, struct err *err)
 	if (a->limit_bytes == 0 || a->limit_bytes >= a->used_bytes + size + overhead)
 		err_nomem(err);
 	else
-		err_set(err, ERR_LIMIT, "metrics need more than %zu bytes", a->limit_bytes);
+		err_set(err, ERR_LIMIT,
+		    "metrics need more than %zu bytes besides their text; raise "
+		    "collection.maxResponse",
+		    a->limit_bytes);
 }
 
 static void *

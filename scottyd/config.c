@@ -51,7 +51,7 @@ static const struct conf_opt collection_opts[] = {
 	{ "connections", CONF_INT, "0", "endpoints polled at once; 0 = open-file limit less 50", 0,
 	    1000000 },
 	{ "polls", CONF_INT, "0", "of those, how many may transfer; 0 = no limit", 0, 1000000 },
-	{ "connectTimeout", CONF_DURATION, "5s", "", NS_PER_MS, 3600 * NS_PER_S },
+	{ "connectTimeout", CONF_DURATION, "5s", "until connected", NS_PER_MS, 3600 * NS_PER_S },
 	{ "pollTimeout", CONF_DURATION, "10s", "from connected to the last byte", NS_PER_MS,
 	    3600 * NS_PER_S },
 	{ "maxResponse", CONF_SIZE, "64MiB", "memory that one poll may take", 1 << 10,

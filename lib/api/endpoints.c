@@ -2,36 +2,8 @@
  * /api/endpoints: which endpoints there are and how they fare; registering and removing them.
  */
 #include "api/admin_priv.h"
+#include "api/fields_priv.h"
 #include "api/members_priv.h"
-#include "base/clock.h"
-
-static void
-put_text(struct json *json, const char *key, struct str value)
-{
-	json_key(json, key);
-	json_string(json, value);
-}
-
-static void
-put_bool(struct json *json, const char *key, bool value)
-{
-	json_key(json, key);
-	json_bool(json, value);
-}
-
-static void
-put_count(struct json *json, const char *key, uint64_t value)
-{
-	json_key(json, key);
-	json_u64(json, value);
-}
-
-static void
-put_seconds(struct json *json, const char *key, int64_t ns)
-{
-	json_key(json, key);
-	json_f64(json, (double)ns / (double)NS_PER_S);
-}
 
 /* The last poll was good. */
 static bool
@@ -55,8 +27,7 @@ put_endpoint(struct json *json, const struct member_view *view)
 	put_bool(json, "active", view->active);
 	put_bool(json, "down", status->down);
 	put_text(json, "error", str_of(status->error));
-	json_key(json, "lastPoll");
-	json_ts(json, status->last_poll_ts_ns);
+	put_time(json, "lastPoll", status->last_poll_ts_ns);
 	put_seconds(json, "pollSeconds", status->poll_ns);
 	put_count(json, "metricCount", status->metric_count);
 	put_text(json, "origin", str_of(origin_name(view->origin)));

@@ -4,29 +4,13 @@
 #include <stdlib.h>
 
 #include "api/admin_priv.h"
+#include "api/fields_priv.h"
 #include "api/query_priv.h"
-#include "base/clock.h"
-#include "messages/json.h"
 
-static void
-put_text(struct json *json, const char *key, const char *value)
+static int64_t
+ts_of(int64_t real_ns)
 {
-	json_key(json, key);
-	json_string(json, str_of(value));
-}
-
-static void
-put_count(struct json *json, const char *key, uint64_t value)
-{
-	json_key(json, key);
-	json_u64(json, value);
-}
-
-static void
-put_time(struct json *json, const char *key, int64_t ts_ns)
-{
-	json_key(json, key);
-	json_ts(json, ts_ns == 0 ? TS_NONE : ts_ns);
+	return real_ns == 0 ? TS_NONE : real_ns;
 }
 
 static void
@@ -35,9 +19,9 @@ put_writer(struct json *json, const struct writer_view *view)
 	const struct pump_stats *stats = &view->stats;
 
 	json_begin_object(json);
-	put_text(json, "name", view->name);
-	put_text(json, "writer", view->writer);
-	put_text(json, "state", pump_state_text(stats->state));
+	put_text(json, "name", str_of(view->name));
+	put_text(json, "writer", str_of(view->writer));
+	put_text(json, "state", str_of(pump_state_text(stats->state)));
 	json_key(json, "lagSeconds");
 	json_f64(json, stats->lag_s);
 	put_count(json, "valuesWritten", stats->written);
@@ -52,13 +36,12 @@ put_writer(struct json *json, const struct writer_view *view)
 	put_count(json, "successfulWrites", stats->successes);
 	put_count(json, "retries", stats->retries);
 	put_count(json, "bytes", stats->bytes);
-	put_time(json, "lastSuccessfulWrite", stats->last_success_ns);
-	put_text(json, "lastWriteError", stats->last_error);
-	put_time(json, "lastWriteErrorTime", stats->last_error_ns);
+	put_time(json, "lastSuccessfulWrite", ts_of(stats->last_success_ns));
+	put_text(json, "lastWriteError", str_of(stats->last_error));
+	put_time(json, "lastWriteErrorTime", ts_of(stats->last_error_ns));
 	put_count(json, "concurrency", view->concurrency);
 	put_count(json, "batchSize", view->batch_size);
-	json_key(json, "rollUpSpanSeconds");
-	json_f64(json, (double)view->rollup_span_ns / (double)NS_PER_S);
+	put_seconds(json, "rollUpSpanSeconds", view->rollup_span_ns);
 	json_end_object(json);
 }
 

@@ -20,10 +20,14 @@ struct app {
 	char name[];
 };
 
+/* So much may be idle in any case. */
+#define DROP_LEAST_BYTES ((size_t)1 << 20)
+
 struct tricorder_layouts {
 	struct lock lock; /* of all below */
 	struct map skeletons, layouts, apps;
 	size_t budget_bytes, used_bytes;
+	size_t drop_at_bytes;  /* of used_bytes: what is idle goes */
 	size_t array_bytes;    /* of used_bytes: descs and groups of layouts as arrays */
 	atomic_bool some_idle; /* a layout lost its last reference since the last dropping */
 };
@@ -38,6 +42,7 @@ tricorder_layouts_new(size_t budget_bytes, struct err *err)
 		return NULL;
 	}
 	table->budget_bytes = budget_bytes;
+	table->drop_at_bytes = DROP_LEAST_BYTES;
 	lock_init(&table->lock, LOCK_layouts);
 	map_init(&table->skeletons);
 	map_init(&table->layouts);
@@ -153,12 +158,21 @@ tricorder_layouts_free(struct tricorder_layouts *table)
 	free(table);
 }
 
-/* Takes bytes from the budget; false if there are not so many left. */
+/*
+ * Takes bytes from the budget; false if there are not so many left. What is idle may be of use
+ * again, but must not take more than what is in use: it goes each time the table has doubled.
+ */
 static bool
 charge(struct tricorder_layouts *table, size_t bytes)
 {
 	if (bytes > table->budget_bytes - table->used_bytes)
 		drop_idle(table);
+	if (table->used_bytes + bytes > table->drop_at_bytes) {
+		drop_idle(table);
+		table->drop_at_bytes = 2 * (table->used_bytes + bytes);
+		if (table->drop_at_bytes < DROP_LEAST_BYTES)
+			table->drop_at_bytes = DROP_LEAST_BYTES;
+	}
 	if (bytes > table->budget_bytes - table->used_bytes)
 		return false;
 	table->used_bytes += bytes;

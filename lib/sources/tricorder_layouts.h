@@ -6,8 +6,8 @@
  * describe. A *layout* is the list of an answer's skeletons. Both are shared: endpoints that differ
  * in a few metrics share the skeletons of all others, endpoints that do not differ the layout.
  *
- * Bounds: all memory counts against one budget. When it is used up, layouts that no endpoint uses
- * are dropped; when that does not help, no more are remembered.
+ * Bounds: all memory counts against one budget. When it is used up, or the table has doubled,
+ * layouts that no endpoint uses are dropped; when that does not help, no more are remembered.
  *
  * Threads: all functions from any. Lock: layouts.
  */

@@ -573,14 +573,13 @@ work_all(struct append *a, struct err *err)
 	return 0;
 }
 
-int
-store_append(
+static int
+append_batch(
     struct series_set *set, const struct batch *batch, struct append_stats *stats, struct err *err)
 {
 	struct append a = { .set = set, .batch = batch, .wanted_ns = TS_NONE };
 	int rc = -1;
 
-	assert(set != NULL && batch != NULL && stats != NULL && err != NULL);
 	if (set->dead_count > 0)
 		set_sweep_dead(set);
 	a.plan = plan_for(set, batch, &a.moves, err);
@@ -591,6 +590,19 @@ store_append(
 		rc = 0;
 	}
 	append_fini(&a, rc == 0);
+	return rc;
+}
+
+int
+store_append(
+    struct series_set *set, const struct batch *batch, struct append_stats *stats, struct err *err)
+{
+	int rc;
+
+	assert(set != NULL && batch != NULL && stats != NULL && err != NULL);
+	rc = append_batch(set, batch, stats, err);
+	if (rc != 0 && err->code == ERR_LIMIT && set_give_up_ended(set))
+		rc = append_batch(set, batch, stats, err);
 	if (rc != 0)
 		err_wrap(err, "append %zu values to %.*s/%.*s", batch->len, STR_ARG(set->host),
 		    STR_ARG(set->app));

@@ -57,6 +57,7 @@ struct stream {
 	/* The pages lock. */
 	struct stream *idle_prev, *idle_next;
 	bool in_idle_list;
+	uint64_t idle_since; /* pages that had filled up then */
 };
 
 /* NULL: see memory_try. */

@@ -144,6 +144,24 @@ memory_alloc(struct store *store, size_t bytes, struct err *err)
 	return p;
 }
 
+void
+memory_charge_beyond(struct store *store, size_t bytes)
+{
+	atomic_fetch_add(&store->used_bytes, bytes);
+}
+
+void *
+memory_alloc_beyond(struct store *store, size_t bytes, struct err *err)
+{
+	void *p = malloc(bytes);
+
+	if (p == NULL)
+		err_nomem(err);
+	else
+		memory_charge_beyond(store, heap_bytes(bytes));
+	return p;
+}
+
 void *
 memory_try(struct store *store, size_t bytes, struct memory_want *want)
 {

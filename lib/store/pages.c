@@ -4,6 +4,12 @@
 
 #include "store/set_priv.h"
 
+/*
+ * A stream that has just ended is spared until so small a part of the pages filled up anew: else a
+ * store that is full, as most are, would take what writers are still about to read.
+ */
+#define IDLE_REST_PART 8
+
 void
 pages_init(struct page_pool *pool)
 {
@@ -31,6 +37,7 @@ pages_add_full(struct page_pool *pool, struct page *page)
 		pool->oldest = page;
 	pool->youngest = page;
 	pool->full_count++;
+	pool->filled_count++;
 	lock_drop(&pool->lock);
 }
 
@@ -59,6 +66,7 @@ pages_add_idle(struct page_pool *pool, struct stream *stream)
 	lock_take(&pool->lock);
 	if (!stream->in_idle_list) {
 		stream->in_idle_list = true;
+		stream->idle_since = pool->filled_count;
 		stream->idle_next = NULL;
 		stream->idle_prev = pool->idle_last;
 		if (stream->idle_prev != NULL)
@@ -90,24 +98,40 @@ pages_remove_idle(struct page_pool *pool, struct stream *stream)
 	lock_drop(&pool->lock);
 }
 
+/*
+ * The stream that was idle first, if that was before so many pages had filled up. A set that is
+ * being freed takes its streams and pages out of the lists itself. REQUIRES the lock.
+ */
+static struct stream *
+idle_victim(const struct page_pool *pool, uint64_t before)
+{
+	for (struct stream *s = pool->idle_first; s != NULL; s = s->idle_next) {
+		if (s->idle_since > before)
+			break;
+		if (series_set_try_ref(s->set))
+			return s;
+	}
+	return NULL;
+}
+
 struct stream *
 pages_victim(struct page_pool *pool, struct page **page)
 {
-	struct stream *found = NULL;
+	struct stream *found;
+	uint64_t rest;
 
 	*page = NULL;
 	lock_take(&pool->lock);
-	/* A set that is being freed takes its streams and pages out of the lists itself. */
-	for (struct stream *s = pool->idle_first; found == NULL && s != NULL; s = s->idle_next) {
-		if (series_set_try_ref(s->set))
-			found = s;
-	}
+	rest = pool->full_count / IDLE_REST_PART;
+	found = pool->filled_count < rest ? NULL : idle_victim(pool, pool->filled_count - rest);
 	for (struct page *p = pool->oldest; found == NULL && p != NULL; p = p->next) {
 		if (series_set_try_ref(p->stream->set)) {
 			found = p->stream;
 			*page = p;
 		}
 	}
+	if (found == NULL)
+		found = idle_victim(pool, UINT64_MAX);
 	lock_drop(&pool->lock);
 	return found;
 }

@@ -3,9 +3,9 @@
  *
  * A page belongs to the log of one stream (log_priv.h). The newest page of a log is still filling;
  * all others are full and stand in one list, in the order in which they filled up. Streams without
- * an active series stand in a second list as long as they have pages: they lose theirs first, the
- * newest included. A full page that is taken away is kept as a spare for the next that needs one,
- * so memory changes hands without the heap.
+ * an active series stand in a second list as long as they have pages: a short while after they
+ * ended they lose theirs first, the newest included. A full page that is taken away is kept as a
+ * spare for the next that needs one, so memory changes hands without the heap.
  *
  * Threads: any. Locks taken: pages.
  */
@@ -41,6 +41,7 @@ struct page_pool {
 	struct stream *idle_first, *idle_last;   /* streams */
 	struct page *spares;                     /* counted as used memory */
 	_Atomic uint64_t full_count, idle_count; /* in these lists */
+	uint64_t filled_count;                   /* pages that ever filled up */
 	_Atomic uint64_t page_count, used_bytes; /* in logs; used_bytes: of their data */
 };
 

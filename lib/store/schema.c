@@ -243,6 +243,27 @@ content_bytes(uint32_t stream_count, uint32_t len)
 	return stream_count * sizeof(struct schema_stream) + len * sizeof(struct meta *) + len;
 }
 
+/* A block, and room in the table. */
+static struct schema *
+alloc_block(const struct draft *draft, size_t bytes, struct err *err)
+{
+	struct store *store = draft->store;
+	struct schema *schema;
+
+	if (draft->frees) {
+		schema = memory_alloc_beyond(store, bytes, err);
+		if (schema != NULL)
+			memory_charge_beyond(store, TABLE_BYTES);
+		return schema;
+	}
+	if (memory_charge(store, TABLE_BYTES, err) != 0)
+		return NULL;
+	schema = memory_alloc(store, bytes, err);
+	if (schema == NULL)
+		memory_uncharge(store, TABLE_BYTES);
+	return schema;
+}
+
 /* The struct and its arrays in one block, without order and classes filled in. */
 static struct schema *
 alloc(const struct draft *draft, uint32_t len, struct err *err)
@@ -252,13 +273,9 @@ alloc(const struct draft *draft, uint32_t len, struct err *err)
 	struct schema *schema;
 	char *room;
 
-	if (memory_charge(draft->store, TABLE_BYTES, err) != 0)
+	schema = alloc_block(draft, bytes, err);
+	if (schema == NULL)
 		return NULL;
-	schema = memory_alloc(draft->store, bytes, err);
-	if (schema == NULL) {
-		memory_uncharge(draft->store, TABLE_BYTES);
-		return NULL;
-	}
 	*schema = (struct schema){ .store = draft->store, .bytes = bytes, .len = len };
 	atomic_init(&schema->refs, 1);
 	schema->stream_count = draft->len;

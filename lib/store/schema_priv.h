@@ -87,6 +87,7 @@ struct draft_stream {
 
 struct draft {
 	struct store *store;
+	bool frees; /* takes the place of a schema with more series: needs no room */
 	struct draft_stream *streams;
 	uint32_t len, cap;
 };

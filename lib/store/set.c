@@ -271,15 +271,46 @@ set_free_positions(struct series_set *set, const struct schema *schema)
 	}
 }
 
+static bool
+has_ended(const struct series_set *set, uint32_t i)
+{
+	const struct stream *s = set->streams[i];
+
+	for (uint32_t at = 0; at < s->len; at++) {
+		if (schema_meta(set->schema, i, at) != NULL && !bit_get(s->active, at))
+			return true;
+	}
+	return false;
+}
+
+bool
+set_give_up_ended(struct series_set *set)
+{
+	bool dead;
+
+	lock_take(&set->lock);
+	for (uint32_t i = 0; i < set->stream_count; i++) {
+		bool ended = has_ended(set, i);
+
+		while (ended && set->streams[i]->oldest != NULL)
+			log_drop_oldest(set->streams[i], true);
+	}
+	dead = set->dead_count > 0;
+	lock_drop(&set->lock);
+	return dead;
+}
+
 void
 set_sweep_dead(struct series_set *set)
 {
 	struct schema *schema = NULL, *old;
+	struct plan *plan;
 	struct draft draft;
 	size_t removed = 0;
 	struct err err;
 
 	if (draft_init(&draft, set->store, set->schema, &err) == 0) {
+		draft.frees = true;
 		lock_take(&set->lock);
 		removed = remove_dead(set, &draft);
 		lock_drop(&set->lock);
@@ -293,6 +324,10 @@ set_sweep_dead(struct series_set *set)
 	redo_tell_schema(set, schema);
 	set_free_positions(set, schema);
 	old = set_swap_schema(set, schema);
+	/* It is for the old schema, and would keep that and the descriptions of the dead. */
+	plan = set->plan;
+	set->plan = NULL;
 	lock_drop(&set->lock);
+	plan_unref(plan);
 	schema_unref(old);
 }

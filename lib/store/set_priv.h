@@ -74,6 +74,12 @@ void set_free_positions(struct series_set *, const struct schema *);
 
 /* Frees the positions of dead series, if there is memory for the schema without. The appender's. */
 void set_sweep_dead(struct series_set *);
+/*
+ * Gives up the history of streams with series that ended: these may take all the memory there is
+ * while the few rows that tell of them are in a newest page. True if there are dead series then.
+ * The appender's.
+ */
+bool set_give_up_ended(struct series_set *);
 
 /* The place where the older history of the series there is. False: none. REQUIRES the lock. */
 bool set_older_place(const struct series_set *, struct series_at, struct series_at *older);

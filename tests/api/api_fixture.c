@@ -48,6 +48,23 @@ api_fixture_fini(struct api_fixture *f)
 	assert_int_equal(fake_fleet.refs, 0);
 }
 
+int
+api_fixture_setup(void **state)
+{
+	static struct api_fixture f;
+
+	api_fixture_init(&f);
+	*state = &f;
+	return 0;
+}
+
+int
+api_fixture_teardown(void **state)
+{
+	api_fixture_fini(*state);
+	return 0;
+}
+
 static struct str
 request_header(const struct request *req, const char *name)
 {

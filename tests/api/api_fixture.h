@@ -32,6 +32,9 @@ struct api_fixture {
 
 void api_fixture_init(struct api_fixture *);
 void api_fixture_fini(struct api_fixture *);
+/* For cmocka: one fixture is the state. */
+int api_fixture_setup(void **state);
+int api_fixture_teardown(void **state);
 
 /* Asks and returns the whole body, ended by a NUL, compressed or not. */
 const char *ask(struct api_fixture *, enum method, const char *target);

@@ -33,23 +33,6 @@ static const struct member_view evil = {
 	},
 };
 
-static int
-setup(void **state)
-{
-	static struct api_fixture f;
-
-	api_fixture_init(&f);
-	*state = &f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	api_fixture_fini(*state);
-	return 0;
-}
-
 static void
 list_has_all_keys_in_order(void **state)
 {
@@ -339,7 +322,7 @@ tokens_are_equal_only_whole(void **state)
 	assert_false(token_eq(STR(""), STR("")));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, api_fixture_setup, api_fixture_teardown)
 
 int
 main(void)

@@ -11,25 +11,6 @@
 #include "api/selector_priv.h"
 #include "api_fixture.h"
 
-static int
-setup(void **state)
-{
-	static struct api_fixture f;
-
-	api_fixture_init(&f);
-	*state = &f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	fake_fleet.len = 0;
-	api_fixture_fini(*state);
-	assert_int_equal(fake_fleet.refs, 0);
-	return 0;
-}
-
 static void
 add_sample(struct batch *batch, const char *path, const char *unit, double value,
     const struct tag *tags, size_t tag_count)
@@ -225,7 +206,7 @@ long_answers_come_in_bounded_pieces(void **state)
 	    strstr(f->answer.p, "\nsome_longer_name_04999{instance=\"h\",job=\"a\"} 4999 "));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, api_fixture_setup, api_fixture_teardown)
 
 int
 main(void)

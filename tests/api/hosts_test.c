@@ -14,23 +14,6 @@
 
 #define MINUTE_NS (60 * NS_PER_S)
 
-static int
-setup(void **state)
-{
-	static struct api_fixture f;
-
-	api_fixture_init(&f);
-	*state = &f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	api_fixture_fini(*state);
-	return 0;
-}
-
 static struct json_object *
 value_at(struct json_object *metric, size_t age)
 {
@@ -89,28 +72,17 @@ store_vector(struct api_fixture *f, const char *name, bool inactive)
 }
 
 static void
-expect_file(const struct api_fixture *f, const char *name)
-{
-	struct str want = vector_load(name);
-
-	assert_int_equal(f->status, 200);
-	assert_int_equal(f->answer.len, want.len);
-	assert_memory_equal(f->answer.p, want.p, want.len);
-	free((void *)(uintptr_t)want.p);
-}
-
-static void
 history_is_upstreams_to_the_byte(void **state)
 {
 	struct api_fixture *f = *state;
 
 	store_vector(f, "scotty_api_hosts_vec.json", false);
 	get(f, "/api/hosts/host1.example.com/vecapp");
-	expect_file(f, "scotty_api_hosts_vec.json");
+	vector_expect("scotty_api_hosts_vec.json", buf_view(&f->answer));
 	get(f, "/api/hosts/host1.example.com/vecapp/");
-	expect_file(f, "scotty_api_hosts_vec.json");
+	vector_expect("scotty_api_hosts_vec.json", buf_view(&f->answer));
 	get(f, "/api/hosts/host1.example.com/vecapp/vec");
-	expect_file(f, "scotty_api_hosts_vec.json");
+	vector_expect("scotty_api_hosts_vec.json", buf_view(&f->answer));
 }
 
 static void
@@ -120,7 +92,7 @@ newest_values_as_text_are_upstreams_to_the_byte(void **state)
 
 	store_vector(f, "scotty_api_hosts_vec_history0_text.json", false);
 	get(f, "/api/hosts/host1.example.com/vecapp?format=text&history=0");
-	expect_file(f, "scotty_api_hosts_vec_history0_text.json");
+	vector_expect("scotty_api_hosts_vec_history0_text.json", buf_view(&f->answer));
 }
 
 static void
@@ -130,7 +102,7 @@ inactive_markers_are_upstreams_to_the_byte(void **state)
 
 	store_vector(f, "scotty_api_hosts_inactive_text.json", true);
 	get(f, "/api/hosts/host1.example.com/vecapp/vec?format=text");
-	expect_file(f, "scotty_api_hosts_inactive_text.json");
+	vector_expect("scotty_api_hosts_inactive_text.json", buf_view(&f->answer));
 }
 
 /* A counter that changes every minute: 10 ten minutes ago, ..., 1 a minute ago. */
@@ -356,7 +328,7 @@ both_layouts_agree_for_every_kind(void **state)
 	assert_true(count(f->answer.p, "\"active\"") > 80);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, api_fixture_setup, api_fixture_teardown)
 
 int
 main(void)

@@ -11,23 +11,6 @@
 #include "../messages/vectors.h"
 #include "api_fixture.h"
 
-static int
-setup(void **state)
-{
-	static struct api_fixture f;
-
-	api_fixture_init(&f);
-	*state = &f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	api_fixture_fini(*state);
-	return 0;
-}
-
 /* Stores what a captured answer of /api/latest says, each metric in a group of its own. */
 static void
 store_vector(struct api_fixture *f, const char *name)
@@ -51,27 +34,16 @@ store_vector(struct api_fixture *f, const char *name)
 }
 
 static void
-expect_file(const struct api_fixture *f, const char *name)
-{
-	struct str want = vector_load(name);
-
-	assert_int_equal(f->status, 200);
-	assert_int_equal(f->answer.len, want.len);
-	assert_memory_equal(f->answer.p, want.p, want.len);
-	free((void *)(uintptr_t)want.p);
-}
-
-static void
 answer_is_upstreams_to_the_byte(void **state)
 {
 	struct api_fixture *f = *state;
 
 	store_vector(f, "scotty_api_latest_vec.json");
 	get(f, "/api/latest/");
-	expect_file(f, "scotty_api_latest_vec.json");
+	vector_expect("scotty_api_latest_vec.json", buf_view(&f->answer));
 	assert_string_equal(f->response.content_type, "application/json");
 	get(f, "/api/latest/vec/");
-	expect_file(f, "scotty_api_latest_vec.json");
+	vector_expect("scotty_api_latest_vec.json", buf_view(&f->answer));
 }
 
 static void
@@ -81,7 +53,7 @@ text_answer_is_upstreams_to_the_byte(void **state)
 
 	store_vector(f, "scotty_api_latest_vec_text.json");
 	get(f, "/api/latest/?format=text");
-	expect_file(f, "scotty_api_latest_vec_text.json");
+	vector_expect("scotty_api_latest_vec_text.json", buf_view(&f->answer));
 }
 
 static void
@@ -186,7 +158,7 @@ both_layouts_agree_for_every_kind(void **state)
 	assert_non_null(strstr(f->answer.p, "\"host\\u003c1\\u003e\""));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, api_fixture_setup, api_fixture_teardown)
 
 int
 main(void)

@@ -19,23 +19,6 @@
 	"<params>" params "</params></methodCall>"
 #define PARAM(value) "<param><value>" value "</value></param>"
 
-static int
-setup(void **state)
-{
-	static struct api_fixture f;
-
-	api_fixture_init(&f);
-	*state = &f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	api_fixture_fini(*state);
-	return 0;
-}
-
 /*
  * Calls, and takes the answer apart with the library. Returns the value, or NULL and the fault's
  * code. The answer must be XML in any case.
@@ -447,7 +430,7 @@ without_memory_there_is_a_fault_or_a_refusal(void **state)
 	assert_true(nth > 4);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, api_fixture_setup, api_fixture_teardown)
 
 int
 main(void)

@@ -492,6 +492,8 @@ static const struct {
 	{ STR(HEAD("Transfer-Encoding: chunked\r\n\r\nzz\r\n" SMUGGLED)) },
 	{ STR(HEAD("Transfer-Encoding: chunked\r\n\r\n-1\r\n" SMUGGLED)) },
 	{ STR(HEAD("Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n" SMUGGLED)) },
+	{ STR(HEAD("Content-Length: 0\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" SMUGGLED)) },
+	{ STR(HEAD("Content-Length: 1000\r\n\r\n" SMUGGLED)) }, /* ends too early */
 	{ STR(HEAD("Host: y\r\n\r\n" SMUGGLED)) },
 	{ STR("GET /healthz HTTP/1.1\r\n\r\n" SMUGGLED) }, /* no Host */
 	{ STR("GET /healthz HTTP/1.1\r\nHost : x\r\n\r\n" SMUGGLED) },

@@ -209,15 +209,9 @@ class JsonSink:
             def log_message(self, *args):
                 pass
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request, client_address):
-                pass
-
         self.lock = threading.Lock()
         self.respond, self.requests = respond, []
-        self.server = Server(("127.0.0.1", sp.free_port()), Handler)
+        self.server = sp.HttpServer(("127.0.0.1", sp.free_port()), Handler)
         self.port = self.server.server_address[1]
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
         self.thread.start()

@@ -35,15 +35,9 @@ class TargetServer:
             def log_message(self, *args):
                 pass
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request, client_address):
-                pass
-
         self.requests = []
         self.answer = None
-        self.server = Server(("127.0.0.1", sp.free_port()), Handler)
+        self.server = sp.HttpServer(("127.0.0.1", sp.free_port()), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/targets"
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
         self.thread.start()

@@ -77,14 +77,8 @@ class Exporter:
             def log_message(self, *args):
                 pass
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request, client_address):
-                pass  # the other side may go away at any time
-
         self.text, self.content_type, self.requests = text, content_type, []
-        self.server = Server(("127.0.0.1", sp.free_port()), Handler)
+        self.server = sp.HttpServer(("127.0.0.1", sp.free_port()), Handler)
         if tls is not None:
             self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_address[1]

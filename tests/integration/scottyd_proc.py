@@ -360,6 +360,15 @@ class FleetSim(Process):
             self.wait(None)
 
 
+class HttpServer(http.server.ThreadingHTTPServer):
+    """A thread for each connection, which the other side may leave at any time."""
+
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        pass
+
+
 class Endpoint:
     """A tricorder endpoint with the given metrics, which may be replaced at any time."""
 
@@ -385,19 +394,13 @@ class Endpoint:
             def log_message(self, *args):
                 pass
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request, client_address):
-                pass  # the other side may go away at any time
-
         self.lock = threading.Lock()
         self.changed = threading.Condition(self.lock)
         self.requests = 0
         self.paths = []
         self.body = b"[]"
         self.publish(metrics)
-        self.server = Server((address, port or free_port(address)), Handler)
+        self.server = HttpServer((address, port or free_port(address)), Handler)
         self.address, self.port = self.server.server_address
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
         self.thread.start()

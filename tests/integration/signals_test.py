@@ -170,7 +170,8 @@ class Starting(unittest.TestCase):
 
 
 class Client(threading.Thread):
-    """Asks again and again over one connection; counts, and keeps what went wrong."""
+    """Asks again and again over one connection, some 200 times a second; counts, and keeps what went
+    wrong."""
 
     def __init__(self, port):
         super().__init__()
@@ -198,6 +199,7 @@ class Reloading(unittest.TestCase):
            "endpoints: [{host: h, app: a, port: 1, source: none}]\n"]
 
     def test_good_and_bad_configurations_under_load(self):
+        """E5"""
         with sp.Endpoint([sp.metric("/a", "int32", 1, bits=32)]) as endpoint:
             element = endpoint.element("host1", "app")
             more = [{"host": f"more{i}", "app": "app", "address": "127.0.0.1", "port": 1}
@@ -207,8 +209,11 @@ class Reloading(unittest.TestCase):
                 self.reload_all(scottyd, element, more)
                 endpoint.wait_polled()
 
+    def validate(self, scottyd):
+        return sp.run("-validate", "-config", scottyd.config_file).returncode
+
     def reload_all(self, scottyd, element, more):
-        clients = [Client(scottyd.port) for _ in range(2)]
+        clients, begin = [Client(scottyd.port) for _ in range(4)], time.monotonic()
         for client in clients:
             client.start()
         files = scottyd.open_files()
@@ -217,6 +222,8 @@ class Reloading(unittest.TestCase):
                 if i % 2 == 0:
                     before = sorted(scottyd.endpoints())
                     scottyd.configure_raw(self.BAD[i // 2 % len(self.BAD)])
+                    if i // 2 < len(self.BAD):
+                        self.assertEqual(self.validate(scottyd), 1)
                     scottyd.reload()
                     self.assertEqual(sorted(scottyd.endpoints()), before)
                 else:
@@ -230,7 +237,9 @@ class Reloading(unittest.TestCase):
                 client.join()
         for client in clients:
             self.assertEqual(client.failures, [])
-        print(f"{sum(c.answered for c in clients)} requests answered meanwhile")
+        answered, seconds = sum(c.answered for c in clients), time.monotonic() - begin
+        print(f"{answered} requests answered meanwhile, {answered / seconds:.0f} a second")
+        self.assertEqual(self.validate(scottyd), 0)
         sp.eventually(lambda: scottyd.open_files() <= files, "files closed")
         self.assertEqual(scottyd.endpoints()["host1", "app"]["skippedTicks"], 0)
 

@@ -102,16 +102,11 @@ class Sink:
             def log_message(self, *args):
                 pass
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
+        class Server(sp.HttpServer):
             def get_request(self):
                 request = super().get_request()
                 outer.connections += 1
                 return request
-
-            def handle_error(self, request, client_address):
-                pass
 
         self.lock = threading.Lock()
         self.respond = respond
@@ -160,6 +155,8 @@ class Sink:
 class Acknowledger:
     """Takes requests as fast as it can, says 204, and keeps (time, body) of them if told to."""
 
+    NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
+
     def __init__(self, keeps=False):
         self.port, self.keeps, self.taken = sp.free_port(), keeps, []
         self.listener, self.connections, self.threads = None, [], []
@@ -181,6 +178,12 @@ class Acknowledger:
             thread.join()
         self.connections, self.threads = [], []
 
+    def take(self, body):
+        """What is answered; nothing: the connection is closed. Any thread calls it."""
+        if self.keeps:
+            self.taken.append((time.monotonic(), body))
+        return self.NO_CONTENT
+
     def _run(self, target, arg):
         thread = threading.Thread(target=target, args=(arg,), daemon=True)
         self.threads.append(thread)
@@ -198,7 +201,7 @@ class Acknowledger:
 
     def _serve(self, connection):
         try:
-            with connection.makefile("rb", 1 << 20) as stream:
+            with connection, connection.makefile("rb", 1 << 20) as stream:
                 while stream.readline():
                     length = 0
                     for line in iter(stream.readline, b"\r\n"):
@@ -210,9 +213,10 @@ class Acknowledger:
                     body = stream.read(length)
                     if len(body) < length:
                         return
-                    if self.keeps:
-                        self.taken.append((time.monotonic(), body))
-                    connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+                    answer = self.take(body)
+                    if not answer:
+                        return
+                    connection.sendall(answer)
         except (OSError, ValueError):
             pass
 

@@ -34,6 +34,16 @@ vector_load(const char *name)
 	return (struct str){ text, (size_t)len };
 }
 
+void
+vector_expect(const char *name, struct str got)
+{
+	struct str want = vector_load(name);
+
+	assert_int_equal(got.len, want.len);
+	assert_memory_equal(got.p, want.p, want.len);
+	free((void *)(uintptr_t)want.p);
+}
+
 struct json_object *
 vector_parse(const char *name)
 {

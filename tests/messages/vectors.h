@@ -13,6 +13,8 @@ struct json_object;
 
 /* The whole file, ended by a NUL beyond .len; the caller frees .p. */
 struct str vector_load(const char *name);
+/* Fails the test unless got is what the file holds. */
+void vector_expect(const char *name, struct str got);
 struct json_object *vector_parse(const char *name);
 void vector_free(struct json_object *);
 

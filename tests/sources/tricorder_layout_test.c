@@ -512,6 +512,27 @@ write_own(struct buf *doc, size_t app, size_t n, size_t own)
 }
 
 static void
+layouts_that_gave_way_to_others_do_not_pile_up(void **state)
+{
+	struct fixture big, *f = &big;
+	struct tricorder_layouts_stats stats;
+	struct buf doc;
+
+	(void)state;
+	begin_with(f, 64 * BUDGET_BYTES);
+	for (size_t i = 0; i < 200; i++) {
+		write_own(&doc, i, 100, 0);
+		f->ep.memory.wait = 0;
+		poll(&f->ep, doc.p);
+		assert_true(f->ep.batch.layout_id != 0);
+		buf_fini(&doc);
+	}
+	tricorder_layouts_stats(f->table, &stats);
+	assert_true(stats.layouts < 100 && stats.bytes < 2 * 1024 * 1024);
+	end(f);
+}
+
+static void
 nothing_is_remembered_beyond_the_budget(void **state)
 {
 	struct fixture f;
@@ -743,6 +764,7 @@ main(void)
 		TEST(any_value_may_follow_any_other),
 		TEST(stamps_of_a_group_agree_or_not),
 		TEST(any_document_of_the_corpus_may_follow_any_other),
+		cmocka_unit_test(layouts_that_gave_way_to_others_do_not_pile_up),
 		cmocka_unit_test(nothing_is_remembered_beyond_the_budget),
 		cmocka_unit_test(a_layout_without_arrays_of_its_own_serves_as_well),
 		TEST(an_answer_that_keeps_changing_is_seldom_learned),

@@ -209,7 +209,7 @@ static void
 a_full_store_takes_no_new_series(void **state)
 {
 	struct fixture *f = fixture_new(32 * 1024);
-	char path[32];
+	static char paths[200][32];
 	struct store_stats stats;
 	struct err err = { .code = ERR_NONE };
 	int64_t i = 0;
@@ -217,24 +217,45 @@ a_full_store_takes_no_new_series(void **state)
 
 	(void)state;
 	for (; rc == 0; i++) {
-		snprintf(path, sizeof(path), "/metric/number/%d", (int)i);
+		assert_true(i < (int64_t)ARRAY_LEN(paths));
+		snprintf(paths[i], sizeof(paths[i]), "/metric/number/%d", (int)i);
 		put_i64(f, "/first", i, 0, i);
-		put_i64(f, path, 1, 0, i);
+		for (int64_t k = 0; k <= i; k++)
+			put_i64(f, paths[k], 1, 0, i);
 		rc = append_to(f, f->set, &err);
 		store_get_stats(f->store, &stats);
 		assert_true(stats.bytes_used <= stats.bytes_limit);
 	}
 	assert_true(i > 50);
 	assert_int_equal(err.code, ERR_LIMIT);
-	assert_non_null(strstr(err.text, "append 2 values to web1/app: store is full: "));
+	assert_non_null(strstr(err.text, " values to web1/app: store is full: "));
 	assert_non_null(strstr(err.text, " KiB of 32 KiB used; raise store.memory"));
 	/* The failed poll left nothing behind; known series go on. */
-	assert_true(stats.series == (uint64_t)i && stats.active_series == 2);
+	assert_true(stats.series == (uint64_t)i && stats.active_series == (uint64_t)i);
 	put_i64(f, "/first", i, 0, i);
 	append(f);
-	put_i64(f, "/first", i + 1, 0, i + 1);
-	append(f);
-	assert_int_equal(f->stats.added, 1);
+	assert_int_equal(f->stats.added, i); /* the others end */
+	fixture_free(f);
+}
+
+static void
+series_in_place_of_others_use_their_memory(void **state)
+{
+	struct fixture *f = fixture_new(4 * 1024 * 1024);
+	static char paths[500][32];
+	struct store_stats stats;
+
+	(void)state;
+	for (int64_t round = 0; round < 100; round++) {
+		for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+			snprintf(paths[i], sizeof(paths[i]), "/round/%d/%zu", (int)round, i);
+			put_i64(f, paths[i], round, 0, round);
+		}
+		append(f);
+		store_get_stats(f->store, &stats);
+		assert_int_equal(stats.active_series, ARRAY_LEN(paths));
+	}
+	assert_true(stats.series < 50 * ARRAY_LEN(paths));
 	fixture_free(f);
 }
 
@@ -316,6 +337,48 @@ pages_of_inactive_series_go_first(void **state)
 	append(f);
 	snprintf(f->batch.bad_text, sizeof(f->batch.bad_text), "%d:5", (int)i + 1);
 	assert_string_equal(history(f, "/newer"), f->batch.bad_text);
+	series_set_unref(live);
+	fixture_free(f);
+}
+
+/* Appends to the set until so many pages more were reclaimed; returns the time that comes next. */
+static int64_t
+reclaim_pages(struct fixture *f, struct series_set *set, int64_t i, uint64_t count)
+{
+	struct store_stats stats;
+	uint64_t wanted;
+	struct err err;
+
+	store_get_stats(f->store, &stats);
+	for (wanted = stats.pages_reclaimed + count; stats.pages_reclaimed < wanted; i++) {
+		put_i64(f, "/live", noise(i), 0, i);
+		assert_int_equal(append_to(f, set, &err), 0);
+		store_get_stats(f->store, &stats);
+	}
+	return i;
+}
+
+static void
+what_has_just_ended_is_spared_for_a_while(void **state)
+{
+	struct fixture *f = fixture_new(128 * 1024);
+	struct series_set *live;
+	struct err err;
+	int64_t i, ended;
+
+	(void)state;
+	live = store_set(f->store, STR("web2"), STR("app"), &err);
+	assert_non_null(live);
+	i = ended = reclaim_pages(f, live, 0, 20);
+	for (; i < ended + 100; i++) {
+		put_i64(f, "/short", noise(i), 0, i);
+		append(f);
+	}
+	store_deactivate(f->set, AT(i));
+	i = reclaim_pages(f, live, i + 1, 2);
+	assert_true(strlen(range_text(f, "/short", AT(ended), AT(ended + 2))) > 0);
+	reclaim_pages(f, live, i, 20);
+	assert_string_equal(history(f, "/short"), "");
 	series_set_unref(live);
 	fixture_free(f);
 }
@@ -466,8 +529,10 @@ main(void)
 		TEST(many_descriptions_are_all_found_again),
 		TEST(many_groups_are_all_found_again),
 		cmocka_unit_test(a_full_store_takes_no_new_series),
+		cmocka_unit_test(series_in_place_of_others_use_their_memory),
 		TEST(values_go_on_where_there_is_no_room_for_a_page),
 		cmocka_unit_test(pages_of_inactive_series_go_first),
+		cmocka_unit_test(what_has_just_ended_is_spared_for_a_while),
 		cmocka_unit_test(the_oldest_page_of_all_goes_next),
 		TEST(own_metrics_tell_of_the_store),
 		cmocka_unit_test(constructors_report_lack_of_memory),
