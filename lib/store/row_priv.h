@@ -260,9 +260,10 @@ row_before(const struct row_undo *undo, enum row_class class, uint64_t after)
 
 /*
  * The same for a distribution; before->counts has room for as many as after has, and may be
- * after's. False: of another length, and before is untouched; or corrupt.
+ * after's. *count: their sum; NULL is fine. False: of another length, and before is untouched; or
+ * corrupt.
  */
-bool row_dist_before(
-    const struct row_undo *, const struct row_dist *after, struct row_dist *before);
+bool row_dist_before(const struct row_undo *, const struct row_dist *after, struct row_dist *before,
+    uint64_t *count);
 
 #endif

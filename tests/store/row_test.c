@@ -115,7 +115,7 @@ check_dist(const struct row_undo *undo, const struct row_change *change)
 	got.counts = malloc(bytes + 1);
 	assert_non_null(got.counts);
 	memcpy(got.counts, after->counts, bytes);
-	assert_true(row_dist_before(undo, &got, &got));
+	assert_true(row_dist_before(undo, &got, &got, NULL));
 	assert_true(got.rollovers == before->rollovers);
 	assert_true(bits_of(got.sum) == bits_of(before->sum));
 	assert_memory_equal(got.counts, before->counts, bytes);
@@ -496,9 +496,9 @@ a_distribution_of_another_length_is_left_alone(void **state)
 	(void)state;
 	assert_int_equal(row_open(&row, p, exact[ARRAY_LEN(exact) - 1].len, 4), 0);
 	assert_true(row_next(&row, &undo));
-	assert_false(row_dist_before(&undo, &dist, &dist));
+	assert_false(row_dist_before(&undo, &dist, &dist, NULL));
 	dist.len = 1;
-	assert_false(row_dist_before(&undo, &dist, &dist));
+	assert_false(row_dist_before(&undo, &dist, &dist, NULL));
 	assert_true(dist.rollovers == 4 && dist.sum == 5.0 && counts[0] == 1 && counts[1] == 2);
 	/* Nor does it lead to bits. */
 	assert_int_equal(row_before(&undo, ROW_INT, 7), 7);
@@ -868,7 +868,7 @@ undo_position(struct history *history, struct state *now, const struct row_undo 
 		break;
 	}
 	if (class == ROW_DIST)
-		assert_true(row_dist_before(undo, &now->dists[at], &now->dists[at]));
+		assert_true(row_dist_before(undo, &now->dists[at], &now->dists[at], NULL));
 	else if (class == ROW_REF)
 		now->bits[at] = history->refs[--history->ref_count];
 	else
