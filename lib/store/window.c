@@ -48,6 +48,7 @@ window_fini(struct window *w)
 	free(w->slots);
 	free(w->slot_of);
 	free(w->heads);
+	free(w->open_bits);
 	free(w->events);
 	free(w->times);
 	free(w->blobs);
@@ -130,6 +131,8 @@ close_slot(struct window *w, struct slot *slot)
 	end_plain(w, slot);
 	w->open_len -= !slot->done;
 	slot->done = true;
+	if (w->slot_of_len > 0)
+		bit_set(w->open_bits, slot->at, false);
 }
 
 /* Keeps a reference until the events are forgotten. There is room. */
@@ -218,17 +221,20 @@ map_slots(struct window *w)
 			most = w->slots[i].at + 1;
 	}
 	if (!grow(&w->slot_of, &w->slot_of_cap, most, sizeof(*w->slot_of)) ||
-	    !grow(&w->heads, &w->head_cap, most, sizeof(*w->heads)))
+	    !grow(&w->heads, &w->head_cap, most, sizeof(*w->heads)) ||
+	    !grow(&w->open_bits, &w->open_cap, most / 64 + 1, sizeof(*w->open_bits)))
 		return false;
 	w->slot_of_len = most;
 	for (size_t i = 0; i < most; i++)
 		w->slot_of[i] = &w->no_slot;
 	memset(w->heads, 0, most * sizeof(*w->heads));
+	memset(w->open_bits, 0, (most / 64 + 1) * sizeof(*w->open_bits));
 	for (size_t i = 0; i < w->slot_len; i++) {
 		struct slot *slot = &w->slots[i];
 
 		w->slot_of[slot->at] = slot;
 		slot->plain = slot->put_off && !slot->done;
+		bit_set(w->open_bits, slot->at, !slot->done);
 		w->heads[slot->at].tail = slot->active ? EVENT_ACTIVE : 0;
 	}
 	return true;
@@ -612,7 +618,8 @@ undo_row(struct window *w, struct row *row)
 		return;
 	if (w->slot_len <= FEW_SLOTS)
 		undo_few(w, row);
-	else
+	/* Those that seldom change are looked for far back. */
+	else if (w->open_len > w->slot_len / 4 || row_may_change(row, w->open_bits))
 		undo_many(w, row);
 }
 
@@ -868,9 +875,9 @@ held_bytes(const struct window *w)
 {
 	return sizeof(*w) + w->walk.cap + w->walk.ref_cap * sizeof(*w->walk.refs) +
 	       w->slot_cap * sizeof(*w->slots) + w->slot_of_cap * sizeof(*w->slot_of) +
-	       w->head_cap * sizeof(*w->heads) + w->event_cap * sizeof(*w->events) +
-	       w->time_cap * sizeof(*w->times) + w->blob_cap * sizeof(struct blob *) +
-	       w->arena.used_bytes + w->other.used_bytes;
+	       w->head_cap * sizeof(*w->heads) + w->open_cap * sizeof(*w->open_bits) +
+	       w->event_cap * sizeof(*w->events) + w->time_cap * sizeof(*w->times) +
+	       w->blob_cap * sizeof(struct blob *) + w->arena.used_bytes + w->other.used_bytes;
 }
 
 /* A spare one; NULL: there is none. */

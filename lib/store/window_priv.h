@@ -108,6 +108,8 @@ struct window {
 	size_t slot_of_len, slot_of_cap;
 	struct head *heads; /* as many */
 	size_t head_cap;
+	uint64_t *open_bits; /* as many: a bit for each slot that is not done */
+	size_t open_cap;
 	struct event *events;
 	size_t event_len, event_cap;
 	struct slot no_slot; /* done */

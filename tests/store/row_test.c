@@ -911,6 +911,23 @@ check_each(const struct row *row, const struct row_undo *undos, size_t n)
 	assert_int_equal(expected.at, n);
 }
 
+/* Each position alone: the answer may be wrong only for gaps, and only that it may have changed. */
+static void
+check_may_change(const struct row *row, const struct row_undo *undos, size_t n)
+{
+	uint64_t bits[POSITIONS / 64 + 1] = { 0 };
+	size_t i = 0;
+
+	for (uint32_t at = 0; at < row->len_before; at++) {
+		bool changed = i < n && undos[i].at == at;
+
+		bits[at / 64] = UINT64_C(1) << at % 64;
+		assert_true(row_may_change(row, bits) == (changed || row->sparse));
+		bits[at / 64] = 0;
+		i += changed;
+	}
+}
+
 /* Undoes all changes of a row, last position first as the list on the side is read from its end. */
 static void
 undo_changes(struct history *history, struct state *now, struct row *row)
@@ -924,6 +941,8 @@ undo_changes(struct history *history, struct state *now, struct row *row)
 		n++;
 	assert_int_equal(n, row->change_count);
 	check_each(&opened, undos, n);
+	if (n > 0)
+		check_may_change(&opened, undos, n);
 	for (uint32_t at = now->len; at-- > 0;) {
 		bool changed = n > 0 && undos[n - 1].at == at;
 
