@@ -28,7 +28,8 @@ struct entry {
 	const struct own_metric *row;
 	const struct own_metric *rows; /* what own_add was given */
 	void *ctx;
-	struct own_dist *dist; /* NULL for one with a reader */
+	struct own_dist *dist;             /* one that is added to, or NULL */
+	const struct own_counted *counted; /* one that is counted when asked for, or NULL */
 };
 
 struct own {
@@ -169,16 +170,17 @@ check_new(const struct own *own, const struct own_metric *rows, size_t n, struct
 	return 0;
 }
 
-/* REQUIRES(own->lock) */
+/* Entries that are all as the one given, but for the row, of which there are n from its rows on.
+ * REQUIRES(own->lock) */
 static int
-add_locked(struct own *own, const struct own_metric *rows, size_t n, void *ctx,
-    struct own_dist *dist, struct err *err)
+add_locked(struct own *own, struct entry entry, size_t n, struct err *err)
 {
-	if (check_new(own, rows, n, err) != 0 || make_room(own, n, err) != 0)
+	if (check_new(own, entry.rows, n, err) != 0 || make_room(own, n, err) != 0)
 		return -1;
-	for (size_t i = 0; i < n; i++)
-		insert(
-		    own, (struct entry){ .row = &rows[i], .rows = rows, .ctx = ctx, .dist = dist });
+	for (size_t i = 0; i < n; i++) {
+		entry.row = &entry.rows[i];
+		insert(own, entry);
+	}
 	return 0;
 }
 
@@ -188,7 +190,19 @@ own_add(struct own *own, const struct own_metric *rows, size_t n, void *ctx, str
 	int rc;
 
 	lock_take(&own->lock);
-	rc = add_locked(own, rows, n, ctx, NULL, err);
+	rc = add_locked(own, (struct entry){ .rows = rows, .ctx = ctx }, n, err);
+	lock_drop(&own->lock);
+	return rc;
+}
+
+int
+own_add_counted(struct own *own, const struct own_counted *counted, void *ctx, struct err *err)
+{
+	struct entry entry = { .rows = &counted->metric, .ctx = ctx, .counted = counted };
+	int rc;
+
+	lock_take(&own->lock);
+	rc = add_locked(own, entry, 1, err);
 	lock_drop(&own->lock);
 	return rc;
 }
@@ -224,7 +238,7 @@ own_dist_new(struct own *own, const char *path, const char *description, const c
 	dist->next = own->dists;
 	dist->number = dist->next == NULL ? 0 : dist->next->number + 1;
 	dist->row.group = DIST_GROUP + (int)dist->number;
-	rc = add_locked(own, &dist->row, 1, NULL, dist, err);
+	rc = add_locked(own, (struct entry){ .rows = &dist->row, .dist = dist }, 1, err);
 	if (rc == 0)
 		own->dists = dist;
 	lock_drop(&own->lock);
@@ -284,35 +298,67 @@ median(const struct dist *d, const double *limits)
 	return (estimate(d, limits, d->count / 2 - 1) + estimate(d, limits, d->count / 2)) / 2;
 }
 
+/* An empty one in the batch's arena. NULL with err. */
+static struct dist *
+new_dist(struct batch *b, size_t len, uint64_t **counts, struct err *err)
+{
+	struct dist *d = arena_alloc(&b->arena, sizeof(*d));
+
+	*counts = arena_array(&b->arena, len, sizeof(**counts));
+	if (d == NULL || *counts == NULL) {
+		batch_alloc_err(b, sizeof(*d) + len * sizeof(**counts), err);
+		return NULL;
+	}
+	memset(*counts, 0, len * sizeof(**counts));
+	*d = (struct dist){ .counts = *counts, .len = len };
+	return d;
+}
+
+/* What follows from the rest. */
+static void
+complete(struct dist *d, const double *limits)
+{
+	if (d->count == 0)
+		return;
+	d->average = d->sum / (double)d->count;
+	d->median = median(d, limits);
+}
+
 /* A copy in the batch's arena, with what follows from the counts. NULL with err. */
 static const struct dist *
 snapshot(struct own_dist *own_dist, struct batch *b, struct err *err)
 {
-	size_t len = own_dist->limit_count + 1, size = len * sizeof(uint64_t);
-	struct dist *d = arena_alloc(&b->arena, sizeof(*d));
-	uint64_t *counts = arena_alloc(&b->arena, size);
+	uint64_t *counts;
+	struct dist *d = new_dist(b, own_dist->limit_count + 1, &counts, err);
 
-	if (d == NULL || counts == NULL) {
-		batch_alloc_err(b, sizeof(*d) + size, err);
+	if (d == NULL)
 		return NULL;
-	}
 	lock_take(&own_dist->lock);
-	memcpy(counts, own_dist->counts, size);
-	*d = (struct dist){
-		.counts = counts,
-		.len = len,
-		.sum = own_dist->sum,
-		.count = own_dist->count,
-		.generation = own_dist->count,
-		.min = own_dist->min,
-		.max = own_dist->max,
-	};
+	memcpy(counts, own_dist->counts, d->len * sizeof(*counts));
+	d->sum = own_dist->sum;
+	d->count = d->generation = own_dist->count;
+	d->min = own_dist->min;
+	d->max = own_dist->max;
 	lock_drop(&own_dist->lock);
+	complete(d, own_dist->limits);
+	return d;
+}
 
-	if (d->count > 0) {
-		d->average = d->sum / (double)d->count;
-		d->median = median(d, own_dist->limits);
-	}
+/* NULL with err. */
+static const struct dist *
+count(const struct entry *entry, struct batch *b, int64_t now_ns, struct err *err)
+{
+	const struct own_counted *counted = entry->counted;
+	uint64_t *counts;
+	struct dist *d = new_dist(b, counted->limit_count + 1, &counts, err);
+
+	if (d == NULL)
+		return NULL;
+	counted->count(entry->ctx, d, counts);
+	for (size_t i = 0; i < d->len; i++)
+		d->count += counts[i];
+	d->generation = (uint64_t)now_ns; /* another one each time */
+	complete(d, counted->limits);
 	return d;
 }
 
@@ -363,7 +409,14 @@ collect_one(const struct entry *entry, const struct dist *dist, struct batch *b,
 	    copy_text(b, row->description, &desc.description, err) != 0 ||
 	    copy_text(b, row->unit, &desc.unit, err) != 0)
 		return -1;
-	if (dist != NULL) {
+	if (entry->counted != NULL) {
+		desc.limits = entry->counted->limits;
+		desc.limit_count = entry->counted->limit_count;
+		desc.not_cumulative = true;
+		value.dist = count(entry, b, now_ns, err);
+		if (value.dist == NULL)
+			return -1;
+	} else if (dist != NULL) {
 		desc.limits = entry->dist->limits;
 		desc.limit_count = entry->dist->limit_count;
 		value.dist = dist;

@@ -37,6 +37,22 @@ struct own_metric {
 int own_add(struct own *, const struct own_metric *rows, size_t n, void *ctx, struct err *);
 void own_remove(struct own *, const struct own_metric *rows, void *ctx);
 
+/*
+ * A distribution that is counted anew whenever it is asked for, and so is not cumulative. count
+ * gets ctx, and fills counts[limit_count + 1], which are zero, and of the distribution sum, min and
+ * max; it is called as read is.
+ */
+struct own_counted {
+	struct own_metric metric; /* KIND_DIST; without read */
+	const double *limits;     /* rising */
+	size_t limit_count;
+	void (*count)(void *ctx, struct dist *, uint64_t *counts);
+};
+#define OWN_GROUP_COUNTED 99 /* their group */
+
+/* As own_add, of one; own_remove takes its metric. */
+int own_add_counted(struct own *, const struct own_counted *, void *ctx, struct err *err);
+
 /* A distribution that any thread may add to. */
 struct own_dist;
 

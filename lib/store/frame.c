@@ -34,20 +34,19 @@ keeps_copy(enum way way)
 	return way == WAY_FIRST || way == WAY_LAST;
 }
 
+/* Once for each record, so without division of 128 bits. */
 int64_t
 frame_name_ns(int64_t ts_ns, int64_t span_ns)
 {
-	wide_int span = span_ns;
-	wide_int twice = 2 * (wide_int)ts_ns + span;
-	wide_int number = twice / (2 * span);
-	wide_int name;
+	int64_t rest = ts_ns % span_ns, name;
 
-	if (twice % (2 * span) < 0)
-		number--; /* towards minus infinity */
-	name = number * span;
-	if (name > INT64_MAX)
-		return INT64_MAX;
-	return name <= TS_NONE ? TS_NONE + 1 : (int64_t)name;
+	if (rest < 0)
+		rest += span_ns; /* what it is above the multiple below it */
+	if (rest >= span_ns - span_ns / 2)
+		return __builtin_add_overflow(ts_ns, span_ns - rest, &name) ? INT64_MAX : name;
+	if (__builtin_sub_overflow(ts_ns, rest, &name) || name == TS_NONE)
+		return TS_NONE + 1;
+	return name;
 }
 
 int64_t
@@ -255,11 +254,13 @@ frame_add(struct frame *frame, enum rollup_fn fn, const struct metric_desc *desc
 	return 0;
 }
 
-/* a / n, rounded half away from zero. */
+/* a / n, rounded half away from zero. Most sums have 64 bits. */
 static wide_int
 divide(wide_int a, uint64_t n)
 {
-	wide_int quotient = a / (wide_int)n, rest = a % (wide_int)n;
+	bool is_small = a >= INT64_MIN && a <= INT64_MAX && n <= INT64_MAX;
+	wide_int quotient = is_small ? (int64_t)a / (int64_t)n : a / (wide_int)n;
+	wide_int rest = a - quotient * (wide_int)n;
 
 	if (2 * (rest < 0 ? -rest : rest) >= (wide_int)n)
 		quotient += a < 0 ? -1 : 1;

@@ -153,6 +153,7 @@ link_newest(struct stream *s, struct page *page)
 	}
 	s->newest = page;
 	pool->page_count++;
+	pages_joined(pool, s);
 	if (s->active_count == 0)
 		pages_add_idle(pool, s);
 }
@@ -322,6 +323,7 @@ log_drop_oldest(struct stream *s, bool keep_spare)
 		newer->older = NULL;
 	else
 		s->newest = NULL;
+	pages_left(&store->pool, s);
 	if (newer == NULL)
 		pages_remove_idle(&store->pool, s);
 	s->first_row = newer == NULL ? s->next_row : newer->first_row;

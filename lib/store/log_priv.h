@@ -56,6 +56,7 @@ struct stream {
 	struct ring markers; /* positions that became inactive, by row */
 	/* The pages lock. */
 	struct stream *idle_prev, *idle_next;
+	int64_t idle_from_ns; /* while in the list: before_ns of its oldest page */
 	bool in_idle_list;
 	uint64_t idle_since; /* pages that had filled up then */
 };
@@ -66,6 +67,13 @@ struct stream *stream_try_new(struct series_set *, struct memory_want *);
 void stream_free(struct stream *, const uint8_t *classes);
 /* Makes room for len positions. False: see memory_try. */
 bool stream_reserve(struct stream *, uint32_t len, struct memory_want *);
+
+/* Pages of its log. REQUIRES the set's lock. */
+static inline uint32_t
+stream_pages(const struct stream *s)
+{
+	return s->newest == NULL ? 0 : s->newest->number - s->oldest->number + 1;
+}
 
 /* The time from which on its history is whole: 0 if none of it is gone. */
 static inline int64_t

@@ -10,10 +10,13 @@
  */
 #define IDLE_REST_PART 8
 
+const double pages_limits[PAGES_LIMITS] = { 1, 2, 5, 1e1, 2e1, 5e1, 1e2, 2e2, 5e2, 1e3, 2e3, 5e3,
+	1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6 };
+
 void
 pages_init(struct page_pool *pool)
 {
-	*pool = (struct page_pool){ .oldest = NULL };
+	*pool = (struct page_pool){ .oldest_ns = TS_NONE, .idle_first_ns = TS_NONE };
 	lock_init(&pool->lock, LOCK_pages);
 }
 
@@ -23,6 +26,26 @@ pages_fini(struct page_pool *pool)
 	assert(pool->oldest == NULL && pool->idle_first == NULL && pool->spares == NULL);
 	assert(pool->page_count == 0);
 	lock_fini(&pool->lock);
+}
+
+/* REQUIRES the pool's lock, as do the next two. */
+static void
+note_oldest(struct page_pool *pool)
+{
+	pool->oldest_ns = pool->oldest == NULL ? TS_NONE : pool->oldest->before_ns;
+}
+
+static void
+note_idle_first(struct page_pool *pool)
+{
+	pool->idle_first_ns = pool->idle_first == NULL ? TS_NONE : pool->idle_first->idle_from_ns;
+}
+
+static void
+note_idle_from(struct page_pool *pool, struct stream *s)
+{
+	s->idle_from_ns = s->oldest == NULL ? TS_NONE : s->oldest->before_ns;
+	note_idle_first(pool);
 }
 
 void
@@ -38,6 +61,7 @@ pages_add_full(struct page_pool *pool, struct page *page)
 	pool->youngest = page;
 	pool->full_count++;
 	pool->filled_count++;
+	note_oldest(pool);
 	lock_drop(&pool->lock);
 }
 
@@ -56,6 +80,52 @@ pages_remove(struct page_pool *pool, struct page *page)
 			pool->youngest = page->prev;
 		page->prev = page->next = NULL;
 		pool->full_count--;
+		note_oldest(pool);
+	}
+	lock_drop(&pool->lock);
+}
+
+static _Atomic uint64_t *
+stream_count_of(struct page_pool *pool, uint32_t pages)
+{
+	size_t bucket = 0;
+
+	while (bucket < PAGES_LIMITS && pages >= pages_limits[bucket])
+		bucket++;
+	return &pool->stream_counts[bucket];
+}
+
+static void
+count_stream(struct page_pool *pool, uint32_t before, uint32_t now)
+{
+	if (before > 0)
+		--*stream_count_of(pool, before);
+	if (now > 0)
+		++*stream_count_of(pool, now);
+}
+
+void
+pages_joined(struct page_pool *pool, struct stream *s)
+{
+	uint32_t pages = stream_pages(s);
+
+	count_stream(pool, pages - 1, pages);
+	lock_take(&pool->lock);
+	if (s->in_idle_list)
+		pool->idle_pages++;
+	lock_drop(&pool->lock);
+}
+
+void
+pages_left(struct page_pool *pool, struct stream *s)
+{
+	uint32_t pages = stream_pages(s);
+
+	count_stream(pool, pages + 1, pages);
+	lock_take(&pool->lock);
+	if (s->in_idle_list) {
+		pool->idle_pages--;
+		note_idle_from(pool, s);
 	}
 	lock_drop(&pool->lock);
 }
@@ -74,7 +144,8 @@ pages_add_idle(struct page_pool *pool, struct stream *stream)
 		else
 			pool->idle_first = stream;
 		pool->idle_last = stream;
-		pool->idle_count++;
+		pool->idle_pages += stream_pages(stream);
+		note_idle_from(pool, stream);
 	}
 	lock_drop(&pool->lock);
 }
@@ -93,7 +164,8 @@ pages_remove_idle(struct page_pool *pool, struct stream *stream)
 			stream->idle_next->idle_prev = stream->idle_prev;
 		else
 			pool->idle_last = stream->idle_prev;
-		pool->idle_count--;
+		pool->idle_pages -= stream_pages(stream);
+		note_idle_first(pool);
 	}
 	lock_drop(&pool->lock);
 }

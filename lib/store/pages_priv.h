@@ -35,14 +35,22 @@ struct page {
 
 #define PAGE_CAP (PAGE_BYTES - sizeof(struct page))
 
+/* Groups are counted by how many pages they have: below 1, 2, 5, 10, ... up to 10^6, and above. */
+#define PAGES_LIMITS 19
+extern const double pages_limits[PAGES_LIMITS];
+
 struct page_pool {
 	struct lock lock;
-	struct page *oldest, *youngest;          /* full pages */
-	struct stream *idle_first, *idle_last;   /* streams */
-	struct page *spares;                     /* counted as used memory */
-	_Atomic uint64_t full_count, idle_count; /* in these lists */
-	uint64_t filled_count;                   /* pages that ever filled up */
-	_Atomic uint64_t page_count, used_bytes; /* in logs; used_bytes: of their data */
+	struct page *oldest, *youngest;                   /* full pages */
+	struct stream *idle_first, *idle_last;            /* streams */
+	struct page *spares;                              /* counted as used memory */
+	_Atomic uint64_t idle_pages;                      /* of the streams in that list */
+	uint64_t full_count, filled_count;                /* full pages; that there ever were */
+	_Atomic uint64_t page_count, used_bytes;          /* in logs; used_bytes: of their data */
+	_Atomic uint64_t stream_counts[PAGES_LIMITS + 1]; /* of those with pages */
+	/* Time before that of the first in each list, for own metrics; TS_NONE: none, or it holds
+	 * all there was. */
+	_Atomic int64_t oldest_ns, idle_first_ns;
 };
 
 void pages_init(struct page_pool *);
@@ -53,7 +61,12 @@ void pages_add_full(struct page_pool *, struct page *);
 /* Takes it out of the list, if it is there. */
 void pages_remove(struct page_pool *, struct page *);
 
-/* The stream has, or no longer has, pages that go before others. Calling it twice does no harm. */
+/* A page has joined the stream's log, or left it. The set's lock is held. */
+void pages_joined(struct page_pool *, struct stream *);
+void pages_left(struct page_pool *, struct stream *);
+
+/* The stream has, or no longer has, pages that go before others. Calling it twice does no harm. The
+ * set's lock is held. */
 void pages_add_idle(struct page_pool *, struct stream *);
 void pages_remove_idle(struct page_pool *, struct stream *);
 

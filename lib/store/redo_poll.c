@@ -101,7 +101,7 @@ read_dist(struct poll *p, struct work *work, struct row_change *change, const st
 	dists[0] = (struct row_dist){ held->dist.rollovers, held->dist.sum, len,
 		(uint64_t *)(uintptr_t)held->counts };
 	dists[1] = (struct row_dist){ held->dist.rollovers, held->dist.sum, len, counts };
-	if (!row_dist_before(undo, &dists[0], &dists[1])) {
+	if (!row_dist_before(undo, &dists[0], &dists[1], NULL)) {
 		bad(p);
 		return;
 	}

@@ -11,48 +11,81 @@
 
 #include "store/row_bits_priv.h"
 
+/* Codes read at once: as many as a word holds whose codes are counted in bits. */
+#define EACH_CODES 15
+
+static inline uint64_t
+row_load_15_codes(const struct row *row, uint32_t index)
+{
+	return row_nibbles(row->p, row->codes + index) << 2 & UINT64_MAX >> 2;
+}
+
+/* The positions of the next changes, which *from is set to count from: those of a word. */
+ALWAYS_INLINE uint64_t
+row_next_bits(struct row *row, uint32_t *from)
+{
+	uint32_t left = row->len_before - row->from_next;
+	uint64_t bits;
+
+	if (row->sparse) {
+		row->bits = 0;
+		row_load_bits(row);
+		*from = row->from;
+		return row->bits;
+	}
+	*from = row->from_next;
+	bits = row_nibbles(row->p, row->bitmap_next);
+	row->bitmap_next += WORD_NIBBLES;
+	row->from_next += 64;
+	/* Bits behind the last one are of something else. */
+	return left < 64 ? bits & ((UINT64_C(1) << left) - 1) : bits;
+}
+
 /*
  * Calls for each change of a row of which row_next was not called, in order of position: difference
  * for those with a code from 1 to 13 (how is ROW_SET, form ROW_DIFFERENCE), other for the rest.
+ *
+ * After the last code that was loaded come zeros: so that nothing has to be counted, the next ones
+ * are loaded when something special seems to come.
  */
 ALWAYS_INLINE void
 row_each(const struct row *opened, void (*difference)(void *arg, uint32_t at, uint64_t payload),
     void (*other)(void *arg, const struct row_undo *), void *arg)
 {
 	const uint8_t *p = opened->p;
-	uint32_t count = opened->change_count;
-	size_t place = opened->payloads;
+	size_t place = 4 * opened->payloads; /* in bits */
+	uint32_t from, end = 0, loaded = 0;  /* changes: of those words, of codes */
 	struct row row = *opened;
-	uint64_t codes = 0;
+	uint64_t bits, codes = 0;
 
-	for (uint32_t i = 0, end; i < count;) {
-		uint32_t here;
-		uint64_t bits;
+	for (; end < opened->change_count; row.index = end) {
+		bits = row_next_bits(&row, &from);
+		end += (uint32_t)__builtin_popcountll(bits);
+		while (bits != 0) {
+			uint32_t at = from + (uint32_t)__builtin_ctzll(bits);
+			unsigned size = codes & 60;
 
-		row.index = i;
-		row.bits = 0;
-		row_load_bits(&row);
-		bits = row.bits;
-		/* Bits behind the last one of a bitmap are of something else. */
-		here = (uint32_t)__builtin_popcountll(bits);
-		for (end = here < count - i ? i + here : count; i < end; i++, codes >>= 4) {
-			uint32_t at = row.from + (uint32_t)__builtin_ctzll(bits);
-			unsigned code;
+			if (__builtin_expect(size - 4 < 4 * DIFFERENCE_MAX, true)) {
+				uint64_t word;
 
-			bits &= bits - 1;
-			if (i % WORD_NIBBLES == 0)
-				codes = row_nibbles(p, opened->codes + i);
-			code = codes & 15;
-			if (__builtin_expect(code - (CODE_FLIP + 1U) < DIFFERENCE_MAX, true)) {
-				difference(arg, at, difference_at(p, place, code));
-				place += code;
+				memcpy(&word, p + place / 8, sizeof(word));
+				word = word >> place % 8 & ((UINT64_C(1) << size) - 1);
+				place += size;
+				codes >>= 4;
+				bits &= bits - 1;
+				difference(arg, at, word);
+			} else if (end - (uint32_t)__builtin_popcountll(bits) == loaded) {
+				codes = row_load_15_codes(opened, loaded);
+				loaded += EACH_CODES;
 			} else {
-				size_t next = place;
-				struct row_undo undo = row_undo_at(p, code, &next);
+				size_t there = place / 4;
+				struct row_undo undo = row_undo_at(p, size / 4, &there);
 
 				undo.at = at;
 				other(arg, &undo);
-				place = next;
+				place = there * 4;
+				codes >>= 4;
+				bits &= bits - 1;
 			}
 		}
 	}

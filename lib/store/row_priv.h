@@ -239,6 +239,22 @@ row_next(struct row *row, struct row_undo *undo)
  */
 struct row_undo row_undo_at(const uint8_t *p, unsigned code, size_t *place);
 
+/*
+ * Of a row with changes: false if none of the positions in bits is among them, as far as that is
+ * quickly told. bits: one each, none behind len_before, whole words of 64 for all before it.
+ */
+static inline bool
+row_may_change(const struct row *row, const uint64_t *bits)
+{
+	uint64_t both = 0;
+
+	if (row->sparse)
+		return true;
+	for (uint32_t i = 0; 64 * i < row->len_before; i++)
+		both |= bits[i] & row_nibbles(row->p, row->bitmap + 16 * i);
+	return both != 0;
+}
+
 /* The change of one position, whether or not row_next was called; false if it did not change. */
 bool row_find(const struct row *, uint32_t at, struct row_undo *);
 
@@ -260,9 +276,10 @@ row_before(const struct row_undo *undo, enum row_class class, uint64_t after)
 
 /*
  * The same for a distribution; before->counts has room for as many as after has, and may be
- * after's. False: of another length, and before is untouched; or corrupt.
+ * after's. *count: their sum; NULL is fine. False: of another length, and before is untouched; or
+ * corrupt.
  */
-bool row_dist_before(
-    const struct row_undo *, const struct row_dist *after, struct row_dist *before);
+bool row_dist_before(const struct row_undo *, const struct row_dist *after, struct row_dist *before,
+    uint64_t *count);
 
 #endif

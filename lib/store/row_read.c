@@ -644,6 +644,16 @@ undo_counts_bmi2(const uint8_t *p, size_t codes_at, size_t end, const uint64_t *
 #define undo_counts_bmi2 undo_counts
 #endif
 
+static uint64_t
+sum_of(const uint64_t *counts, size_t len)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < len; i++)
+		sum += counts[i];
+	return sum;
+}
+
 /* Two numbers and a code. */
 ALWAYS_INLINE bool
 take_dist_head(struct reader *r, uint64_t *len, uint64_t *rollovers, uint64_t *sum_code)
@@ -672,8 +682,8 @@ sum_before(uint64_t code, uint64_t payload, double after)
 }
 
 ALWAYS_INLINE bool
-dist_before(
-    const struct row_undo *undo, const struct row_dist *after, struct row_dist *before, bool bmi2)
+dist_before(const struct row_undo *undo, const struct row_dist *after, struct row_dist *before,
+    uint64_t *count, bool bmi2)
 {
 	struct reader r = { undo->p, undo->payload, undo->payload + undo->nibbles };
 	uint64_t len, rollovers, sum_code, sum_payload;
@@ -688,6 +698,8 @@ dist_before(
 	if (!(bmi2 ? undo_counts_bmi2 : undo_counts)(
 	        r.p, r.at, r.end, after->counts, before->counts, len))
 		return false;
+	if (count != NULL)
+		*count = sum_of(before->counts, len);
 	before->len = len;
 	before->rollovers = after->rollovers - unfold(rollovers);
 	before->sum = sum_before(sum_code, sum_payload, after->sum);
@@ -695,14 +707,16 @@ dist_before(
 }
 
 WITH_BMI2 static bool
-dist_before_bmi2(const struct row_undo *undo, const struct row_dist *after, struct row_dist *before)
+dist_before_bmi2(const struct row_undo *undo, const struct row_dist *after, struct row_dist *before,
+    uint64_t *count)
 {
-	return dist_before(undo, after, before, true);
+	return dist_before(undo, after, before, count, true);
 }
 
 bool
-row_dist_before(const struct row_undo *undo, const struct row_dist *after, struct row_dist *before)
+row_dist_before(const struct row_undo *undo, const struct row_dist *after, struct row_dist *before,
+    uint64_t *count)
 {
-	return has_bmi2() ? dist_before_bmi2(undo, after, before)
-	                  : dist_before(undo, after, before, false);
+	return has_bmi2() ? dist_before_bmi2(undo, after, before, count)
+	                  : dist_before(undo, after, before, count, false);
 }

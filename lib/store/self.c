@@ -107,16 +107,87 @@ read_high_priority_count(void *ctx, struct arena *arena)
 	struct store *store = ctx;
 
 	(void)arena;
-	return (struct value){ .u = store->pool.idle_count };
+	return (struct value){ .u = store->pool.idle_pages };
 }
 
 static struct value
 read_low_priority_count(void *ctx, struct arena *arena)
 {
 	struct store *store = ctx;
+	/* One after the other, so they need not fit together. */
+	uint64_t idle = store->pool.idle_pages, all = store->pool.page_count;
 
 	(void)arena;
-	return (struct value){ .u = store->pool.full_count };
+	return (struct value){ .u = all > idle ? all - idle : 0 };
+}
+
+static struct value
+read_high_priority_ratio(void *ctx, struct arena *arena)
+{
+	struct store *store = ctx;
+	double idle = (double)store->pool.idle_pages, all = (double)store->pool.page_count;
+
+	(void)arena;
+	return (struct value){ .f = all == 0 ? 0 : idle < all ? idle / all : 1 };
+}
+
+static struct value
+time_or_never(int64_t ts_ns)
+{
+	return (struct value){ .i = ts_ns == TS_NONE ? 0 : ts_ns };
+}
+
+static struct value
+read_first_high_priority(void *ctx, struct arena *arena)
+{
+	(void)arena;
+	return time_or_never(((struct store *)ctx)->pool.idle_first_ns);
+}
+
+static struct value
+read_first_low_priority(void *ctx, struct arena *arena)
+{
+	(void)arena;
+	return time_or_never(((struct store *)ctx)->pool.oldest_ns);
+}
+
+static struct value
+read_expanding(void *ctx, struct arena *arena)
+{
+	(void)arena;
+	return (struct value){ .b = stats_of(ctx).pages_reclaimed == 0 };
+}
+
+static struct value
+read_inactive_threshold(void *ctx, struct arena *arena)
+{
+	(void)ctx;
+	(void)arena;
+	return (struct value){ .f = 0 };
+}
+
+static struct value
+read_absolute_inactive_threshold(void *ctx, struct arena *arena)
+{
+	(void)ctx;
+	(void)arena;
+	return (struct value){ .u = 1 };
+}
+
+/* The smallest and largest are known as far as the limits tell. */
+static void
+count_pages_per_group(void *ctx, struct dist *dist, uint64_t *counts)
+{
+	struct store *store = ctx;
+
+	for (size_t i = 0; i <= PAGES_LIMITS; i++) {
+		counts[i] = store->pool.stream_counts[i];
+		if (counts[i] == 0 || i == 0)
+			continue;
+		dist->min = dist->min == 0 ? pages_limits[i - 1] : dist->min;
+		dist->max = i == PAGES_LIMITS ? pages_limits[i - 1] : pages_limits[i] - 1;
+	}
+	dist->sum = (double)store->pool.page_count;
 }
 
 static struct value
@@ -180,10 +251,28 @@ static const struct own_metric rows[] = {
 	{ "/store/maxValuesPerPage", "Most changes of values a page holds", UNIT_NONE, KIND_UINT64,
 	    0, read_max_values_per_page },
 	{ "/store/highPriorityCount",
-	    "Number of groups whose pages are reclaimed first, as their series are inactive",
+	    "Number of pages that are reclaimed first, as the series of their group are inactive",
 	    UNIT_NONE, KIND_UINT64, 0, read_high_priority_count },
-	{ "/store/lowPriorityCount", "Number of full pages, reclaimed when there are no others",
+	{ "/store/highPriorityRatio", "Part of the pages used that is reclaimed first", UNIT_NONE,
+	    KIND_FLOAT64, 0, read_high_priority_ratio },
+	{ "/store/firstHighPriorityTS",
+	    "Where history begins in the page that is reclaimed next, if it is of a group of "
+	    "inactive series",
+	    UNIT_NONE, KIND_TIME, 0, read_first_high_priority },
+	{ "/store/lowPriorityCount", "Number of pages that are reclaimed when there are no others",
 	    UNIT_NONE, KIND_UINT64, 0, read_low_priority_count },
+	{ "/store/firstLowPriorityTS",
+	    "Where history begins in the page that is reclaimed next when there is none of "
+	    "inactive series",
+	    UNIT_NONE, KIND_TIME, 0, read_first_low_priority },
+	{ "/store/inactiveThreshhold",
+	    "Part of all pages that those of inactive series must be to go first: they always do",
+	    UNIT_NONE, KIND_FLOAT64, 0, read_inactive_threshold },
+	{ "/store/absoluteInactiveThreshhold",
+	    "Number of pages of inactive series from which on they go first", UNIT_NONE,
+	    KIND_UINT64, 0, read_absolute_inactive_threshold },
+	{ "/store/expanding", "No page with values had to be reclaimed so far", UNIT_NONE,
+	    KIND_BOOL, 0, read_expanding },
 	{ "/store/bytesUsed", "Memory used for values and series", UNIT_BYTES, KIND_UINT64, 0,
 	    read_bytes_used },
 	{ "/store/bytesLimit", "Most memory used for values and series", UNIT_BYTES, KIND_UINT64, 0,
@@ -201,11 +290,26 @@ static const struct own_metric rows[] = {
 	    read_endpoint_count },
 };
 
+static const struct own_counted pages_per_group = {
+	.metric = { .path = "/store/pagesPerMetric",
+	    .description = "Number of pages used per group of metrics, which share them",
+	    .unit = UNIT_NONE,
+	    .kind = KIND_DIST,
+	    .group = OWN_GROUP_COUNTED },
+	.limits = pages_limits,
+	.limit_count = PAGES_LIMITS,
+	.count = count_pages_per_group,
+};
+
 int
 store_self_add(struct store *store, struct own *own, struct err *err)
 {
 	if (own_add(own, rows, ARRAY_LEN(rows), store, err) != 0)
 		return -1;
+	if (own_add_counted(own, &pages_per_group, store, err) != 0) {
+		own_remove(own, rows, store);
+		return -1;
+	}
 	store->own = own;
 	return 0;
 }
@@ -213,6 +317,8 @@ store_self_add(struct store *store, struct own *own, struct err *err)
 void
 store_self_remove(struct store *store)
 {
-	if (store->own != NULL)
-		own_remove(store->own, rows, store);
+	if (store->own == NULL)
+		return;
+	own_remove(store->own, rows, store);
+	own_remove(store->own, &pages_per_group.metric, store);
 }

@@ -4,6 +4,8 @@
 
 #include "store/store_priv.h"
 
+#define CACHE_LINE 64
+
 void
 walk_init(struct walk *walk)
 {
@@ -73,6 +75,16 @@ copy_refs(struct walk *walk, uint32_t first_row, uint32_t before_row)
 	return true;
 }
 
+/* It is in the caches when it is wanted. One that is gone by then does no harm. */
+static void
+prefetch_page(const struct page *page)
+{
+	const uint8_t *p = (const uint8_t *)page;
+
+	for (size_t i = 0; page != NULL && i < sizeof(*page) + PAGE_CAP; i += CACHE_LINE)
+		__builtin_prefetch(p + i);
+}
+
 /* REQUIRES the set's lock. */
 static void
 copy_page(struct walk *walk, const struct page *page)
@@ -89,6 +101,7 @@ copy_page(struct walk *walk, const struct page *page)
 	walk->first_row = page->first_row;
 	walk->page = page->older;
 	walk->page_number = page->number - 1;
+	prefetch_page(page->older);
 }
 
 int

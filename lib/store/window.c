@@ -47,6 +47,8 @@ window_fini(struct window *w)
 	arena_fini(&w->other);
 	free(w->slots);
 	free(w->slot_of);
+	free(w->heads);
+	free(w->open_bits);
 	free(w->events);
 	free(w->times);
 	free(w->blobs);
@@ -112,12 +114,25 @@ window_add(struct window *w, uint32_t at, const struct meta *meta)
 	return 0;
 }
 
+/* Its end moves back from its head. */
+static void
+end_plain(struct window *w, struct slot *slot)
+{
+	if (!slot->plain)
+		return;
+	slot->plain = false;
+	slot->end = w->heads[slot->at].end_bytes / sizeof(struct event);
+	w->heads[slot->at].end_bytes = 0;
+}
+
 static void
 close_slot(struct window *w, struct slot *slot)
 {
+	end_plain(w, slot);
 	w->open_len -= !slot->done;
 	slot->done = true;
-	slot->plain = false;
+	if (w->slot_of_len > 0)
+		bit_set(w->open_bits, slot->at, false);
 }
 
 /* Keeps a reference until the events are forgotten. There is room. */
@@ -139,9 +154,9 @@ copy_slot(struct window *w, struct slot *slot, struct series_set *set, uint32_t 
 	if (slot->done)
 		return;
 	w->open_len++;
-	slot->put_off = slot->plain = slot->class <= ROW_F32 && !w->oldest_first;
+	slot->put_off = slot->class <= ROW_F32 && !w->oldest_first;
 	slot->bits = s->bits[slot->at];
-	slot->active = bit_get(s->active, slot->at);
+	slot->active = slot->steady = bit_get(s->active, slot->at);
 	if (class_has_blob(slot->class))
 		keep(w, blob_of_bits(slot->bits));
 }
@@ -174,30 +189,21 @@ copy_dist(struct arena *arena, const struct dist *from)
 	return dist;
 }
 
-static uint64_t
-sum_of(const uint64_t *counts, size_t len)
-{
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < len; i++)
-		sum += counts[i];
-	return sum;
-}
-
 /* What a distribution was before. NULL: out of memory, or the row is corrupt. */
 ALWAYS_INLINE const struct dist *
 dist_before(struct window *w, const struct row_undo *undo, const struct dist *dist)
 {
-	struct row_dist after = { dist->rollovers, dist->sum, dist->len,
-		(uint64_t *)(uintptr_t)dist->counts };
-	struct row_dist row_dist;
+	struct row_dist after = { .rollovers = dist->rollovers,
+		.sum = dist->sum,
+		.len = dist->len,
+		.counts = (uint64_t *)(uintptr_t)dist->counts };
+	struct row_dist row_dist = { .counts = NULL };
 	struct dist *before = new_dist(&w->arena, dist->len, &row_dist.counts);
 
-	if (before == NULL || !row_dist_before(undo, &after, &row_dist))
+	if (before == NULL || !row_dist_before(undo, &after, &row_dist, &before->count))
 		return NULL;
 	before->sum = row_dist.sum;
 	before->rollovers = row_dist.rollovers;
-	before->count = sum_of(row_dist.counts, dist->len);
 	w->dist_count++;
 	return before;
 }
@@ -214,13 +220,23 @@ map_slots(struct window *w)
 		if (w->slots[i].at >= most)
 			most = w->slots[i].at + 1;
 	}
-	if (!grow(&w->slot_of, &w->slot_of_cap, most, sizeof(*w->slot_of)))
+	if (!grow(&w->slot_of, &w->slot_of_cap, most, sizeof(*w->slot_of)) ||
+	    !grow(&w->heads, &w->head_cap, most, sizeof(*w->heads)) ||
+	    !grow(&w->open_bits, &w->open_cap, most / 64 + 1, sizeof(*w->open_bits)))
 		return false;
 	w->slot_of_len = most;
 	for (size_t i = 0; i < most; i++)
 		w->slot_of[i] = &w->no_slot;
-	for (size_t i = 0; i < w->slot_len; i++)
-		w->slot_of[w->slots[i].at] = &w->slots[i];
+	memset(w->heads, 0, most * sizeof(*w->heads));
+	memset(w->open_bits, 0, (most / 64 + 1) * sizeof(*w->open_bits));
+	for (size_t i = 0; i < w->slot_len; i++) {
+		struct slot *slot = &w->slots[i];
+
+		w->slot_of[slot->at] = slot;
+		slot->plain = slot->put_off && !slot->done;
+		bit_set(w->open_bits, slot->at, !slot->done);
+		w->heads[slot->at].tail = slot->active ? EVENT_ACTIVE : 0;
+	}
 	return true;
 }
 
@@ -268,9 +284,9 @@ window_start(struct window *w, struct series_set *set, uint32_t stream)
 	return map_slots(w);
 }
 
-/* The place of the slot's next event, where it has to be in a new piece. */
+/* The place of the next event of a slot, whose end this is, where it has to be in a new piece. */
 static uint32_t
-new_piece(struct window *w, struct slot *slot)
+new_piece(struct window *w, struct slot *slot, uint32_t end)
 {
 	uint32_t number = (uint32_t)w->event_len;
 
@@ -278,19 +294,30 @@ new_piece(struct window *w, struct slot *slot)
 	if (slot->first == NO_EVENT)
 		slot->first = number;
 	else
-		w->events[slot->end - 1].next = number & NO_EVENT;
+		w->events[end - 1].next = number & NO_EVENT;
 	return number;
 }
 
+static inline uint32_t
+slot_end(const struct window *w, const struct slot *slot)
+{
+	if (slot->plain)
+		return w->heads[slot->at].end_bytes / sizeof(struct event);
+	return slot->end;
+}
+
 /* The place of the slot's next event. */
-ALWAYS_INLINE uint32_t
+static inline uint32_t
 place_event(struct window *w, struct slot *slot)
 {
-	uint32_t number = slot->end;
+	uint32_t number = slot_end(w, slot);
 
 	if (number % EVENT_PIECE == 0)
-		number = new_piece(w, slot);
-	slot->end = number + 1;
+		number = new_piece(w, slot, number);
+	if (slot->plain)
+		w->heads[slot->at].end_bytes = (number + 1) * (uint32_t)sizeof(struct event);
+	else
+		slot->end = number + 1;
 	return number;
 }
 
@@ -370,10 +397,11 @@ undo_value(struct window *w, struct slot *slot, const struct row_undo *undo)
 	enum row_class class = (enum row_class)slot->class;
 
 	if (slot->put_off && slot->first != NO_EVENT) {
-		struct event *event = &w->events[slot->end - 1];
+		struct event *event = &w->events[slot_end(w, slot) - 1];
 
 		event->bits = undo->payload;
 		event->verbatim = undo->form == ROW_VERBATIM;
+		slot->steady = slot->steady && !event->verbatim;
 	} else if (class == ROW_DIST) {
 		slot->dist = dist_before(w, undo, slot->dist);
 		w->failed = w->failed || slot->dist == NULL;
@@ -399,11 +427,14 @@ undo_special(struct window *w, struct slot *slot, const struct row_undo *undo)
 		undo_value(w, slot, undo);
 	if (undo->how == ROW_WAKE || undo->how == ROW_BORN)
 		slot->active = false;
+	slot->steady = slot->steady && slot->active;
+	if (slot->plain)
+		w->heads[slot->at].tail = slot->active ? EVENT_ACTIVE : 0;
 	if (undo->how == ROW_BORN)
 		close_slot(w, slot);
 }
 
-ALWAYS_INLINE void
+static inline void
 undo_change(struct window *w, struct slot *slot, const struct row_undo *undo)
 {
 	if (slot->done)
@@ -472,47 +503,92 @@ undo_difference(void *arg, uint32_t at, uint64_t payload)
 /* What is known of all events of a row that is newest first, each of which is no slot's last. */
 struct row_events {
 	struct window *w;
-	struct slot **slot_of;
-	struct event *events;
-	uint32_t time;
-	bool any;
+	struct head *heads;
+	uint8_t *events;
+	uint64_t time;
+	uint32_t others; /* changes that were not put off as most are */
+	bool any;        /* of those, some are a slot's that is not done */
 };
+
+/* The position has no plain slot, or that has to go on in a new piece. */
+__attribute__((noinline)) static bool
+put_off_slowly(struct window *w, uint32_t at, uint64_t payload, uint32_t time)
+{
+	struct slot *slot = w->slot_of[at];
+	struct head *head = &w->heads[at];
+	bool any = !slot->done;
+	uint32_t number;
+
+	if (!slot->plain) {
+		undo_difference(w, at, payload);
+		return any;
+	}
+	number = place_event(w, slot);
+	w->events[number] = (struct event){ .bits = payload, .time = time, .tail = head->tail };
+	return true;
+}
 
 ALWAYS_INLINE void
 put_off_difference(void *arg, uint32_t at, uint64_t payload)
 {
 	struct row_events *all = arg;
-	struct slot *slot = all->slot_of[at];
+	uint64_t head = all->heads[at].word;
+	struct event *event = (struct event *)(void *)(all->events + (uint32_t)head);
 
-	if (__builtin_expect(!slot->plain, false)) {
-		all->any = all->any || !slot->done;
-		undo_difference(all->w, at, payload);
+	if (__builtin_expect(head % (EVENT_PIECE * sizeof(*event)) == 0, false)) {
+		all->others++;
+		all->any |= put_off_slowly(all->w, at, payload, (uint32_t)all->time);
 		return;
 	}
-	all->any = true;
-	all->events[place_event(all->w, slot)] = (struct event){
-		.bits = payload, .time = all->time, .tail = slot->active ? EVENT_ACTIVE : 0
+	all->heads[at].word = head + sizeof(*event);
+	event->bits = payload;
+	event->time_and_tail = (head & ~(uint64_t)UINT32_MAX) | all->time;
+}
+
+/* Another distribution than before, of an active series. */
+static void
+put_off_dist(struct window *w, struct slot *slot, const struct row_undo *undo, uint64_t time)
+{
+	uint32_t number = place_event(w, slot);
+
+	w->events[number] = (struct event){
+		.bits = (uintptr_t)slot->dist, .time = (uint32_t)time, .tail = EVENT_ACTIVE
 	};
+	slot->dist = dist_before(w, undo, slot->dist);
+	w->failed = w->failed || slot->dist == NULL;
+}
+
+__attribute__((noinline)) static bool
+put_off_other(struct window *w, const struct row_undo *undo, uint64_t time)
+{
+	struct slot *slot = w->slot_of[undo->at];
+
+	if (slot->done)
+		return false;
+	if (slot->class == ROW_DIST && undo->how == ROW_SET && slot->active && !w->failed)
+		put_off_dist(w, slot, undo, time);
+	else
+		undo_change(w, slot, undo);
+	return true;
 }
 
 ALWAYS_INLINE void
 undo_other(void *arg, const struct row_undo *undo)
 {
 	struct row_events *all = arg;
-	struct slot *slot = all->slot_of[undo->at];
 
-	all->any = all->any || !slot->done;
-	undo_change(all->w, slot, undo);
+	all->others++;
+	all->any |= put_off_other(all->w, undo, all->time);
 }
 
 ALWAYS_INLINE void
 put_off_row(struct window *w, const struct row *row)
 {
 	size_t time_len = w->time_len;
-	struct row_events all = { w, w->slot_of, w->events, note_time(w), false };
+	struct row_events all = { w, w->heads, (uint8_t *)w->events, note_time(w), 0, false };
 
 	row_each(row, put_off_difference, undo_other, &all);
-	if (!all.any)
+	if (!all.any && all.others == row->change_count)
 		w->time_len = time_len;
 }
 
@@ -542,7 +618,8 @@ undo_row(struct window *w, struct row *row)
 		return;
 	if (w->slot_len <= FEW_SLOTS)
 		undo_few(w, row);
-	else
+	/* Those that seldom change are looked for far back. */
+	else if (w->open_len > w->slot_len / 4 || row_may_change(row, w->open_bits))
 		undo_many(w, row);
 }
 
@@ -655,6 +732,8 @@ window_run(struct window *w, size_t most_events)
 	if (w->full)
 		drop_events(w);
 	run(w, most_events);
+	for (size_t i = 0; i < w->slot_len; i++)
+		end_plain(w, &w->slots[i]);
 }
 
 static bool
@@ -684,34 +763,35 @@ window_record(const struct slot *slot, const struct event *event, int64_t ts_ns,
 		.active = event->active };
 }
 
-/* Records of a number other than a bool, of events that lie side by side. */
+/* The record of a number other than a bool. */
 ALWAYS_INLINE void
 put_number(const struct window *w, const struct metric_desc *desc, const struct event *event,
-    uint64_t bits, struct record *out)
+    uint64_t bits, bool active, struct record *out)
 {
-	bool active = event->active;
-
 	out->desc = desc;
 	out->ts_ns = w->times[event->time].ts_ns;
 	out->value.u = active ? bits : 0;
 	out->active = active;
 }
 
-static uint64_t
+/* Of events that lie side by side. steady: as the slot is, so that this need not be looked at. */
+ALWAYS_INLINE uint64_t
 put_ints(const struct window *w, const struct slot *slot, const struct event *events, uint64_t bits,
-    struct record *out, size_t n)
+    struct record *out, size_t n, bool steady)
 {
 	for (size_t i = 0; i < n; i++) {
-		put_number(w, &slot->meta->desc, &events[i], bits, &out[i]);
-		bits = bits_before(ROW_INT, &events[i], bits);
+		put_number(
+		    w, &slot->meta->desc, &events[i], bits, steady || events[i].active, &out[i]);
+		bits =
+		    steady ? bits - unfold(events[i].bits) : bits_before(ROW_INT, &events[i], bits);
 	}
 	return bits;
 }
 
 /* Most often an m / 10^s comes after another of the same s, so the m is kept. */
-static uint64_t
+ALWAYS_INLINE uint64_t
 put_floats(const struct window *w, const struct slot *slot, const struct event *events,
-    uint64_t bits, struct record *out, size_t n)
+    uint64_t bits, struct record *out, size_t n, bool steady)
 {
 	unsigned known = SCHEME_XOR; /* bits are m / 10^known; or none is known */
 	int64_t m = 0;
@@ -721,8 +801,9 @@ put_floats(const struct window *w, const struct slot *slot, const struct event *
 		unsigned scheme = events[i].bits & SCHEME_XOR;
 		double far;
 
-		put_number(w, &slot->meta->desc, &events[i], bits, &out[i]);
-		if (events[i].verbatim || scheme == SCHEME_XOR ||
+		put_number(
+		    w, &slot->meta->desc, &events[i], bits, steady || events[i].active, &out[i]);
+		if ((!steady && events[i].verbatim) || scheme == SCHEME_XOR ||
 		    (scheme != known && !decimal_near(f64_of(bits), scheme, ROW_F64, &m, &far))) {
 			bits = bits_before(ROW_F64, &events[i], bits);
 			known = SCHEME_XOR;
@@ -730,9 +811,21 @@ put_floats(const struct window *w, const struct slot *slot, const struct event *
 		}
 		known = scheme;
 		m = (int64_t)((uint64_t)m - unfold(rest));
-		bits = decimal_bits(m, scheme, ROW_F64);
+		bits = f64_bits((double)m / ten_to[scheme]);
 	}
 	return bits;
+}
+
+/* Of a put-off slot of plain numbers. */
+static uint64_t
+put_numbers(const struct window *w, const struct slot *slot, const struct event *events,
+    uint64_t bits, struct record *out, size_t n)
+{
+	if (slot->class == ROW_INT)
+		return slot->steady ? put_ints(w, slot, events, bits, out, n, true)
+		                    : put_ints(w, slot, events, bits, out, n, false);
+	return slot->steady ? put_floats(w, slot, events, bits, out, n, true)
+	                    : put_floats(w, slot, events, bits, out, n, false);
 }
 
 static uint64_t
@@ -767,10 +860,8 @@ window_records(const struct window *w, struct slot_reader *reader, struct record
 		if (slot->end > first && slot->end < end)
 			end = slot->end;
 		some = end - first < max - n ? end - first : max - n;
-		if (slot->class == ROW_INT && is_plain_kind(slot))
-			reader->bits = put_ints(w, slot, events, reader->bits, &out[n], some);
-		else if (slot->class == ROW_F64)
-			reader->bits = put_floats(w, slot, events, reader->bits, &out[n], some);
+		if (slot->class <= ROW_F64 && is_plain_kind(slot))
+			reader->bits = put_numbers(w, slot, events, reader->bits, &out[n], some);
 		else
 			reader->bits = put_others(w, slot, events, reader->bits, &out[n], some);
 		reader->event = next_event(w, slot, first + (uint32_t)some - 1);
@@ -784,6 +875,7 @@ held_bytes(const struct window *w)
 {
 	return sizeof(*w) + w->walk.cap + w->walk.ref_cap * sizeof(*w->walk.refs) +
 	       w->slot_cap * sizeof(*w->slots) + w->slot_of_cap * sizeof(*w->slot_of) +
+	       w->head_cap * sizeof(*w->heads) + w->open_cap * sizeof(*w->open_bits) +
 	       w->event_cap * sizeof(*w->events) + w->time_cap * sizeof(*w->times) +
 	       w->blob_cap * sizeof(struct blob *) + w->arena.used_bytes + w->other.used_bytes;
 }

@@ -19,7 +19,7 @@
 #include "store/walk_priv.h"
 
 #define NO_EVENT    0x0fffffff
-#define EVENT_PIECE 16
+#define EVENT_PIECE 32
 
 /* A record: at this time the series got this value, or became inactive. */
 struct event {
@@ -28,18 +28,27 @@ struct event {
 	 * off: what leads from this value to the one before it, as a row has it.
 	 */
 	uint64_t bits;
-	uint32_t time; /* of the window's times */
 	union {
+		uint64_t time_and_tail;
 		struct {
-			/* Oldest first: the next of the slot's, NO_EVENT at the end. Else for the
-			 * last of a piece: the first of the next piece. */
-			uint32_t next : 28;
-			uint32_t verbatim : 1; /* put off: the bits before, not a difference */
-			uint32_t active : 1;
-			uint32_t is_base : 1;  /* no change: what there was before all rows */
-			uint32_t is_leave : 1; /* no record: it goes on in another stream */
+			uint32_t time; /* of the window's times */
+			union {
+				struct {
+					/* Oldest first: the next of the slot's, NO_EVENT at the
+					 * end. Else for the last of a piece: the first of the next
+					 * piece. */
+					uint32_t next : 28;
+					/* Put off: the bits before, not a difference. */
+					uint32_t verbatim : 1;
+					uint32_t active : 1;
+					/* No change: what there was before all rows. */
+					uint32_t is_base : 1;
+					/* No record: it goes on in another stream. */
+					uint32_t is_leave : 1;
+				};
+				uint32_t tail; /* bit by bit they are slow to write */
+			};
 		};
-		uint32_t tail; /* all of them: bit by bit they are slow to write */
 	};
 };
 
@@ -49,7 +58,7 @@ struct slot {
 	const struct meta *meta; /* its owner sees to it that it stays */
 	uint32_t at;             /* position */
 	uint32_t first;          /* event; NO_EVENT */
-	uint32_t end;            /* newest first: behind the last event */
+	uint32_t end;            /* newest first: behind the last event; of a plain one: see head */
 	/* Before the rows undone so far; put off: before those that gave no event. */
 	uint64_t bits;
 	const struct dist *dist; /* the same of a distribution; never changed */
@@ -57,7 +66,21 @@ struct slot {
 	bool done;     /* nothing more to be found */
 	uint8_t class; /* enum row_class */
 	bool put_off;  /* what its events' values are is found when they are read */
-	bool plain;    /* the same, and the slot is not done */
+	bool plain;    /* the same, not done, one of many, and window_run is under way */
+	bool steady;   /* put off: all its events are active, and none has the bits before */
+};
+
+/*
+ * What most events of a plain slot need, in one word, side by side by position: the tail of the
+ * next event, and where that goes: the slot's end, in bytes. Of other positions that is 0.
+ */
+struct head {
+	union {
+		uint64_t word;
+		struct {
+			uint32_t end_bytes, tail;
+		};
+	};
 };
 
 /* Time of one row. */
@@ -83,6 +106,10 @@ struct window {
 	struct slot *
 	    *slot_of; /* by position, if there are many slots; those without one: no_slot */
 	size_t slot_of_len, slot_of_cap;
+	struct head *heads; /* as many */
+	size_t head_cap;
+	uint64_t *open_bits; /* as many: a bit for each slot that is not done */
+	size_t open_cap;
 	struct event *events;
 	size_t event_len, event_cap;
 	struct slot no_slot; /* done */

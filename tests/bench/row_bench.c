@@ -191,7 +191,7 @@ decode_dists(void)
 
 		open_row(&row, i);
 		while (row_next(&row, &undo))
-			if (!row_dist_before(&undo, &dists[i][1], &dists[i][1]))
+			if (!row_dist_before(&undo, &dists[i][1], &dists[i][1], NULL))
 				exit(1);
 	}
 }

@@ -61,8 +61,8 @@ undo_all_classes(const struct row_undo *undo, const struct row_undo *found)
 		uint64_t counts[2][BUCKETS] = { 0 };
 		struct row_dist dist[2] = { { 1, 2, len, counts[0] }, { 1, 2, len, counts[1] } };
 
-		assert(row_dist_before(undo, &dist[0], &dist[0]) ==
-		       row_dist_before(found, &dist[1], &dist[1]));
+		assert(row_dist_before(undo, &dist[0], &dist[0], NULL) ==
+		       row_dist_before(found, &dist[1], &dist[1], NULL));
 		assert(memcmp(counts[0], counts[1], sizeof(counts[0])) == 0);
 	}
 }
@@ -205,7 +205,7 @@ check_change(const struct row_undo *undo, const struct row_change *change, enum 
 	}
 	before = (struct row_dist *)(uintptr_t)change->before;
 	after = (struct row_dist *)(uintptr_t)change->after;
-	assert(row_dist_before(undo, after, after));
+	assert(row_dist_before(undo, after, after, NULL));
 	assert(after->rollovers == before->rollovers);
 	assert(memcmp(&after->sum, &before->sum, sizeof(after->sum)) == 0);
 	assert(memcmp(after->counts, before->counts, after->len * sizeof(*after->counts)) == 0);

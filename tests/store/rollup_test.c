@@ -140,6 +140,49 @@ a_frame_is_named_by_the_nearest_multiple(void **state)
 	}
 }
 
+/* The same by its definition, in numbers that can't overflow. */
+static int64_t
+name_by_definition(int64_t ts_ns, int64_t span_ns)
+{
+	wide_int span = span_ns, twice = 2 * (wide_int)ts_ns + span;
+	wide_int number = twice / (2 * span), name;
+
+	if (twice % (2 * span) < 0)
+		number--;
+	name = number * span;
+	if (name > INT64_MAX)
+		return INT64_MAX;
+	return name <= TS_NONE ? TS_NONE + 1 : (int64_t)name;
+}
+
+/* Of 1 to 64 bits, either sign. */
+static int64_t
+number_of_any_size(uint64_t i)
+{
+	uint64_t random = (i + 1) * UINT64_C(0x9e3779b97f4a7c15);
+
+	random ^= random >> 29;
+	random *= UINT64_C(0xbf58476d1ce4e5b9);
+	return (int64_t)random >> (random >> 3) % 64;
+}
+
+static void
+frames_of_any_times_and_spans_are_named_exactly(void **state)
+{
+	(void)state;
+	for (uint64_t i = 0; i < 300000; i++) {
+		int64_t ts_ns = number_of_any_size(i), span_ns = number_of_any_size(i * 7 + 1);
+
+		if (i % 3 == 0) /* next to the ends */
+			ts_ns = ts_ns < 0 ? INT64_MIN + 1 + (int64_t)(i % 1000)
+			                  : INT64_MAX - (int64_t)(i % 1000);
+		if (ts_ns == INT64_MIN || span_ns <= 0)
+			continue;
+		if (frame_name_ns(ts_ns, span_ns) != name_by_definition(ts_ns, span_ns))
+			fail_msg("%" PRId64 " by %" PRId64, ts_ns, span_ns);
+	}
+}
+
 #define MOST_VALUES 4
 
 /* Integers of a frame, as i or u, and what becomes of them. */
@@ -876,6 +919,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 		cmocka_unit_test(a_frame_is_named_by_the_nearest_multiple),
+		cmocka_unit_test(frames_of_any_times_and_spans_are_named_exactly),
 		cmocka_unit_test(whole_numbers_are_rolled_up_exactly),
 		cmocka_unit_test(floats_are_rolled_up_as_doubles),
 		cmocka_unit_test(of_others_the_first_or_the_last_counts),

@@ -115,7 +115,7 @@ check_dist(const struct row_undo *undo, const struct row_change *change)
 	got.counts = malloc(bytes + 1);
 	assert_non_null(got.counts);
 	memcpy(got.counts, after->counts, bytes);
-	assert_true(row_dist_before(undo, &got, &got));
+	assert_true(row_dist_before(undo, &got, &got, NULL));
 	assert_true(got.rollovers == before->rollovers);
 	assert_true(bits_of(got.sum) == bits_of(before->sum));
 	assert_memory_equal(got.counts, before->counts, bytes);
@@ -496,9 +496,9 @@ a_distribution_of_another_length_is_left_alone(void **state)
 	(void)state;
 	assert_int_equal(row_open(&row, p, exact[ARRAY_LEN(exact) - 1].len, 4), 0);
 	assert_true(row_next(&row, &undo));
-	assert_false(row_dist_before(&undo, &dist, &dist));
+	assert_false(row_dist_before(&undo, &dist, &dist, NULL));
 	dist.len = 1;
-	assert_false(row_dist_before(&undo, &dist, &dist));
+	assert_false(row_dist_before(&undo, &dist, &dist, NULL));
 	assert_true(dist.rollovers == 4 && dist.sum == 5.0 && counts[0] == 1 && counts[1] == 2);
 	/* Nor does it lead to bits. */
 	assert_int_equal(row_before(&undo, ROW_INT, 7), 7);
@@ -868,7 +868,7 @@ undo_position(struct history *history, struct state *now, const struct row_undo 
 		break;
 	}
 	if (class == ROW_DIST)
-		assert_true(row_dist_before(undo, &now->dists[at], &now->dists[at]));
+		assert_true(row_dist_before(undo, &now->dists[at], &now->dists[at], NULL));
 	else if (class == ROW_REF)
 		now->bits[at] = history->refs[--history->ref_count];
 	else
@@ -911,6 +911,23 @@ check_each(const struct row *row, const struct row_undo *undos, size_t n)
 	assert_int_equal(expected.at, n);
 }
 
+/* Each position alone: the answer may be wrong only for gaps, and only that it may have changed. */
+static void
+check_may_change(const struct row *row, const struct row_undo *undos, size_t n)
+{
+	uint64_t bits[POSITIONS / 64 + 1] = { 0 };
+	size_t i = 0;
+
+	for (uint32_t at = 0; at < row->len_before; at++) {
+		bool changed = i < n && undos[i].at == at;
+
+		bits[at / 64] = UINT64_C(1) << at % 64;
+		assert_true(row_may_change(row, bits) == (changed || row->sparse));
+		bits[at / 64] = 0;
+		i += changed;
+	}
+}
+
 /* Undoes all changes of a row, last position first as the list on the side is read from its end. */
 static void
 undo_changes(struct history *history, struct state *now, struct row *row)
@@ -924,6 +941,8 @@ undo_changes(struct history *history, struct state *now, struct row *row)
 		n++;
 	assert_int_equal(n, row->change_count);
 	check_each(&opened, undos, n);
+	if (n > 0)
+		check_may_change(&opened, undos, n);
 	for (uint32_t at = now->len; at-- > 0;) {
 		bool changed = n > 0 && undos[n - 1].at == at;
 

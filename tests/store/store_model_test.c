@@ -2,10 +2,19 @@
  * The store against plain arrays that never forget. With plenty of memory the two must agree
  * exactly; with little, what the store still has must agree, and what it lacks must be the oldest
  * and be counted by every cursor that had not read it.
+ *
+ * Steps are polls (series come, go, wake, change their group), ends of all of an endpoint's series,
+ * endpoints forgotten, queries, cursors and roll-ups that read, commit and rewind, and restarts:
+ * what was told so far is restored into another store, which must answer alike. Little memory
+ * reclaims all the time.
+ *
+ * 100,000 steps are run; MODEL_TIMES=30 in the environment runs 3 million, with other seeds.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "store/frame_priv.h"
+#include "store/redo.h"
 #include "store_fixture.h"
 
 #define STEPS       5000 /* of a world */
@@ -18,6 +27,7 @@
 #define STREAMS     64
 #define CURSORS     2 /* one of each mode */
 #define MOST_READ   50
+#define SPAN_NS     (2 * NS_PER_S) /* of frames */
 
 struct model_point {
 	int64_t ts_ns;
@@ -62,10 +72,26 @@ struct model_cursor {
 	uint64_t forgotten; /* of the skipped */
 };
 
+/* Records that have been given out, of each series. */
+struct model_rollup {
+	struct rollup *rollup;
+	enum rollup_fn fn;
+	size_t read[SETS][SERIES], committed[SETS][SERIES];
+};
+
+/* What the store tells, one stretch. */
+struct model_tap {
+	struct store_tap tap;
+	struct buf told;
+};
+
 struct world {
 	uint64_t random;
 	struct store *store;
 	bool is_small, with_layouts;
+	int groups;                 /* 1: no series ever moves, and there are many in a stream */
+	struct model_rollup rollup; /* with one group and plenty of memory */
+	struct model_tap tap;
 	struct batch batch;
 	struct model_set sets[SETS];
 	struct model_cursor cursors[CURSORS];
@@ -391,7 +417,7 @@ make_poll(struct world *w, struct model_set *m, struct poll *poll)
 		m->variant = !m->variant;
 	for (size_t path = 0; path < PATHS; path++) {
 		size_t i = path * VARIANTS + (size_t)m->variant * (path % 3 != 0);
-		int group = (int)((path + (size_t)m->shift) % GROUPS);
+		int group = (int)((path + (size_t)m->shift) % (size_t)w->groups);
 
 		if (pick(w, 8) == 0 || (group == 1 && pick(w, 4) == 0))
 			continue;
@@ -499,13 +525,14 @@ check_latest(
 	assert_int_equal(value_key(&record, w->is_small), last_point(s)->value);
 }
 
+/* set: m's, or what was restored of it. */
 static void
-do_queries(struct world *w, struct model_set *m)
+do_queries(struct world *w, const struct model_set *m, struct series_set *set)
 {
 	int64_t end_ns = m->now_ns - (int64_t)pick(w, 2000) * NS_PER_S / 10;
 	const struct metric_desc *desc;
 	struct err err;
-	struct iter *it = iter_new(m->set, STR_EMPTY, ITER_UNDER, &err);
+	struct iter *it = iter_new(set, STR_EMPTY, ITER_UNDER, &err);
 	size_t count = 0, known = 0;
 
 	assert_non_null(it);
@@ -535,6 +562,59 @@ skip_to(struct model_cursor *c, const struct model_set *m, size_t set, size_t i,
 		(*read)++;
 		c->skipped++;
 	}
+}
+
+static struct buf *
+tap_open(struct store_tap *tap, uint64_t *stretch)
+{
+	*stretch = 1;
+	return &((struct model_tap *)tap)->told;
+}
+
+static void
+tap_close(struct store_tap *tap, bool done, struct store_told told)
+{
+	(void)tap;
+	(void)told;
+	assert_true(done);
+}
+
+static void
+tap_missed(struct store_tap *tap, struct store_told told)
+{
+	(void)tap;
+	(void)told;
+	fail_msg("something was not told");
+}
+
+/* Restores what was told so far, and asks that. */
+static void
+do_restore(struct world *w)
+{
+	struct buf *told = &w->tap.told;
+	struct store_restore *restore;
+	struct store *copy;
+	struct err err;
+	size_t good;
+
+	assert_true(buf_reserve(told, RESTORE_SLACK));
+	copy = store_new(&(struct store_conf){ .memory_bytes = BIG_BYTES }, NULL, &err);
+	assert_non_null(copy);
+	restore = restore_new(copy, &err);
+	assert_non_null(restore);
+	restore_begin_stretch(restore);
+	if (restore_feed(restore, told->p, told->len, &good, &err) != 0)
+		fail_msg("%s", err.text);
+	restore_free(restore);
+	for (size_t i = 0; i < SETS; i++) {
+		struct series_set *set = store_set(
+		    copy, series_set_host(w->sets[i].set), series_set_app(w->sets[i].set), &err);
+
+		assert_non_null(set);
+		do_queries(w, &w->sets[i], set);
+		series_set_unref(set);
+	}
+	store_free(copy);
 }
 
 static size_t
@@ -615,6 +695,115 @@ rewind_cursor(struct model_cursor *c)
 	cursor_rewind(c->cursor);
 	memcpy(c->read, c->committed, sizeof(c->read));
 	c->skipped = c->skipped_committed;
+}
+
+static void
+open_rollup(struct world *w)
+{
+	static const enum rollup_fn fns[] = { ROLLUP_COUNT, ROLLUP_SUM, ROLLUP_LAST, ROLLUP_MAX };
+	struct model_rollup *r = &w->rollup;
+	struct cursor *cursor;
+	struct err err;
+
+	*r = (struct model_rollup){ .fn = fns[pick(w, ARRAY_LEN(fns))] };
+	cursor = cursor_new(w->store, "rolled", CURSOR_EVERY, &err);
+	assert_non_null(cursor);
+	r->rollup = rollup_new(w->store, cursor, SPAN_NS, r->fn, &err);
+	assert_non_null(r->rollup);
+}
+
+/* A frame of whole numbers of the series: the model's records from *read on, which moves behind. */
+static int64_t
+model_frame(enum rollup_fn fn, const struct model_points *points, size_t *read, int64_t name_ns)
+{
+	int64_t count = 0, sum = 0, last = 0, most = INT64_MIN;
+
+	for (; *read < points->len; (*read)++) {
+		const struct model_point *point = &points->p[*read];
+
+		if (frame_name_ns(point->ts_ns, SPAN_NS) > name_ns)
+			break;
+		if (!point->active)
+			continue;
+		assert_true(frame_name_ns(point->ts_ns, SPAN_NS) == name_ns);
+		count++;
+		sum += point->value;
+		last = point->value;
+		most = point->value > most ? point->value : most;
+	}
+	/* It is given out because of what comes after. */
+	assert_true(count > 0 && *read < points->len);
+	return fn == ROLLUP_COUNT  ? count
+	       : fn == ROLLUP_SUM  ? sum
+	       : fn == ROLLUP_LAST ? last
+	                           : most;
+}
+
+/* Which series a record of a roll-up is of: its kind may be another. */
+static size_t
+rolled_series(const struct world *w, const struct record *record)
+{
+	for (size_t i = 0; i < SERIES; i++) {
+		const struct metric_desc *desc = &w->descs[i];
+
+		if (str_eq(desc->path, record->desc->path) &&
+		    str_eq(desc->description, record->desc->description) &&
+		    (record->desc->limit_count == 0 || desc->limits[0] == record->desc->limits[0]))
+			return i;
+	}
+	fail_msg("unknown series");
+	return 0;
+}
+
+/* Reads once; false when there is nothing more. */
+static bool
+read_rollup(struct world *w)
+{
+	struct model_rollup *r = &w->rollup;
+	struct cursor_record records[MOST_READ];
+	struct err err;
+	size_t n;
+
+	if (rollup_read(r->rollup, 0, records, 1 + pick(w, MOST_READ), &n, &err) != 0)
+		fail_msg("%s", err.text);
+	for (size_t k = 0; k < n; k++) {
+		const struct record *record = &records[k].record;
+		size_t set = set_index(w, &records[k]), i = rolled_series(w, record);
+		const struct model_points *points = &w->sets[set].series[i].by_mode[CURSOR_EVERY];
+		int64_t expected;
+
+		/* A count no longer says of which limits: both series' frames may be meant. */
+		if (kind_of(i / VARIANTS) == KIND_DIST && r->fn == ROLLUP_COUNT)
+			continue;
+		expected = model_frame(r->fn, points, &r->read[set][i], record->ts_ns);
+		if (r->fn == ROLLUP_COUNT)
+			assert_true(record->value.u == (uint64_t)expected);
+		else if (r->fn == ROLLUP_LAST || kind_of(i / VARIANTS) == KIND_INT64)
+			assert_true(value_key(record, false) == expected);
+	}
+	return n > 0;
+}
+
+static void
+do_rollup(struct world *w)
+{
+	struct model_rollup *r = &w->rollup;
+
+	switch (r->rollup == NULL ? 0 : pick(w, 4)) {
+	case 0:
+		break;
+	case 1:
+		rollup_commit(r->rollup);
+		memcpy(r->committed, r->read, sizeof(r->read));
+		break;
+	case 2:
+		rollup_rewind(r->rollup);
+		memcpy(r->read, r->committed, sizeof(r->read));
+		break;
+	default:
+		read_rollup(w);
+		break;
+	}
 }
 
 /* The metrics and their groups follow from these two. */
@@ -712,7 +901,7 @@ static void
 do_renumber(struct world *w, struct model_set *m)
 {
 	if (!w->is_small)
-		m->shift = (int)pick(w, GROUPS);
+		m->shift = (int)pick(w, (uint64_t)w->groups);
 }
 
 static void
@@ -747,6 +936,7 @@ static void
 do_forget(struct world *w, size_t set)
 {
 	struct model_set *m = &w->sets[set];
+	bool rolled = w->rollup.rollup != NULL;
 
 	for (size_t i = 0; i < CURSORS; i++) {
 		struct model_cursor *c = &w->cursors[i];
@@ -758,9 +948,13 @@ do_forget(struct world *w, size_t set)
 		c->forgotten += c->skipped - c->skipped_committed;
 		c->skipped_committed = c->skipped;
 	}
+	/* Frames of what was before would be told from those of what comes by nothing. */
+	rollup_free(w->rollup.rollup);
 	store_forget(w->store, m->set);
 	close_set(m);
 	open_set(w, set);
+	if (rolled)
+		open_rollup(w);
 }
 
 static void
@@ -796,11 +990,15 @@ step(struct world *w)
 	else if (what < 710)
 		do_deactivate(&w->sets[set]);
 	else if (what < 750)
-		do_queries(w, &w->sets[set]);
+		do_queries(w, &w->sets[set], w->sets[set].set);
 	else if (what < 755)
 		do_renumber(w, &w->sets[set]);
 	else if (what < 756)
 		do_forget(w, set);
+	else if (what < 757 && !w->is_small && pick(w, 4) == 0)
+		do_restore(w);
+	else if (what < 790)
+		do_rollup(w);
 	else
 		do_cursor(w, &w->cursors[pick(w, CURSORS)]);
 	check_sums(w);
@@ -813,8 +1011,13 @@ open_world(struct world *w, uint64_t seed, uint64_t memory_bytes, bool is_small)
 
 	*w = (struct world){ .random = seed * UINT64_C(0x9e3779b97f4a7c15), .is_small = is_small };
 	w->with_layouts = seed % 2 == 0;
+	w->groups = seed % 4 < 2 ? 1 : GROUPS;
 	w->store = store_new(&(struct store_conf){ .memory_bytes = memory_bytes }, NULL, &err);
 	assert_non_null(w->store);
+	w->tap.tap = (struct store_tap){ tap_open, tap_close, tap_missed };
+	buf_init(&w->tap.told, 0);
+	if (!is_small)
+		store_set_tap(w->store, &w->tap.tap);
 	batch_init(&w->batch, 0);
 	make_descs(w);
 	for (size_t c = 0; c < CURSORS; c++) {
@@ -823,6 +1026,8 @@ open_world(struct world *w, uint64_t seed, uint64_t memory_bytes, bool is_small)
 		    cursor_new(w->store, c == 0 ? "c0" : "c1", w->cursors[c].mode, &err);
 		assert_non_null(w->cursors[c].cursor);
 	}
+	if (!is_small && w->groups == 1)
+		open_rollup(w);
 	for (size_t set = 0; set < SETS; set++)
 		open_set(w, set);
 }
@@ -830,6 +1035,11 @@ open_world(struct world *w, uint64_t seed, uint64_t memory_bytes, bool is_small)
 static void
 close_world(struct world *w)
 {
+	while (w->rollup.rollup != NULL && read_rollup(w))
+		continue;
+	rollup_free(w->rollup.rollup);
+	if (!w->is_small)
+		do_restore(w);
 	for (size_t c = 0; c < CURSORS; c++) {
 		catch_up(w, &w->cursors[c]);
 		cursor_free(w->cursors[c].cursor);
@@ -838,6 +1048,7 @@ close_world(struct world *w)
 		close_set(&w->sets[set]);
 	batch_fini(&w->batch);
 	store_free(w->store);
+	buf_fini(&w->tap.told);
 }
 
 /* 100,000 steps in all, or as often that as the environment's MODEL_TIMES says. */

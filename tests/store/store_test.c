@@ -434,7 +434,10 @@ own_metrics_tell_of_the_store(void **state)
 		"/store/totalPages", "/store/pageUtilization", "/store/maxValuesPerPage",
 		"/store/bytesUsed", "/store/bytesLimit", "/store/reclaimedPages",
 		"/store/seriesCount", "/store/activeSeriesCount", "/store/endpointCount",
-		"/store/highPriorityCount", "/store/lowPriorityCount" };
+		"/store/highPriorityCount", "/store/lowPriorityCount", "/store/highPriorityRatio",
+		"/store/firstHighPriorityTS", "/store/firstLowPriorityTS",
+		"/store/inactiveThreshhold", "/store/absoluteInactiveThreshhold",
+		"/store/expanding", "/store/pagesPerMetric" };
 	struct store_conf conf = { .memory_bytes = 1 << 20 };
 	struct fixture *f = *state;
 	struct batch batch;
@@ -467,7 +470,16 @@ own_metrics_tell_of_the_store(void **state)
 	find(&batch, "/store/bytesPerSeries", &value);
 	assert_true(value.f > 100 && value.f < 20000); /* scratch memory included */
 	find(&batch, "/store/lowPriorityCount", &value);
+	assert_int_equal(value.u, 1);
+	find(&batch, "/store/highPriorityCount", &value);
 	assert_int_equal(value.u, 0);
+	find(&batch, "/store/expanding", &value);
+	assert_true(value.b);
+	assert_true(find(&batch, "/store/pagesPerMetric", &value)->not_cumulative);
+	assert_int_equal(value.dist->len, 20);
+	assert_int_equal(value.dist->count, 1);
+	assert_int_equal(value.dist->counts[1], 1);
+	assert_true(value.dist->sum == 1 && value.dist->min == 1 && value.dist->max == 1);
 	find(&batch, "/store/seriesCount", &value);
 	assert_int_equal(value.u, 2);
 	find(&batch, "/store/endpointCount", &value);
@@ -476,6 +488,68 @@ own_metrics_tell_of_the_store(void **state)
 	assert_int_equal(value.u, 1 << 20);
 	batch_fini(&batch);
 	series_set_unref(set);
+	store_free(store);
+	own_free(own);
+}
+
+static struct value
+value_of(const struct batch *batch, const char *path)
+{
+	struct value value = { 0 };
+
+	find(batch, path, &value);
+	return value;
+}
+
+static void
+pages_are_counted_as_they_come_and_go(void **state)
+{
+	struct fixture *f = *state;
+	struct store_conf conf = { .memory_bytes = 76 << 10 };
+	struct err err;
+	struct own *own = own_new(&err);
+	struct store *store = store_new(&conf, own, &err);
+	struct series_set *sets[2];
+	struct batch batch;
+	struct value high = { 0 }, low, all, ratio, first_high, first_low = { 0 }, per_group,
+	             expanding;
+
+	assert_non_null(store);
+	sets[0] = store_set(store, STR("h"), STR("a"), &err);
+	sets[1] = store_set(store, STR("h"), STR("b"), &err);
+	batch_init(&batch, 0);
+	for (int64_t round = 0; round < 40; round++) {
+		for (int64_t i = 0; i < 400; i++) {
+			put_i64(f, "/a", noise(i), i % 3, round * 400 + i);
+			assert_int_equal(append_to(f, sets[round < 20 ? i % 2 : 0], &err), 0);
+		}
+		if (round == 20)
+			store_deactivate(sets[1], TS_NONE);
+		batch_reset(&batch);
+		assert_int_equal(own_collect(own, &batch, BASE_NS + round, &err), 0);
+		high = value_of(&batch, "/store/highPriorityCount");
+		low = value_of(&batch, "/store/lowPriorityCount");
+		all = value_of(&batch, "/store/totalPagesInUseCount");
+		ratio = value_of(&batch, "/store/highPriorityRatio");
+		first_high = value_of(&batch, "/store/firstHighPriorityTS");
+		first_low = value_of(&batch, "/store/firstLowPriorityTS");
+		per_group = value_of(&batch, "/store/pagesPerMetric");
+		expanding = value_of(&batch, "/store/expanding");
+		assert_int_equal(high.u + low.u, all.i);
+		assert_true(ratio.f == (double)high.u / (double)all.i);
+		assert_true(per_group.dist->sum == (double)all.i);
+		assert_true(per_group.dist->count > 0 && per_group.dist->count <= 8);
+		assert_true(first_high.i == 0 || first_high.i >= BASE_NS);
+		if (round == 0)
+			assert_true(expanding.b && high.u < all.u);
+		if (round == 20)
+			assert_true(high.u > 10 && !expanding.b && first_high.i > BASE_NS);
+	}
+	/* By now those of the endpoint that ended are gone. */
+	assert_true(high.u < 10 && first_low.i > BASE_NS);
+	batch_fini(&batch);
+	series_set_unref(sets[0]);
+	series_set_unref(sets[1]);
 	store_free(store);
 	own_free(own);
 }
@@ -535,6 +609,7 @@ main(void)
 		cmocka_unit_test(what_has_just_ended_is_spared_for_a_while),
 		cmocka_unit_test(the_oldest_page_of_all_goes_next),
 		TEST(own_metrics_tell_of_the_store),
+		TEST(pages_are_counted_as_they_come_and_go),
 		cmocka_unit_test(constructors_report_lack_of_memory),
 	};
 
