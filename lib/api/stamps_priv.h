@@ -1,6 +1,6 @@
 /*
- * api/stamps_priv.h - time stamps as text, remembered: all metrics of a poll share theirs, and all
- * series of an endpoint theirs of an hour.
+ * api/stamps_priv.h - time stamps as text, with what stands around them in compact documents,
+ * remembered: all metrics of a poll share theirs, and all series of an endpoint theirs of an hour.
  *
  * Threads: belongs to its request.
  */
@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* Room for a text, which is shorter; all of it is written. */
-#define STAMP_BYTES 32
+#define STAMP_BYTES 48
 
 struct stamp {
 	int64_t ts_ns;
@@ -29,7 +29,7 @@ struct stamps {
 void stamps_init(struct stamps *);
 void stamp_set(struct stamp *, int64_t ts_ns);
 
-/* Writes the time as json_ts does, without the quotes, and returns the text's end. */
+/* Writes "timestamp":TIME,"value": with the time as json_ts has it, and returns the end. */
 static inline char *
 stamps_put(struct stamps *s, char *out, int64_t ts_ns)
 {
