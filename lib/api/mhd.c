@@ -22,6 +22,8 @@
  * so few that who takes them at ANSWER_BYTES_PER_S is done before anyone looks.
  */
 #define PIECES_AHEAD 24
+/* Of so many answers at a time, which bounds what clients that take nothing can have it hold. */
+#define AHEAD_MOST 16
 /* Their memory is kept for other answers, so that it need not be mapped for each. */
 #define SPARES      2
 #define SPARE_BYTES (2 * PIECES_AHEAD * STREAM_PIECE_BYTES)
@@ -31,6 +33,7 @@ struct server {
 	struct connections *connections;
 	struct MHD_Daemon *daemon;
 	_Atomic(struct answer *) spares[SPARES]; /* without a stream; NULL: none */
+	_Atomic unsigned ahead_count;
 	_Atomic uint64_t requests, failed;
 };
 
@@ -53,6 +56,7 @@ struct answer {
 	struct buf piece;
 	size_t offset;             /* of what is still to send of piece */
 	enum stream_result result; /* of the last fill */
+	bool ahead;                /* counted in ahead_count */
 };
 
 /*
@@ -261,8 +265,13 @@ take_answer(struct server *server)
 		a = atomic_exchange(&server->spares[i], NULL);
 	if (a == NULL)
 		a = calloc(1, sizeof(*a));
-	if (a != NULL)
-		a->server = server;
+	if (a == NULL)
+		return NULL;
+	a->server = server;
+	a->result = STREAM_MORE;
+	a->ahead = atomic_fetch_add(&server->ahead_count, 1) < AHEAD_MOST;
+	if (!a->ahead)
+		atomic_fetch_sub(&server->ahead_count, 1);
 	return a;
 }
 
@@ -282,6 +291,8 @@ give_back_answer(void *cls)
 	struct server *server = a->server;
 
 	close_stream(a);
+	if (a->ahead)
+		atomic_fetch_sub(&server->ahead_count, 1);
 	a->peer = NULL;
 	a->offset = 0;
 	if (a->piece.cap > SPARE_BYTES)
@@ -297,7 +308,6 @@ give_back_answer(void *cls)
 static void
 make_ahead(struct answer *a)
 {
-	a->result = STREAM_MORE;
 	for (size_t i = 0; i < PIECES_AHEAD && a->result == STREAM_MORE; i++)
 		add_piece(a);
 	if (a->result == STREAM_END)
@@ -316,7 +326,8 @@ make_stream(struct exchange *x, struct response *resp)
 	a->stream = resp->stream;
 	a->peer = x->peer;
 	resp->stream = NULL;
-	make_ahead(a);
+	if (a->ahead)
+		make_ahead(a);
 	if (a->result == STREAM_END)
 		made = MHD_create_response_from_buffer_with_free_callback_cls(
 		    a->piece.len, a->piece.p, give_back_answer, a);
