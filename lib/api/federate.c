@@ -356,10 +356,11 @@ federation_fill(struct stream *stream, struct buf *out)
 {
 	struct federation *f = CONTAINER_OF(stream, struct federation, stream);
 	struct record records[RECORDS];
+	size_t end = out->len + STREAM_PIECE_BYTES;
 	const struct series_set *set;
 	bool failed = false;
 
-	while (out->len < STREAM_PIECE_BYTES) {
+	while (out->len < end) {
 		size_t n;
 
 		if (f->iter == NULL && !next_family(f, &failed))

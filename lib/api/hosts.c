@@ -64,7 +64,7 @@ put_value(struct json *json, const struct record *record)
 static void
 put_values_compact(struct host_array *a, size_t n)
 {
-	static const char most[] = ",{\"timestamp\":\"\",\"value\":,\"active\":false}";
+	static const char most[] = ",{,\"active\":false}";
 	size_t each = sizeof(most) + STAMP_BYTES + JSON_VALUE_BYTES;
 	struct json *json = &a->array.json;
 	char *p = n == 0 ? NULL : json_begin_raw(json, n * each);
@@ -74,9 +74,8 @@ put_values_compact(struct host_array *a, size_t n)
 
 		if (i > 0)
 			*p++ = ',';
-		p = str_put(p, STR("{\"timestamp\":\""));
+		*p++ = '{';
 		p = stamps_put(&a->stamps, p, record->ts_ns);
-		p = str_put(p, STR("\",\"value\":"));
 		p = json_value_raw(json, p, (n - i) * each, a->desc, &record->value);
 		if (p == NULL)
 			return;

@@ -4,13 +4,14 @@ static enum stream_result
 array_fill(struct stream *stream, struct buf *out)
 {
 	struct json_array *array = CONTAINER_OF(stream, struct json_array, stream);
+	size_t end = out->len + STREAM_PIECE_BYTES;
 	enum stream_result result = STREAM_MORE;
 
 	array->json.out = out;
 	if (!array->begun)
 		json_begin_array(&array->json);
 	array->begun = true;
-	while (result == STREAM_MORE && out->len < STREAM_PIECE_BYTES)
+	while (result == STREAM_MORE && out->len < end)
 		result = array->next(array);
 	if (result == STREAM_END) {
 		json_end_array(&array->json);

@@ -61,7 +61,7 @@ put_metric_compact(
 	const struct desc_text *text = record->desc->text;
 	struct json *json = &a->array.json;
 	struct str names = names_text(a, set);
-	size_t punctuation = STR("{,,\"timestamp\":\"\",\"value\":").len;
+	size_t punctuation = STR("{,,").len;
 	size_t tail_room = JSON_VALUE_BYTES + text->tail.len + STR(",}").len;
 	char *p = json_begin_raw(
 	    json, punctuation + names.len + text->desc.len + STAMP_BYTES + tail_room);
@@ -73,9 +73,8 @@ put_metric_compact(
 	if (names.len > 0)
 		*p++ = ',';
 	p = str_put(p, text->desc);
-	p = str_put(p, STR(",\"timestamp\":\""));
+	*p++ = ',';
 	p = stamps_put(&a->stamps, p, record->ts_ns);
-	p = str_put(p, STR("\",\"value\":"));
 	p = json_value_raw(json, p, tail_room, record->desc, &record->value);
 	if (p == NULL)
 		return;

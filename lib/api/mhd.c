@@ -16,11 +16,24 @@
 /* More of a body that is refused anyway is not worth reading: the connection breaks. */
 #define DISCARD_BYTES (1024 * 1024)
 #define STOP_NS       (800 * NS_PER_MS)
+/*
+ * So many pieces are made before the first is sent, as most answers have no more: then one system
+ * call sends all. Such an answer's bytes count as sent from the start, which is no gift: there are
+ * so few that who takes them at ANSWER_BYTES_PER_S is done before anyone looks.
+ */
+#define PIECES_AHEAD 24
+/* Of so many answers at a time, which bounds what clients that take nothing can have it hold. */
+#define AHEAD_MOST 16
+/* Their memory is kept for other answers, so that it need not be mapped for each. */
+#define SPARES      2
+#define SPARE_BYTES (2 * PIECES_AHEAD * STREAM_PIECE_BYTES)
 
 struct server {
 	struct service *service;
 	struct connections *connections;
 	struct MHD_Daemon *daemon;
+	_Atomic(struct answer *) spares[SPARES]; /* without a stream; NULL: none */
+	_Atomic unsigned ahead_count;
 	_Atomic uint64_t requests, failed;
 };
 
@@ -37,11 +50,13 @@ struct exchange {
 
 /* A stream on its way out; the library owns it and may free it after its connection. */
 struct answer {
-	struct stream *stream;
+	struct server *server;
+	struct stream *stream; /* NULL: all of it is in piece */
 	struct peer *peer;
 	struct buf piece;
 	size_t offset;             /* of what is still to send of piece */
 	enum stream_result result; /* of the last fill */
+	bool ahead;                /* counted in ahead_count */
 };
 
 /*
@@ -188,6 +203,14 @@ check_head(struct exchange *x)
 	return f.length > REQUEST_BODY_BYTES ? 413 : 0;
 }
 
+static void
+add_piece(struct answer *a)
+{
+	a->result = a->stream->fill(a->stream, &a->piece);
+	if (a->piece.failed)
+		a->result = STREAM_FAILED;
+}
+
 /* The next piece; false at the end, or when there is none any more. */
 static bool
 next_piece(struct answer *a)
@@ -195,9 +218,7 @@ next_piece(struct answer *a)
 	while (a->offset == a->piece.len && a->result == STREAM_MORE) {
 		stream_piece_clear(&a->piece);
 		a->offset = 0;
-		a->result = a->stream->fill(a->stream, &a->piece);
-		if (a->piece.failed)
-			a->result = STREAM_FAILED;
+		add_piece(a);
 	}
 	return a->offset < a->piece.len && a->result != STREAM_FAILED;
 }
@@ -227,20 +248,77 @@ read_answer(void *cls, uint64_t pos, char *out, size_t max)
 }
 
 static void
-free_answer(void *cls)
+close_stream(struct answer *a)
 {
-	struct answer *a = cls;
+	if (a->stream != NULL)
+		a->stream->close(a->stream);
+	a->stream = NULL;
+}
 
-	a->stream->close(a->stream);
+/* NULL when out of memory. */
+static struct answer *
+take_answer(struct server *server)
+{
+	struct answer *a = NULL;
+
+	for (size_t i = 0; i < SPARES && a == NULL; i++)
+		a = atomic_exchange(&server->spares[i], NULL);
+	if (a == NULL)
+		a = calloc(1, sizeof(*a));
+	if (a == NULL)
+		return NULL;
+	a->server = server;
+	a->result = STREAM_MORE;
+	a->ahead = atomic_fetch_add(&server->ahead_count, 1) < AHEAD_MOST;
+	if (!a->ahead)
+		atomic_fetch_sub(&server->ahead_count, 1);
+	return a;
+}
+
+static void
+drop_answer(struct answer *a)
+{
+	if (a == NULL)
+		return;
 	buf_fini(&a->piece);
 	free(a);
+}
+
+static void
+give_back_answer(void *cls)
+{
+	struct answer *a = cls;
+	struct server *server = a->server;
+
+	close_stream(a);
+	if (a->ahead)
+		atomic_fetch_sub(&server->ahead_count, 1);
+	a->peer = NULL;
+	a->offset = 0;
+	if (a->piece.cap > SPARE_BYTES)
+		buf_fini(&a->piece);
+	else
+		buf_clear(&a->piece);
+	for (size_t i = 0; i < SPARES && a != NULL; i++)
+		a = atomic_exchange(&server->spares[i], a);
+	drop_answer(a);
+}
+
+/* Makes what there is of it if it is short, else its beginning. */
+static void
+make_ahead(struct answer *a)
+{
+	for (size_t i = 0; i < PIECES_AHEAD && a->result == STREAM_MORE; i++)
+		add_piece(a);
+	if (a->result == STREAM_END)
+		close_stream(a);
 }
 
 /* Both take what the answer consists of out of resp. NULL when out of memory. */
 static struct MHD_Response *
 make_stream(struct exchange *x, struct response *resp)
 {
-	struct answer *a = calloc(1, sizeof(*a));
+	struct answer *a = take_answer(x->server);
 	struct MHD_Response *made;
 
 	if (a == NULL)
@@ -248,10 +326,18 @@ make_stream(struct exchange *x, struct response *resp)
 	a->stream = resp->stream;
 	a->peer = x->peer;
 	resp->stream = NULL;
-	made = MHD_create_response_from_callback(
-	    MHD_SIZE_UNKNOWN, STREAM_PIECE_BYTES, read_answer, a, free_answer);
+	if (a->ahead)
+		make_ahead(a);
+	if (a->result == STREAM_END)
+		made = MHD_create_response_from_buffer_with_free_callback_cls(
+		    a->piece.len, a->piece.p, give_back_answer, a);
+	else
+		made = MHD_create_response_from_callback(
+		    MHD_SIZE_UNKNOWN, STREAM_PIECE_BYTES, read_answer, a, give_back_answer);
 	if (made == NULL)
-		free_answer(a);
+		give_back_answer(a);
+	else if (a->result == STREAM_END && a->peer != NULL)
+		peer_sent(a->peer, a->piece.len);
 	return made;
 }
 
@@ -497,6 +583,8 @@ server_free(struct server *server)
 		return;
 	if (server->daemon != NULL)
 		stop_daemon(server);
+	for (size_t i = 0; i < SPARES; i++)
+		drop_answer(server->spares[i]);
 	connections_free(server->connections);
 	free(server);
 }

@@ -203,11 +203,12 @@ static enum stream_result
 applications_fill(struct stream *stream, struct buf *out)
 {
 	struct applications *a = CONTAINER_OF(stream, struct applications, stream);
+	size_t end = out->len + STREAM_PIECE_BYTES;
 
 	if (!a->begun)
 		put_head(out, &a->counts);
 	a->begun = true;
-	while (a->next < a->len && out->len < STREAM_PIECE_BYTES) {
+	while (a->next < a->len && out->len < end) {
 		struct member_view view;
 
 		member_view(a->members[a->next++], &view);

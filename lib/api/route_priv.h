@@ -91,7 +91,7 @@ int request_named_endpoint(struct request *, struct str *host, struct str *app, 
 bool request_wants_text(struct request *);
 
 /*
- * An answer made while it is sent. fill appends the next piece to out, about STREAM_PIECE_BYTES;
+ * An answer made in pieces. fill appends the next one to out, about STREAM_PIECE_BYTES;
  * MORE with nothing appended is fine, FAILED breaks the connection off, as the status line is
  * gone by then. After END and FAILED there is no further fill.
  */

@@ -1,22 +1,49 @@
 #include "api/stamps_priv.h"
 
+#include "base/clock.h"
+#include "base/str.h"
 #include "messages/metric.h"
 #include "messages/number.h"
+
+#define BEHIND_BYTES 10
+
+/* All of it, in time and text. */
+static void
+set_all(struct stamp *stamp, int64_t ts_ns)
+{
+	static const char before[] = "\"timestamp\":\"", behind[BEHIND_BYTES + 1] = "\",\"value\":";
+	char time[NUMBER_BYTES];
+	size_t len = ts_ns == TS_NONE ? 0 : number_time(time, ts_ns, 1);
+
+	memcpy(stamp->text, before, sizeof(before) - 1);
+	memcpy(stamp->text + sizeof(before) - 1, time, len);
+	len += sizeof(before) - 1;
+	memcpy(stamp->text + len, behind, BEHIND_BYTES);
+	stamp->len = len + BEHIND_BYTES;
+	stamp->ts_ns = ts_ns;
+	stamp->second = ts_ns < 0 ? -1 : ts_ns / NS_PER_S;
+}
 
 void
 stamps_init(struct stamps *s)
 {
-	/* An empty text is that of TS_NONE. */
-	for (size_t i = 0; i < sizeof(s->slots) / sizeof(s->slots[0]); i++)
-		s->slots[i] = (struct stamp){ .ts_ns = TS_NONE };
+	struct stamp none = { 0 };
+
+	set_all(&none, TS_NONE);
+	for (size_t i = 0; i < ARRAY_LEN(s->slots); i++)
+		s->slots[i] = none;
 }
 
 void
 stamp_set(struct stamp *stamp, int64_t ts_ns)
 {
-	char text[NUMBER_BYTES];
+	char digits[NUMBER_BYTES]; /* those of the fraction, after a 1 */
 
+	if (ts_ns < 0 || ts_ns / NS_PER_S != stamp->second) {
+		set_all(stamp, ts_ns);
+		return;
+	}
+	number_u64(digits, (uint64_t)(NS_PER_S + ts_ns % NS_PER_S));
+	memcpy(stamp->text + stamp->len - BEHIND_BYTES - 9, digits + 1, 9);
 	stamp->ts_ns = ts_ns;
-	stamp->len = ts_ns == TS_NONE ? 0 : number_time(text, ts_ns, 1);
-	memcpy(stamp->text, text, stamp->len);
 }

@@ -1,6 +1,6 @@
 /*
- * api/stamps_priv.h - time stamps as text, remembered: all metrics of a poll share theirs, and all
- * series of an endpoint theirs of an hour.
+ * api/stamps_priv.h - time stamps as text, with what stands around them in compact documents,
+ * remembered: all metrics of a poll share theirs, and all series of an endpoint theirs of an hour.
  *
  * Threads: belongs to its request.
  */
@@ -12,16 +12,22 @@
 #include <string.h>
 
 /* Room for a text, which is shorter; all of it is written. */
-#define STAMP_BYTES 32
+#define STAMP_BYTES 48
 
 struct stamp {
 	int64_t ts_ns;
+	int64_t second; /* ts_ns is of; -1: before 1970, or no time */
 	size_t len;
 	char text[STAMP_BYTES];
 };
 
-/* Of times that fall on the same slot, the last one is kept. An hour of polls has 120 times. */
-#define STAMP_SLOT_BITS 8
+/*
+ * Of times that fall on the same slot, the last one is kept. An hour of polls has 120 times, of
+ * each group; those of one poll fall on the same slot, where a time takes over the seconds of the
+ * one before.
+ */
+#define STAMP_SLOT_BITS 10
+#define STAMP_POLL_BITS 24 /* ns: 17 ms */
 struct stamps {
 	struct stamp slots[1 << STAMP_SLOT_BITS];
 };
@@ -29,12 +35,12 @@ struct stamps {
 void stamps_init(struct stamps *);
 void stamp_set(struct stamp *, int64_t ts_ns);
 
-/* Writes the time as json_ts does, without the quotes, and returns the text's end. */
+/* Writes "timestamp":TIME,"value": with the time as json_ts has it, and returns the end. */
 static inline char *
 stamps_put(struct stamps *s, char *out, int64_t ts_ns)
 {
-	/* Multiplied by 2^64 over the golden ratio, whose top bits depend on all of a time's. */
-	uint64_t mixed = (uint64_t)ts_ns * UINT64_C(0x9E3779B97F4A7C15);
+	/* Multiplied by 2^64 over the golden ratio, which keeps what comes regularly apart. */
+	uint64_t mixed = ((uint64_t)ts_ns >> STAMP_POLL_BITS) * UINT64_C(0x9E3779B97F4A7C15);
 	struct stamp *stamp = &s->slots[mixed >> (64 - STAMP_SLOT_BITS)];
 
 	if (stamp->ts_ns != ts_ns)

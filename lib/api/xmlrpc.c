@@ -139,12 +139,13 @@ rpc_fill(struct stream *stream, struct buf *out)
 	struct rpc_stream *s = CONTAINER_OF(stream, struct rpc_stream, stream);
 	const struct series_set *set;
 	const struct record *record;
+	size_t end = out->len + STREAM_PIECE_BYTES;
 	bool more = true;
 
 	if (!s->begun)
 		buf_puts(out, XML_HEAD "<params><param><value><array><data>");
 	s->begun = true;
-	while (more && out->len < STREAM_PIECE_BYTES) {
+	while (more && out->len < end) {
 		more = latest_next(&s->walk, &set, &record);
 		if (more)
 			rpc_metric(out, series_set_host(set), series_set_app(set), record);

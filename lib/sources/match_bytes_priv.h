@@ -1,6 +1,6 @@
 /*
  * sources/match_bytes_priv.h - what reading by a layout does most: comparing bytes and reading
- * digits, many at a time.
+ * digits, many at a time. What is compiled for AVX2 has ways of its own.
  *
  * Threads: pure functions.
  */
@@ -12,6 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 /* Digits that a uint64_t surely holds. */
 #define SAFE_DIGITS 19
@@ -28,10 +32,30 @@ static const uint64_t powers_of_ten[SAFE_DIGITS + 1] = { 1, 10, 100, 1000, 10000
  */
 
 /* Sixteen bytes, which the compiler compares at once. */
-typedef uint64_t wide __attribute__((vector_size(16)));
+typedef uint64_t half __attribute__((vector_size(16)));
+
+static inline half
+differ16(const char *a, const char *b)
+{
+	half x, y;
+
+	memcpy(&x, a, sizeof(x));
+	memcpy(&y, b, sizeof(y));
+	return x ^ y;
+}
+
+static inline bool
+is_zero_half(half h)
+{
+	return (h[0] | h[1]) == 0;
+}
+
+#ifdef __AVX2__
+
+typedef uint64_t wide __attribute__((vector_size(32)));
 
 static inline wide
-differ16(const char *a, const char *b)
+differ32(const char *a, const char *b)
 {
 	wide x, y;
 
@@ -40,22 +64,34 @@ differ16(const char *a, const char *b)
 	return x ^ y;
 }
 
+static inline bool
+is_zero(wide w)
+{
+	return _mm256_testz_si256((__m256i)w, (__m256i)w) != 0;
+}
+
+#else
+
+typedef half wide;
+
 static inline wide
 differ32(const char *a, const char *b)
 {
 	return differ16(a, b) | differ16(a + 16, b + 16);
 }
 
+static inline bool
+is_zero(wide w)
+{
+	return is_zero_half(w);
+}
+
+#endif
+
 static inline wide
 differ64(const char *a, const char *b)
 {
 	return differ32(a, b) | differ32(a + 32, b + 32);
-}
-
-static inline bool
-is_zero(wide w)
-{
-	return (w[0] | w[1]) == 0;
 }
 
 static inline uint64_t
@@ -82,7 +118,7 @@ differ4(const char *a, const char *b)
 static inline __attribute__((always_inline)) bool
 same_many_bytes(const char *a, const char *b, size_t n)
 {
-	wide differ = { 0, 0 };
+	wide differ = { 0 };
 	size_t last, third;
 
 	for (; n > 256; a += 256, b += 256, n -= 256)
@@ -120,7 +156,7 @@ same_bytes(const char *a, const char *b, size_t n)
 	if (n >= 32)
 		return is_zero(differ32(a, b) | differ32(a + n - 32, b + n - 32));
 	if (n >= 16)
-		return is_zero(differ16(a, b) | differ16(a + n - 16, b + n - 16));
+		return is_zero_half(differ16(a, b) | differ16(a + n - 16, b + n - 16));
 	if (n >= 8)
 		return (differ8(a, b) | differ8(a + n - 8, b + n - 8)) == 0;
 	while (n > 0 && a[n - 1] == b[n - 1])
@@ -128,13 +164,17 @@ same_bytes(const char *a, const char *b, size_t n)
 	return n == 0;
 }
 
-/* The same, where most have 16 to 31 bytes. */
 static inline bool
-same_few_bytes(const char *a, const char *b, size_t n)
+is_16_to_32(size_t n)
 {
-	if (n < 16 || n > 32)
-		return memcmp(a, b, n) == 0;
-	return is_zero(differ16(a, b) | differ16(a + n - 16, b + n - 16));
+	return n >= 16 && n <= 32;
+}
+
+/* What differs of so many. */
+static inline half
+differ_16_to_32(const char *a, const char *b, size_t n)
+{
+	return differ16(a, b) | differ16(a + n - 16, b + n - 16);
 }
 
 /* Of each byte that is no digit the top bit, at least up to the first such; bytes less '0'. */
@@ -182,6 +222,38 @@ digits_of(uint64_t low, uint64_t high, uint64_t *value)
 	return n;
 }
 
+/* As digits_of, of the sixteen bytes at p. */
+static inline size_t
+whole_sixteen(const char *p, uint64_t *value)
+{
+#ifdef __AVX2__
+	/* From the n-th on: those that put n bytes behind 16 - n zeros. */
+	static const int8_t places[32] = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+		-1, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+	__m128i text = _mm_loadu_si128((const __m128i *)(const void *)p), digits;
+	uint64_t eights;
+	size_t n;
+
+	text = _mm_sub_epi8(text, _mm_set1_epi8('0'));
+	digits = _mm_cmpeq_epi8(_mm_min_epu8(text, _mm_set1_epi8(9)), text);
+	n = (size_t)__builtin_ctz(~(unsigned)_mm_movemask_epi8(digits));
+	text = _mm_shuffle_epi8(text, _mm_loadu_si128((const __m128i *)(const void *)(places + n)));
+	text = _mm_maddubs_epi16(text, _mm_set1_epi16(1 << 8 | 10));
+	text = _mm_madd_epi16(text, _mm_set1_epi32(1 << 16 | 100));
+	text = _mm_packus_epi32(text, text);
+	text = _mm_madd_epi16(text, _mm_set1_epi32(1 << 16 | 10000));
+	eights = (uint64_t)_mm_cvtsi128_si64(text);
+	*value = (eights & UINT32_MAX) * 100000000 + (eights >> 32);
+	return n;
+#else
+	uint64_t low, high;
+
+	memcpy(&low, p, sizeof(low));
+	memcpy(&high, p + 8, sizeof(high));
+	return digits_of(low, high, value);
+#endif
+}
+
 /* The digits among the sixteen bytes at p, up to the first other byte, and their value. */
 static inline size_t
 sixteen_digits(const char *p, const char *end, uint64_t *value)
@@ -189,14 +261,11 @@ sixteen_digits(const char *p, const char *end, uint64_t *value)
 	uint64_t low = 0, high = 0;
 	size_t there = (size_t)(end - p);
 
-	if (there >= 16) {
-		memcpy(&low, p, 8);
-		memcpy(&high, p + 8, 8);
-	} else {
-		memcpy(&low, p, there < 8 ? there : 8);
-		if (there > 8)
-			memcpy(&high, p + 8, there - 8);
-	}
+	if (there >= 16)
+		return whole_sixteen(p, value);
+	memcpy(&low, p, there < 8 ? there : 8);
+	if (there > 8)
+		memcpy(&high, p + 8, there - 8);
 	return digits_of(low, high, value);
 }
 
@@ -218,14 +287,8 @@ read_many_digits(const char *p, const char *end, uint64_t *value)
 static inline size_t
 read_digits(const char *p, const char *end, uint64_t *value)
 {
-	uint64_t low, high;
-	size_t n = 16;
+	size_t n = end - p >= 16 ? whole_sixteen(p, value) : 16;
 
-	if (end - p >= 16) {
-		memcpy(&low, p, sizeof(low));
-		memcpy(&high, p + 8, sizeof(high));
-		n = digits_of(low, high, value);
-	}
 	return n < 16 ? n : read_many_digits(p, end, value);
 }
 

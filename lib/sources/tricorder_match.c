@@ -461,18 +461,23 @@ static inline char *
 skip_plain_end(const struct matcher *m, const struct skeleton *s, struct str stamp, char *at)
 {
 	size_t value_gap = s->holes[0].gap, stamp_gap = s->holes[1].gap;
-	const char *fixed = s->fixed + value_gap;
+	const char *before = s->fixed + value_gap, *behind = before + stamp_gap;
 	size_t rest = s->fixed_len - value_gap - stamp_gap;
+	char *stamp_at = at + stamp_gap, *rest_at = stamp_at + stamp.len;
+	bool same;
 
 	if ((size_t)(m->end - at) < stamp_gap + stamp.len + rest)
 		return NULL;
-	if (!same_few_bytes(at, fixed, stamp_gap))
-		return NULL;
-	at += stamp_gap;
-	if (!same_few_bytes(at, stamp.p, stamp.len))
-		return NULL;
-	at += stamp.len;
-	return same_few_bytes(at, fixed + stamp_gap, rest) ? at + rest : NULL;
+	if (__builtin_expect(
+	        is_16_to_32(stamp_gap) && is_16_to_32(stamp.len) && is_16_to_32(rest), true))
+		same = is_zero_half(differ_16_to_32(at, before, stamp_gap) |
+		                    differ_16_to_32(stamp_at, stamp.p, stamp.len) |
+		                    differ_16_to_32(rest_at, behind, rest));
+	else
+		same = memcmp(at, before, stamp_gap) == 0 &&
+		       memcmp(stamp_at, stamp.p, stamp.len) == 0 &&
+		       memcmp(rest_at, behind, rest) == 0;
+	return same ? rest_at + rest : NULL;
 }
 
 /*

@@ -19,5 +19,7 @@ enum match {
  * them, and a reference to the layout. No byte of the document behind those is changed.
  */
 enum match layout_match(struct parser *, struct layout *, size_t *matched);
+/* The same, for processors with AVX2 and BMI. */
+enum match layout_match_avx2(struct parser *, struct layout *, size_t *matched);
 
 #endif

@@ -43,6 +43,17 @@ learn(struct layout_memory *m, const struct keepsake *kept, size_t matched, stru
 		batch->layout_id = learned->shared.id;
 }
 
+static enum match
+match(struct parser *p, struct layout *layout, size_t *matched)
+{
+#ifdef HAVE_MATCH_AVX2
+	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+	    __builtin_cpu_supports("bmi2"))
+		return layout_match_avx2(p, layout, matched);
+#endif
+	return layout_match(p, layout, matched);
+}
+
 int
 tricorder_read(struct layout_memory *m, char *doc, size_t len, struct batch *batch, struct err *err)
 {
@@ -58,7 +69,7 @@ tricorder_read(struct layout_memory *m, char *doc, size_t len, struct batch *bat
 		return parser_rest(&p);
 	known = layout_memory_recall(m);
 	if (known != NULL) {
-		switch (layout_match(&p, known, &matched)) {
+		switch (match(&p, known, &matched)) {
 		case MATCH_ALL:
 			layout_memory_confirm(m);
 			return 0;

@@ -354,7 +354,24 @@ head_has_the_shorter_deadline(void **state)
 	stop(f);
 }
 
-/* Reads all, a piece every pause_ms. True if it ends in a last chunk. */
+/* True if it ends in a last chunk, or has as many bytes as its head says. */
+static bool
+is_whole(struct str answer)
+{
+	static const char length_is[] = "Content-Length: ";
+	const char *end = memmem(answer.p, answer.len, "\r\n\r\n", 4);
+	const char *length;
+
+	if (end == NULL)
+		return false;
+	length = memmem(answer.p, (size_t)(end - answer.p), length_is, strlen(length_is));
+	if (length == NULL)
+		return str_ends(answer, STR("\r\n0\r\n\r\n"));
+	return strtoul(length + strlen(length_is), NULL, 10) ==
+	       answer.len - (size_t)(end + 4 - answer.p);
+}
+
+/* Reads all, a piece every pause_ms. True if it is whole. */
 static bool
 read_whole(int fd, int pause_ms, struct buf *out)
 {
@@ -365,7 +382,7 @@ read_whole(int fd, int pause_ms, struct buf *out)
 		buf_add(out, part, (size_t)n);
 		poll(NULL, 0, pause_ms);
 	}
-	return str_ends(buf_view(out), STR("\r\n0\r\n\r\n"));
+	return is_whole(buf_view(out));
 }
 
 static void
@@ -707,6 +724,43 @@ streams_take_little_memory_each(void **state)
 }
 
 static void
+short_answers_have_a_length_and_few_are_made_ahead(void **state)
+{
+	struct fixture *f = *state;
+	size_t before, during;
+	char *answer;
+	int fds[100];
+
+	start(f, &(struct api_conf){ 0 });
+	answer = exchange(f, GET("/api/latest/one"), strlen(GET("/api/latest/one")));
+	assert_int_equal(count(answer, "Content-Length: "), 1);
+	assert_int_equal(count(answer, "Transfer-Encoding: chunked"), 0);
+	free(answer);
+	before = mallinfo2().uordblks + mallinfo2().hblkhd;
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		static const char request[] = "GET /api/latest/ HTTP/1.1\r\nHost: x\r\n\r\n";
+		char head[512];
+		ssize_t n;
+
+		fds[i] = connect_from(f, NULL, 4096);
+		send_text(fds[i], request, strlen(request));
+		n = recv(fds[i], head, sizeof(head) - 1, 0);
+		assert_true(n > 0);
+		head[n] = '\0';
+		assert_int_equal(count(head, "Transfer-Encoding: chunked"), 1);
+	}
+	during = mallinfo2().uordblks + mallinfo2().hblkhd;
+	if (SLOWDOWN < 100)
+		assert_true(during < before + ARRAY_LEN(fds) * 512 * 1024);
+	answer = exchange(f, GET("/api/latest/one"), strlen(GET("/api/latest/one")));
+	assert_int_equal(count(answer, "\"/one\""), 1);
+	free(answer);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close(fds[i]);
+	stop(f);
+}
+
+static void
 a_port_in_use_is_named(void **state)
 {
 	struct fixture *f = *state;
@@ -805,6 +859,7 @@ main(void)
 		TEST(stopping_cuts_streams_within_a_second),
 		TEST(stopping_lets_an_answer_finish),
 		TEST(streams_take_little_memory_each),
+		TEST(short_answers_have_a_length_and_few_are_made_ahead),
 		TEST(a_port_in_use_is_named),
 		TEST(without_descriptors_there_is_no_server_and_no_leak),
 		TEST(an_empty_host_listens_on_all_addresses),

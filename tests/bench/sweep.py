@@ -378,10 +378,11 @@ def shortest(fleet, report, quick):
             interval = max(1.1 * missed, 1050 * fleet.good * fleet.metrics / load.values_per_second)
         elif best[0] <= SHORTEST_MS or best[0] - missed < 0.04 * best[0]:
             break
-        elif missed < best[0] * 0.7:  # far from full: as much shorter as it has time left
-            interval = best[0] * min(0.95, max(0.4, best[1].busy * 1.03))
         else:
             interval = (best[0] + missed) / 2
+            if missed < best[0] * 0.7:  # far from full: as much shorter as it has time left
+                shorter = best[0] * min(0.95, max(0.4, best[1].busy * 1.03))
+                interval = shorter if shorter > missed else interval
         interval = max(SHORTEST_MS, interval)
     if best is None:
         report.figure(f"shortest interval of {fleet.endpoints:,} x {fleet.metrics:,}", "not found")

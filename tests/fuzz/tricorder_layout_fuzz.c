@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "../sources/batch_same.h"
+#include "../sources/match_either.h"
 #include "edit.h"
 #include "sources/tricorder_parse_priv.h"
 #include "sources/tricorder_read_priv.h"
@@ -49,8 +50,8 @@ compare(struct layout_memory *memory, const struct buf *doc)
 	free(plain_doc);
 }
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void
+run(const uint8_t *data, size_t size)
 {
 	size_t edits = size == 0 ? 0 : data[0] % MOST_EDITS;
 	struct layout_memory memory;
@@ -58,7 +59,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct err err;
 
 	if (size < 1 + edits * EDIT_BYTES)
-		return 0;
+		return;
 	buf_init(&doc, 0);
 	buf_add(&doc, data + 1 + edits * EDIT_BYTES, size - 1 - edits * EDIT_BYTES);
 	layout_memory_init(&memory, tricorder_layouts_new(BUDGET_BYTES, &err), STR("app"));
@@ -73,5 +74,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	layout_memory_fini(&memory);
 	tricorder_layouts_free(memory.table);
 	buf_fini(&doc);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	match_without_avx2 = false;
+	run(data, size);
+	match_without_avx2 = true;
+	run(data, size);
 	return 0;
 }

@@ -12,6 +12,7 @@
 
 #include "batch_same.h"
 #include "fault.h"
+#include "match_either.h"
 #include "sources/tricorder_parse_priv.h"
 #include "sources/tricorder_read_priv.h"
 
@@ -774,6 +775,8 @@ main(void)
 		cmocka_unit_test(threads_share_the_table),
 	};
 #undef TEST
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	match_without_avx2 = true;
+	return failed + cmocka_run_group_tests(tests, NULL, NULL);
 }
