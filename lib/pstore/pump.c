@@ -55,6 +55,7 @@ struct pump {
 	pthread_t thread;
 	bool running;
 	atomic_bool stop, paused;
+	_Atomic unsigned resumed; /* how often */
 
 	/* The pump's thread. */
 	enum phase phase;
@@ -179,6 +180,7 @@ init_lanes(struct pump *p, struct err *err)
 		.counts = &p->counts,
 		.stop = &p->stop,
 		.paused = &p->paused,
+		.resumed = &p->resumed,
 		.ctx = p,
 		.written = p->letters.echo == NULL ? NULL : lane_written,
 		.dead = lane_dead,
@@ -678,6 +680,7 @@ void
 pump_pause(struct pump *p, bool paused)
 {
 	p->paused = paused;
+	p->resumed += !paused;
 	wake(p);
 }
 

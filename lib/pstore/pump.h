@@ -90,6 +90,7 @@ void pump_free(struct pump *); /* stops; NULL is fine */
 int64_t pump_turn(struct pump *);
 
 const struct consumer *pump_consumer(const struct pump *);
+/* Resumed: what was put off after an error is tried at once. */
 void pump_pause(struct pump *, bool paused);
 
 enum pump_state {

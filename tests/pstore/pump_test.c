@@ -371,6 +371,23 @@ a_paused_one_writes_nothing_until_resumed(void **state)
 }
 
 static void
+what_was_put_off_is_tried_when_resumed(void **state)
+{
+	struct pump_fixture *f = *state;
+	size_t before;
+
+	sink.mode = SINK_MISCONFIGURED;
+	fill_store(f, 2, 2);
+	open_pump(f, fake_consumer(10, 1));
+	run_pump(f, 10 * NS_PER_S);
+	before = sink.requests;
+	assert_int_equal(before, 1);
+	pump_pause(f->pump, false);
+	run_pump(f, 10 * NS_PER_S);
+	assert_int_equal(sink.requests, before + 1);
+}
+
+static void
 records_per_second_are_kept_to(void **state)
 {
 	struct pump_fixture *f = *state;
@@ -658,6 +675,7 @@ main(void)
 		T(nothing_is_written_that_the_journal_has_not),
 		T(positions_are_kept_once_acknowledged),
 		T(a_paused_one_writes_nothing_until_resumed),
+		T(what_was_put_off_is_tried_when_resumed),
 		T(records_per_second_are_kept_to),
 		T(what_cannot_be_written_is_counted),
 		T(include_lets_only_those_in),
