@@ -40,6 +40,11 @@ struct pump_env {
 	int64_t idle_ns;       /* once all was read: what comes within goes together; 0 = 1 s */
 
 	origin_lookup *origin;
+	/*
+	 * False for a while after the start, in which the look-up does not know all endpoints yet:
+	 * nothing is read meanwhile, as it would go under other tags than before.
+	 */
+	bool (*origins_known)(void *ctx);
 	void *origin_ctx;
 
 	/*

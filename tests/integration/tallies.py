@@ -57,7 +57,7 @@ class Tally:
     def last(self):
         """{host: (lowest, highest)} of the last numbers of its series."""
         return {host: (int(least), int(most))
-                for host, least, most in (line.split() for line in self.tell("last"))}
+                for host, least, most in (line.rsplit(" ", 2) for line in self.tell("last"))}
 
     def mark(self):
         """The sender begins anew."""
@@ -173,10 +173,11 @@ def wait_complete(fleet, scottyd, tallies, seconds):
     for tally in tallies:
         def missing():
             last = tally.last()
-            return {host: (last.get(host), ends) for host, ends in want.items()
-                    if last.get(host) != ends}
+            return {host: (last.get(host), want.get(host)) for host in {*last, *want}
+                    if last.get(host) != want.get(host)}
         try:
             sp.eventually(lambda: not missing(), f"{tally.kind} is complete", seconds)
         except AssertionError:
-            raise AssertionError(f"{tally.kind}: {tally.figures()}; {missing()}") from None
+            raise AssertionError(f"{tally.kind}: {tally.figures()}; "
+                                 f"{dict(list(missing().items())[:5])}") from None
     return want

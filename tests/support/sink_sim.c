@@ -39,6 +39,7 @@
 #define SINKS_MAX  16
 #define FAULTS_MAX 64
 #define READ_BYTES ((size_t)256 * 1024)
+#define PART_BYTES ((size_t)1000) /* of what carbon reads of a part */
 
 enum fault_kind { NONE, STATUS, SILENT, RESET, HALF, CLOSE, DRIP, LATE, FAULT_COUNT };
 
@@ -97,15 +98,15 @@ sleep_ms(unsigned ms)
 	nanosleep(&t, NULL);
 }
 
-/* False when there is nothing more to come. */
+/* At most so many bytes. False when there is nothing more to come. */
 static bool
-read_more(struct conn *conn)
+read_more(struct conn *conn, size_t most)
 {
 	ssize_t n;
 
-	if (!buf_reserve(&conn->in, READ_BYTES))
+	if (!buf_reserve(&conn->in, most))
 		die("memory");
-	n = recv(conn->fd, conn->in.p + conn->in.len, READ_BYTES, 0);
+	n = recv(conn->fd, conn->in.p + conn->in.len, most, 0);
 	if (n > 0)
 		conn->in.len += (size_t)n;
 	return n > 0;
@@ -188,7 +189,7 @@ read_head(struct conn *conn)
 		end = conn->in.len == 0 ? NULL : memmem(conn->in.p, conn->in.len, "\r\n\r\n", 4);
 		if (end != NULL)
 			return (size_t)(end + 4 - conn->in.p);
-		if (!read_more(conn))
+		if (!read_more(conn, READ_BYTES))
 			return 0;
 	}
 }
@@ -208,7 +209,7 @@ read_request(struct conn *conn, size_t *len)
 		return false;
 	buf_drop(&conn->in, head_len);
 	while (conn->in.len < *len) {
-		if (!read_more(conn))
+		if (!read_more(conn, READ_BYTES))
 			return false;
 	}
 	return true;
@@ -304,7 +305,7 @@ static void
 serve_lines(struct conn *conn)
 {
 	struct fault fault = next_fault(conn->sink);
-	size_t part = fault.kind == HALF || fault.kind == RESET ? 1 : SIZE_MAX;
+	bool in_part = fault.kind == HALF || fault.kind == RESET;
 
 	if (fault.kind == CLOSE)
 		return;
@@ -312,9 +313,10 @@ serve_lines(struct conn *conn)
 		sleep_ms(fault.number);
 		return;
 	}
-	while (part > 0 && read_more(conn)) {
+	while (read_more(conn, in_part ? PART_BYTES : READ_BYTES)) {
 		buf_drop(&conn->in, take(conn->sink, buf_view(&conn->in)));
-		part--;
+		if (in_part)
+			break;
 	}
 	if (fault.kind == RESET)
 		reset_at_close(conn);

@@ -21,7 +21,10 @@ struct host {
 	char name[HOST_MAX];
 };
 
+/* Numbers of a host that were left out: those between. */
 struct gap {
+	uint32_t host;
+	uint64_t before, after;
 	int64_t before_ns, after_ns;
 };
 
@@ -148,14 +151,24 @@ sample_is_stray(struct tally *tally, const struct tally_sample *sample, const st
 	tally_stray(tally, str_of(text));
 }
 
-/* The series of an endpoint have the same gaps, each once. */
-static void
-note_gap(struct tally *tally, int64_t before_ns, int64_t after_ns)
+static bool
+is_gap(const struct tally *tally, uint32_t host, uint64_t before, uint64_t after)
 {
 	for (size_t i = 0; i < tally->gap_len; i++) {
-		if (tally->gaps[i].before_ns == before_ns && tally->gaps[i].after_ns == after_ns)
-			return;
+		const struct gap *gap = &tally->gaps[i];
+
+		if (gap->host == host && gap->before == before && gap->after == after)
+			return true;
 	}
+	return false;
+}
+
+/* The series of an endpoint have the same gaps, each once. */
+static void
+note_gap(struct tally *tally, const struct series *series, const struct tally_sample *sample)
+{
+	if (is_gap(tally, series->host, series->highest, sample->number))
+		return;
 	if (tally->gap_len == GAPS_MAX) {
 		tally_stray(tally, STR("more gaps than can be noted"));
 		return;
@@ -164,7 +177,8 @@ note_gap(struct tally *tally, int64_t before_ns, int64_t after_ns)
 		tally->gap_cap = 2 * tally->gap_cap + 16;
 		tally->gaps = need(realloc(tally->gaps, tally->gap_cap * sizeof(*tally->gaps)));
 	}
-	tally->gaps[tally->gap_len++] = (struct gap){ before_ns, after_ns };
+	tally->gaps[tally->gap_len++] = (struct gap){ series->host, series->highest, sample->number,
+		series->highest_ns, sample->ts_ns };
 }
 
 void
@@ -174,8 +188,8 @@ tally_add(struct tally *tally, const struct tally_sample *sample)
 	uint64_t number = sample->number;
 
 	if (number <= series->highest) {
-		/* Either it begins to come again, or that goes on. */
-		if (number > series->last + 1)
+		/* Either it begins to come again, or that goes on, over the same gaps. */
+		if (number > series->last + 1 && !is_gap(tally, series->host, series->last, number))
 			sample_is_stray(tally, sample, series);
 		series->last = number;
 		tally->doubled++;
@@ -185,7 +199,7 @@ tally_add(struct tally *tally, const struct tally_sample *sample)
 		sample_is_stray(tally, sample, series);
 	} else if (series->highest > 0 && number > series->highest + 1) {
 		tally->missing += number - series->highest - 1;
-		note_gap(tally, series->highest_ns, sample->ts_ns);
+		note_gap(tally, series, sample);
 	}
 	series->highest = series->last = number;
 	series->highest_ns = sample->ts_ns;
