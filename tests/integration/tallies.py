@@ -59,10 +59,6 @@ class Tally:
         return {host: (int(least), int(most))
                 for host, least, most in (line.rsplit(" ", 2) for line in self.tell("last"))}
 
-    def mark(self):
-        """The sender begins anew."""
-        self.tell("mark")
-
 
 class Server(Tally):
     """A server of sink_sim."""

@@ -5,7 +5,7 @@
  *   errors CODE N   the next N requests to write fail so (the protocol's number)
  *   down, up        all brokers
  *   rtt MS          of all brokers
- *   figures, gaps, last, mark
+ *   figures, gaps, last
  *                   of the numbered samples in the topic, in LMM's form, as sink_sim does; they are
  *                   read from when the first of these is asked for
  *
@@ -129,8 +129,6 @@ tell_reader(struct reader *reader, const char *line)
 		tally_print_gaps(reader->tally, stdout);
 	else if (strcmp(line, "last\n") == 0)
 		tally_print_last(reader->tally, stdout);
-	else if (strcmp(line, "mark\n") == 0)
-		tally_mark(reader->tally);
 	else
 		rc = -1;
 	pthread_mutex_unlock(&reader->lock);

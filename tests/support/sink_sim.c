@@ -16,7 +16,6 @@
  *     drip MS 0       taken, answered byte by byte, so far apart
  *     late MS 0       taken, answered after that time
  *   delay N MS      every answer comes after up to so long
- *   mark N          the sender begins anew
  *   figures N       requests=N connections=N faults=N (to come) and what tally_print prints
  *   gaps N, last N  see tally.h
  *   read N PATH     adds what is in a file
@@ -526,8 +525,6 @@ tell(struct sink *sink, const char *verb, const char *text, unsigned first, unsi
 		add_fault(sink, text, first, second);
 	} else if (strcmp(verb, "delay") == 0) {
 		sink->delay_ms = (unsigned)strtoul(text, NULL, 10);
-	} else if (strcmp(verb, "mark") == 0) {
-		tally_mark(sink->tally);
 	} else if (strcmp(verb, "figures") == 0) {
 		printf("requests=%u connections=%u faults=%zu ", sink->requests, sink->connections,
 		    sink->fault_len);

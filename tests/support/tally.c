@@ -35,7 +35,7 @@ struct tally {
 	size_t host_len, host_cap;
 	struct gap *gaps;
 	size_t gap_len, gap_cap;
-	uint64_t values, doubled, doubled_before, missing, strays;
+	uint64_t values, doubled, missing, strays;
 	char stray[STRAY_MAX];
 };
 
@@ -207,19 +207,11 @@ tally_add(struct tally *tally, const struct tally_sample *sample)
 }
 
 void
-tally_mark(struct tally *tally)
-{
-	tally->doubled_before = tally->doubled;
-}
-
-void
 tally_print(const struct tally *tally, FILE *out)
 {
 	fprintf(out,
-	    "values=%" PRIu64 " series=%zu doubled=%" PRIu64 " doubled_run=%" PRIu64
-	    " missing=%" PRIu64 " strays=%" PRIu64,
-	    tally->values, tally->series_len, tally->doubled,
-	    tally->doubled - tally->doubled_before, tally->missing, tally->strays);
+	    "values=%" PRIu64 " series=%zu doubled=%" PRIu64 " missing=%" PRIu64 " strays=%" PRIu64,
+	    tally->values, tally->series_len, tally->doubled, tally->missing, tally->strays);
 	fprintf(out, tally->strays > 0 ? " stray=%s\n" : "\n", tally->stray);
 }
 

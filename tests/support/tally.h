@@ -28,13 +28,11 @@ void tally_free(struct tally *);
 void tally_add(struct tally *, const struct tally_sample *);
 /* What can't be read counts as a stray. */
 void tally_stray(struct tally *, struct str what);
-/* Doubles are counted anew: the sender begins anew. */
-void tally_mark(struct tally *);
 
 /*
- * One line: "values=N series=N doubled=N doubled_run=N missing=N strays=N" and, if there are any,
- * " stray=" and the first of them. values are those that came for the first time, doubled_run the
- * doubles since the last mark, missing the numbers that were left out.
+ * One line: "values=N series=N doubled=N missing=N strays=N" and, if there are any, " stray=" and
+ * the first of them. values are those that came for the first time, missing the numbers that were
+ * left out.
  */
 void tally_print(const struct tally *, FILE *);
 /* A line "BEFORE AFTER" for each pair of times (ns) between which numbers were left out. */
