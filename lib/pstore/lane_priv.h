@@ -61,7 +61,7 @@ struct lane {
 	struct buf body;
 
 	int64_t not_before_ns;
-	unsigned resumed; /* when that was set */
+	unsigned resumed;  /* when that was set */
 	unsigned failures; /* in a row */
 	uint64_t random;
 };

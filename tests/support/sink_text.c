@@ -152,7 +152,7 @@ read_records(const struct form *form, struct str text, struct tally *tally)
 {
 	size_t done = 0, n;
 
-	while ((n = read_record(form, str_sub(text, done, SIZE_MAX), tally)) > 0)
+	while (done < text.len && (n = read_record(form, str_sub(text, done, SIZE_MAX), tally)) > 0)
 		done += n;
 	return done;
 }
