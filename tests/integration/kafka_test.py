@@ -166,7 +166,7 @@ class Kafka(KafkaTest):
 
         scottyd = self.run_through(trouble)
         self.assertEqual(sinks.writer(scottyd)["missed"], 0)
-        self.assertTrue(scottyd.has_line("writer: w: writes again"))
+        sp.eventually(lambda: scottyd.has_line("writer: w: writes again"), "it is said")
 
     def test_too_large_for_the_brokers(self):
         def trouble(_):
@@ -225,7 +225,7 @@ class Kafka(KafkaTest):
         scottyd = self.start_counting(writers)
         sp.eventually(lambda: sinks.writer(scottyd)["state"] == "refused", "refused", 20)
         self.assertIn("authorization failed", sinks.writer(scottyd)["lastWriteError"].lower())
-        self.assertTrue(scottyd.has_line("refused, check its configuration"))
+        sp.eventually(lambda: scottyd.has_line("refused, check its configuration"), "it is said")
 
     def test_threads_and_files_do_not_grow_and_the_end_comes_soon(self):
         writers = [kp.kafka(self.cluster.brokers)]

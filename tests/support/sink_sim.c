@@ -373,7 +373,7 @@ start_thread(struct sink *sink, void *(*run)(void *), void *arg)
 	sink->threads++;
 }
 
-/* A connection that came. False when the sink is down. */
+/* A connection that came; -1: one that is gone already. False when the sink is down. */
 static bool
 sink_accepted(struct sink *sink, int fd)
 {
@@ -383,13 +383,14 @@ sink_accepted(struct sink *sink, int fd)
 
 	if (conn == NULL)
 		die("memory");
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (fd >= 0)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	conn->sink = sink;
 	conn->fd = fd;
 	buf_init(&conn->in, 0);
 	pthread_mutex_lock(&sink->lock);
 	is_up = sink->listener >= 0;
-	if (is_up) {
+	if (is_up && fd >= 0) {
 		sink->connections++;
 		conn->next = sink->conns;
 		if (conn->next != NULL)
@@ -398,10 +399,10 @@ sink_accepted(struct sink *sink, int fd)
 		start_thread(sink, conn_run, conn);
 	}
 	pthread_mutex_unlock(&sink->lock);
-	if (!is_up) {
+	if (!is_up && fd >= 0)
 		close(fd);
+	if (!is_up || fd < 0)
 		free(conn);
-	}
 	return is_up;
 }
 
@@ -416,7 +417,7 @@ sink_listen(void *arg)
 	pthread_mutex_unlock(&sink->lock);
 	do
 		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	while (fd >= 0 && sink_accepted(sink, fd));
+	while (sink_accepted(sink, fd));
 	close(listener);
 	pthread_mutex_lock(&sink->lock);
 	sink->threads--;
