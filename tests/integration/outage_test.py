@@ -58,7 +58,7 @@ class Outage(unittest.TestCase):
         return (behind - first) / (time.monotonic() - begin)
 
     def check_complete(self, fleet, scottyd, servers):
-        tallies.wait_complete(fleet, scottyd, servers, 30)
+        tallies.wait_complete(fleet, scottyd, servers, 120)
         for tally in servers:
             found, state = tally.figures(), sinks.writer(scottyd, tally.kind)
             self.assertEqual((found["series"], found["missing"], found["strays"]), (RATE, 0, 0),

@@ -12,6 +12,7 @@ import sinks
 import tallies
 
 BATCH = 1000
+LARGE_BATCH = 5000  # at a high rate
 KILLS = 20 if not sp.SANITIZED else 6
 DOWN_S = 60 if not sp.SANITIZED else 20  # after the last kill
 # What comes goes on at once, so that a kill meets writers at work.
@@ -45,7 +46,7 @@ class Recovery(unittest.TestCase):
 
     def check(self, fleet, scottyd, servers, doubled, kills=()):
         """All is there. doubled: {kind: how many may be at most}."""
-        tallies.wait_complete(fleet, scottyd, servers, 75)
+        tallies.wait_complete(fleet, scottyd, servers, 180)
         for one in servers.files:
             state = sinks.writer(scottyd, one.kind)
             sp.eventually(lambda: state["state"] == "idle", "file is written", 20)
@@ -78,7 +79,7 @@ class Killed(Recovery):
 
     def begin(self):
         fleet, servers = self.open(tallies.KINDS, 200 if not sp.SANITIZED else 20, 125, 0.5)
-        writers = [one.element(BATCH) for one in (*servers, *servers.files)]
+        writers = [one.element(LARGE_BATCH) for one in (*servers, *servers.files)]
         self.kills, self.config, self.fleet, self.servers = [], fleet.config(writers), fleet, servers
         scottyd = self.start(self.config, fleet)
         self.wait_for_more(servers, 2 * len(fleet.hosts) * fleet.metrics, "it begins")
@@ -94,8 +95,8 @@ class Killed(Recovery):
     def end(self, scottyd):
         self.wait_for_more(self.servers, 1, "it goes on")
         self.end_polling(scottyd, self.config)
-        doubled = {one.kind: BATCH * len(self.kills) for one in self.servers}
-        doubled["file"] = BATCH * len(self.kills)
+        doubled = {one.kind: LARGE_BATCH * len(self.kills) for one in self.servers}
+        doubled["file"] = LARGE_BATCH * len(self.kills)
         self.check(self.fleet, scottyd, self.servers, doubled, self.kills)
 
     def test_killed_while_all_are_up(self):
@@ -103,7 +104,7 @@ class Killed(Recovery):
         scottyd = self.begin()
         for one in self.servers:
             if one.kind != "kafka":
-                one.delay(5)  # so that there is mostly something under way
+                one.delay(2)  # so that there is mostly something under way
         for _ in range(KILLS):
             time.sleep(random.uniform(0.1, 1.5) * sp.SLOW)
             scottyd = self.restart(scottyd)
