@@ -27,6 +27,8 @@ struct daemon {
 	struct fleet *fleet;
 	struct writers *writers;
 	char *state_dir; /* as at the start */
+	/* Writers wait for endpoints to be known; monotonic clock. */
+	_Atomic int64_t known_by_ns; /* 0 = they are */
 	struct api *api;
 };
 
@@ -78,6 +80,20 @@ find_origin(void *ctx, struct str host, struct str app, struct origin_tags *out)
 	    out->tags, out->text, sizeof(out->text));
 }
 
+/* A server that lists endpoints is not waited for longer than this after the start. */
+#define KNOWN_BY_NS (10 * NS_PER_S)
+
+static bool
+origins_known(void *ctx)
+{
+	struct daemon *daemon = ctx;
+
+	if (daemon->known_by_ns > 0 &&
+	    (clock_mono_ns() > daemon->known_by_ns || fleet_is_known(daemon->fleet)))
+		daemon->known_by_ns = 0;
+	return daemon->known_by_ns == 0;
+}
+
 /* The journal and the state, as writers see them. */
 
 static uint64_t
@@ -122,6 +138,7 @@ make_writers(struct daemon *daemon, const struct config *config, struct err *err
 		.store = daemon->store,
 		.idle_ns = config->pstore_ns,
 		.origin = find_origin,
+		.origins_known = origins_known,
 		.origin_ctx = daemon,
 		.mark = mark_journal,
 		.accepted = wait_for_journal,
@@ -255,9 +272,12 @@ daemon_new(const struct config *config, int argc, char **argv, struct err *err)
 	api_env = (struct api_env){ daemon->store, daemon->fleet, daemon->own, daemon->writers };
 	/* The port is taken before the first poll: who can't answer shall not poll. */
 	daemon->api = api_new(&api_conf, &api_env, err);
+	/* Writers say where a record comes from, for which they ask the fleet. */
 	if (daemon->api == NULL || restore(daemon, config, err) != 0 ||
-	    set_writers(daemon, config, err) != 0 ||
 	    fleet_start(daemon->fleet, &fleet_conf, err) != 0)
+		goto fail;
+	daemon->known_by_ns = clock_mono_ns() + KNOWN_BY_NS;
+	if (set_writers(daemon, config, err) != 0)
 		goto fail;
 	api_set_ready(daemon->api);
 	return daemon;

@@ -452,6 +452,18 @@ discoveries_set(struct fleet *fleet, const struct fleet_conf *conf, struct err *
 	return rc;
 }
 
+bool
+discoveries_are_known(const struct fleet *fleet)
+{
+	/* The others have read what there is by the time they are opened. */
+	for (const struct discovery *d = fleet->discoveries; d != NULL; d = d->next) {
+		if (d->ops == &discoverer_http_sd && d->discoverer != NULL && d->good_ts_ns == 0 &&
+		    d->error_count == 0)
+			return false;
+	}
+	return true;
+}
+
 void
 discoveries_stop(struct fleet *fleet)
 {

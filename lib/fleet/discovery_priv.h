@@ -107,6 +107,8 @@ bool discoveries_check(const struct conf *list, struct conf_report *);
  * that can't be opened are logged. -1 with ERR_NOMEM: some may be missing.
  */
 int discoveries_set(struct fleet *, const struct fleet_conf *, struct err *);
+/* False while a server has yet to answer for the first time, or to fail. */
+bool discoveries_are_known(const struct fleet *);
 /* Ends all of it; endpoints stay as they are. */
 void discoveries_stop(struct fleet *);
 

@@ -394,6 +394,17 @@ fleet_start(struct fleet *fleet, const struct fleet_conf *conf, struct err *err)
 	return 0;
 }
 
+bool
+fleet_is_known(struct fleet *fleet)
+{
+	bool known;
+
+	lock_take(&fleet->registry_lock);
+	known = discoveries_are_known(fleet);
+	lock_drop(&fleet->registry_lock);
+	return known;
+}
+
 void
 fleet_stop(struct fleet *fleet)
 {

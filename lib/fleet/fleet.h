@@ -138,6 +138,12 @@ void member_view(struct member *, struct member_view *out); /* do not copy *out 
 size_t fleet_tags(struct fleet *, struct str host, struct str app, struct str *region,
     struct str *address, struct tag *tags, char *text, size_t size);
 
+/*
+ * False while it is not known yet, after the start, which endpoints there are: a server that lists
+ * them has neither answered nor failed. Locks taken: registry.
+ */
+bool fleet_is_known(struct fleet *);
+
 struct fleet_counts {
 	size_t total, active, failed; /* failed: active and down */
 };

@@ -367,6 +367,7 @@ send_request(struct lane *lane)
 	int64_t begun_ns = lane->env->now_ns(lane->env->ctx);
 
 	lane->not_before_ns = begun_ns;
+	lane->resumed = atomic_load(lane->env->resumed);
 	if (pace > 0)
 		lane->not_before_ns += (int64_t)((double)n * (double)NS_PER_S / (double)pace);
 	memset(lane->refused, 0, n * sizeof(*lane->refused));
@@ -380,7 +381,8 @@ lane_turn(struct lane *lane)
 {
 	if (lane_is_done(lane) || atomic_load(lane->env->stop) || atomic_load(lane->env->paused))
 		return INT64_MAX;
-	if (lane->env->now_ns(lane->env->ctx) < lane->not_before_ns)
+	if (lane->env->now_ns(lane->env->ctx) < lane->not_before_ns &&
+	    lane->resumed == atomic_load(lane->env->resumed))
 		return lane->not_before_ns;
 	if (!lane->formatted) {
 		size_t with_bytes = format(lane, next_upto(lane));

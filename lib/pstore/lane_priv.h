@@ -29,6 +29,7 @@ struct lane_env {
 	const struct consumer *consumer;
 	struct lane_counts *counts;
 	const atomic_bool *stop, *paused;
+	const _Atomic unsigned *resumed; /* how often: then nobody waits any longer */
 	void *ctx;
 	/* The server has taken this one; NULL: all of a request. NULL = nobody wants to know. */
 	void (*written)(void *ctx, const struct write_record *);
@@ -60,6 +61,7 @@ struct lane {
 	struct buf body;
 
 	int64_t not_before_ns;
+	unsigned resumed;  /* when that was set */
 	unsigned failures; /* in a row */
 	uint64_t random;
 };

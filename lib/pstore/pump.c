@@ -20,6 +20,8 @@
 #define IDLE_NS (1 * NS_PER_S) /* unless the environment says otherwise */
 /* Memory for strings, lists and distributions of a round; then it is full, whatever its length. */
 #define ROUND_VALUE_BYTES ((size_t)8 * 1024 * 1024)
+/* How often it is asked if the endpoints are known by now. */
+#define KNOWN_NS (100 * NS_PER_MS)
 /* After running out of memory. */
 #define NOMEM_NS (1 * NS_PER_S)
 /* Waits for the journal no longer than this at a time, to see a stop. */
@@ -55,6 +57,7 @@ struct pump {
 	pthread_t thread;
 	bool running;
 	atomic_bool stop, paused;
+	_Atomic unsigned resumed; /* how often */
 
 	/* The pump's thread. */
 	enum phase phase;
@@ -179,6 +182,7 @@ init_lanes(struct pump *p, struct err *err)
 		.counts = &p->counts,
 		.stop = &p->stop,
 		.paused = &p->paused,
+		.resumed = &p->resumed,
 		.ctx = p,
 		.written = p->letters.echo == NULL ? NULL : lane_written,
 		.dead = lane_dead,
@@ -437,6 +441,11 @@ turn_read(struct pump *p, int64_t now_ns)
 {
 	if (now_ns < p->next_read_ns)
 		return p->next_read_ns;
+	if (p->env.origins_known != NULL && !p->env.origins_known(p->env.origin_ctx)) {
+		look_up_lag(p, now_ns);
+		p->state = PUMP_WAITING;
+		return now_ns + KNOWN_NS;
+	}
 	texts_tidy(&p->texts, now_ns);
 	p->round_begun_ns = now_ns;
 	if (read_round(p) != 0) {
@@ -679,6 +688,7 @@ void
 pump_pause(struct pump *p, bool paused)
 {
 	p->paused = paused;
+	p->resumed += !paused;
 	wake(p);
 }
 

@@ -40,6 +40,11 @@ struct pump_env {
 	int64_t idle_ns;       /* once all was read: what comes within goes together; 0 = 1 s */
 
 	origin_lookup *origin;
+	/*
+	 * False for a while after the start, in which the look-up does not know all endpoints yet:
+	 * nothing is read meanwhile, as it would go under other tags than before.
+	 */
+	bool (*origins_known)(void *ctx);
 	void *origin_ctx;
 
 	/*
@@ -90,6 +95,7 @@ void pump_free(struct pump *); /* stops; NULL is fine */
 int64_t pump_turn(struct pump *);
 
 const struct consumer *pump_consumer(const struct pump *);
+/* Resumed: what was put off after an error is tried at once. */
 void pump_pause(struct pump *, bool paused);
 
 enum pump_state {

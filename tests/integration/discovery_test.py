@@ -10,6 +10,7 @@ import time
 import unittest
 
 import scottyd_proc as sp
+import sinks
 
 
 class TargetServer:
@@ -200,6 +201,39 @@ class Discovery(unittest.TestCase):
         self.await_active(scottyd, "m2")
         server.publish([])
         self.await_active(scottyd)
+
+    def test_writers_wait_for_a_server_that_is_slow_after_a_restart(self):
+        """What they had not written yet goes under the same tags as before."""
+        sd, sink = self.server(), sinks.Sink()
+        self.addCleanup(sink.close)
+        counter = sinks.Counter(series=1)
+        self.addCleanup(counter.close)
+        sd.publish([{"targets": [f"127.0.0.1:{counter.endpoint.port}"],
+                     "labels": {"instance": "m1", "rack": "r1"}}])
+        config = {"discovery": [{"httpSd": sd.url, "app": "web"}],
+                  "collection": {"frequency": "200ms"},
+                  "writers": [sinks.influx(sink.port, schema="tagged")]}
+        state = os.path.join(self.dir, "state")
+        scottyd = sp.Scottyd(config, state=state)
+        sp.eventually(lambda: sink.lines, "it begins")
+        sink.respond = lambda *_: (503, "", {})
+        time.sleep(2)
+        scottyd.kill()
+        sink.respond, prompt, before = None, sd.answer, len(sink.lines)
+
+        def late(handler):
+            time.sleep(3)
+            sd.answer = prompt
+            handler.send_response(200)
+            handler.send_header("Content-Type", "application/json")
+            handler.end_headers()
+            handler.wfile.write(prompt[2])
+
+        sd.answer = late
+        with sp.Scottyd(config, state=state) as scottyd:
+            sp.eventually(lambda: len(sink.lines) > before + 5, "it goes on", 20)
+            self.assertEqual({line.split(" ")[0] for line in sink.lines},
+                             {"/n/000,app=web,host=m1,ipaddress=127.0.0.1,instance=m1,rack=r1"})
 
     def test_a_server_that_lies_hangs_or_floods_changes_nothing(self):
         def hang(handler):

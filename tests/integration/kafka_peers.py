@@ -23,19 +23,24 @@ OUT_OF_ORDER_SEQUENCE = 45
 class MockCluster:
     """librdkafka's brokers, in a process of their own."""
 
-    def __init__(self, topic="t"):
+    def __init__(self, topic="t", partitions=PARTITIONS):
         program = os.path.join(sp.BIN, "kafka_mock")
         if not os.path.exists(program):
             raise unittest.SkipTest("built without librdkafka")
-        self.child = subprocess.Popen([program, topic, str(PARTITIONS)], stdin=subprocess.PIPE,
+        self.child = subprocess.Popen([program, topic, str(partitions)], stdin=subprocess.PIPE,
                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                       text=True, bufsize=1)
         self.brokers = self.child.stdout.readline().strip().split(",")
 
     def tell(self, line):
+        """The lines of its answer."""
         self.child.stdin.write(line + "\n")
-        if self.child.stdout.readline() != "ok\n":
-            raise AssertionError(f"kafka_mock: {line}")
+        answer = []
+        for got in self.child.stdout:
+            if got == "ok\n":
+                return answer
+            answer.append(got.rstrip("\n"))
+        raise AssertionError(f"kafka_mock: {line}: it ended")
 
     def errors(self, code, count=1):
         self.tell(f"errors {code} {count}")

@@ -119,7 +119,7 @@ class RealInflux(WriterTest):
             self.assertEqual([tuple(v) for v in series[0]["values"]],
                              sinks.api_values(scottyd, path))
         self.assertEqual(sinks.writer(scottyd)["missed"], 0)
-        self.assertTrue(scottyd.has_line("writer: w: writes again"))
+        sp.eventually(lambda: scottyd.has_line("writer: w: writes again"), "it is said")
 
     def test_answers_of_influxd(self):
         influxd = self.influxd()
@@ -275,7 +275,7 @@ class BadSinks(WriterTest):
         self.assertEqual(len(sink.requests), 1)
         self.assertIn("who are you", sinks.writer(scottyd)["lastWriteError"])
         self.assertEqual(sink.requests[0][2]["Authorization"], "Basic dTpw")
-        self.assertTrue(scottyd.has_line("refused, check its configuration"))
+        sp.eventually(lambda: scottyd.has_line("refused, check its configuration"), "it is said")
         self.assertEqual(scottyd.value("web1", "count", "/n/000") is not None, True)
 
     def test_one_poisoned_record_among_many(self):

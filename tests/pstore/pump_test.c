@@ -412,6 +412,23 @@ a_paused_one_writes_nothing_until_resumed(void **state)
 }
 
 static void
+what_was_put_off_is_tried_when_resumed(void **state)
+{
+	struct pump_fixture *f = *state;
+	size_t before;
+
+	sink.mode = SINK_MISCONFIGURED;
+	fill_store(f, 2, 2);
+	open_pump(f, fake_consumer(10, 1));
+	run_pump(f, 10 * NS_PER_S);
+	before = sink.requests;
+	assert_int_equal(before, 1);
+	pump_pause(f->pump, false);
+	run_pump(f, 10 * NS_PER_S);
+	assert_int_equal(sink.requests, before + 1);
+}
+
+static void
 records_per_second_are_kept_to(void **state)
 {
 	struct pump_fixture *f = *state;
@@ -558,6 +575,30 @@ an_endpoints_tags_are_asked_for_now_and_then(void **state)
 	run_pump(f, LONG);
 	assert_string_equal(
 	    (buf_putc(&sink.taken, '\0'), sink.taken.p), "/a@east 1 1\n/a@west 1 2\n");
+}
+
+static bool
+known_after(void *ctx)
+{
+	return *(unsigned *)ctx == 0 || --*(unsigned *)ctx == 0;
+}
+
+static void
+nothing_is_written_before_the_endpoints_are_known(void **state)
+{
+	struct pump_fixture *f = *state;
+	unsigned asked = 20;
+
+	f->env.origins_known = known_after;
+	f->env.origin_ctx = &asked;
+	fill_store(f, 2, 2);
+	open_pump(f, fake_consumer(10, 1));
+	run_pump(f, NS_PER_S);
+	assert_int_equal(sink.requests, 0);
+	assert_int_equal(stats_of(f).state, PUMP_WAITING);
+	assert_true(stats_of(f).lag_s > 0.5);
+	run_pump(f, LONG);
+	check_taken(2, 2, NULL);
 }
 
 static void
@@ -768,12 +809,14 @@ main(void)
 		T(nothing_is_written_that_the_journal_has_not),
 		T(positions_are_kept_once_acknowledged),
 		T(a_paused_one_writes_nothing_until_resumed),
+		T(what_was_put_off_is_tried_when_resumed),
 		T(records_per_second_are_kept_to),
 		T(what_cannot_be_written_is_counted),
 		T(include_lets_only_those_in),
 		T(strings_and_distributions_outlive_the_reading),
 		T(what_was_written_is_echoed),
 		T(an_endpoints_tags_are_asked_for_now_and_then),
+		T(nothing_is_written_before_the_endpoints_are_known),
 		T(rolled_up_frames_arrive),
 		T(a_queue_goes_on_with_another_pump),
 		T(what_is_reclaimed_is_counted_as_missed),
