@@ -9,12 +9,17 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/processors.h"
+#include "journal/crew_priv.h"
 #include "journal/files_priv.h"
 #include "journal/journal_priv.h"
 
+/* More find not enough to do: chunks are read and handed on by one. */
+#define THREADS_MOST 8
+
 struct recovery {
 	struct journal *journal;
-	struct store_restore *restore;
+	struct crew *crew;
 	struct segment_files files;
 	size_t done; /* segments */
 	size_t first;
@@ -55,7 +60,7 @@ note_progress(struct recovery *r)
 	int64_t now_ns = clock_mono_ns();
 	struct restore_stats stats;
 
-	restore_get_stats(r->restore, &stats);
+	crew_get_stats(r->crew, &stats);
 	j->restored_rows = stats.rows;
 	j->restored_values = stats.values;
 	j->missing_rows = stats.missing_rows;
@@ -76,23 +81,23 @@ static void
 feed(struct recovery *r, const struct segment_file *file, struct segment_reader *reader)
 {
 	enum segment_found found = SEGMENT_CHUNK;
-	struct err err;
+	bool is_packed = false, goes_on = true;
+	struct err err, why;
+	uint64_t at;
 
-	restore_begin_stretch(r->restore);
-	while (!r->ended) {
-		uint64_t at = reader->good_bytes;
-		size_t good;
-
-		found = segment_next(reader, &err);
-		if (found != SEGMENT_CHUNK)
-			break;
-		if (restore_feed(r->restore, reader->content.p, reader->content.len, &good, &err) !=
-		    0) {
-			reader->good_bytes = at;
-			found = err.code == ERR_PROTO ? SEGMENT_DAMAGED : SEGMENT_FAILED;
-			break;
-		}
+	crew_begin_stretch(r->crew);
+	while (goes_on && !r->ended) {
+		at = reader->good_bytes;
+		found = segment_next_raw(reader, &is_packed, &err);
+		goes_on = found == SEGMENT_CHUNK && crew_feed(r->crew, reader, is_packed, at);
 		note_progress(r);
+	}
+	if (crew_drain(r->crew, &at, &why) != 0) {
+		reader->good_bytes = at;
+		found = SEGMENT_FAILED;
+		err = why;
+		if (why.code == ERR_PROTO)
+			found = segment_damaged(reader, why.text, &err);
 	}
 	if (found == SEGMENT_DAMAGED) {
 		set_aside(r, file, reader->good_bytes, &err);
@@ -206,6 +211,16 @@ log_end(const struct recovery *r)
 	    j->lost_restoring_rows, r->ended ? " (ended early)" : "");
 }
 
+static unsigned
+thread_count(const struct journal *j)
+{
+	unsigned n = j->conf.restore_threads;
+
+	if (n == 0)
+		n = processor_count();
+	return n < THREADS_MOST ? n : THREADS_MOST;
+}
+
 int
 journal_restore(struct journal *j, struct store *store, uint64_t memory_bytes, journal_stop_fn stop,
     void *ctx, struct err *err)
@@ -229,8 +244,8 @@ journal_restore(struct journal *j, struct store *store, uint64_t memory_bytes, j
 		rc = -1;
 		goto out;
 	}
-	r.restore = restore_new(store, err);
-	if (r.restore == NULL) {
+	r.crew = crew_new(store, thread_count(j), err);
+	if (r.crew == NULL) {
 		rc = -1;
 		goto out;
 	}
@@ -243,7 +258,7 @@ journal_restore(struct journal *j, struct store *store, uint64_t memory_bytes, j
 	j->restoring = false;
 	log_end(&r);
 out:
-	restore_free(r.restore);
+	crew_free(r.crew);
 	segment_files_free(&r.files);
 	return rc;
 }

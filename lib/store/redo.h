@@ -64,6 +64,11 @@ struct restore_stats {
  * restore_free. NULL with ERR_NOMEM.
  */
 struct store_restore *restore_new(struct store *, struct err *);
+/*
+ * One of several that restore the same store at the same time, each on a thread of its own, and
+ * each sets of its own: what is told is fed to all of them. part is below parts.
+ */
+struct store_restore *restore_new_part(struct store *, unsigned part, unsigned parts, struct err *);
 void restore_free(struct store_restore *); /* NULL is fine */
 /* What is fed from here on is of another stretch. */
 void restore_begin_stretch(struct store_restore *);
