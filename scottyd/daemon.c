@@ -185,6 +185,7 @@ make_journal(struct daemon *daemon, const struct config *config, struct err *err
 		.state_dir = config->state_dir,
 		.sync_ns = config->journal_sync_ns,
 		.restore_ns = config->journal_restore_ns,
+		.restore_bytes = config->journal_restore_bytes,
 		.segment_ns = config->journal_segment_ns,
 		.segment_bytes = config->journal_segment_bytes,
 		.retention_ns = config->disk_retention_ns,

@@ -20,6 +20,9 @@
 /* A buffer that grew beyond it, with the states at the begin of a segment, is given back. */
 #define BUFFER_KEPT ((size_t)1024 * 1024)
 
+/* What all sets are, told anew in each segment, is at most that part of one. */
+#define STATES_PART 4
+
 #define BACKOFF_FIRST_NS NS_PER_S
 #define BACKOFF_MOST_NS  (30 * NS_PER_S)
 /* After so long without trouble the next one is the first again. */
@@ -57,6 +60,7 @@ tap_close(struct store_tap *tap, bool done, struct store_told told)
 		j->told_count++;
 		j->waiting_told.rows += told.rows;
 		j->waiting_told.values += told.values;
+		j->waiting_told.state_bytes += told.state_bytes;
 		if (j->open_at < WRITE_BYTES && j->waiting.len >= WRITE_BYTES)
 			lock_cond_signal(&j->wake);
 	} else {
@@ -178,6 +182,7 @@ begin_segment(struct journal *j, uint64_t number, int64_t mono_ns, int64_t real_
 	    0)
 		return -1;
 	j->begun_ns = j->synced_ns = mono_ns;
+	j->told_bytes = j->state_bytes = 0;
 	j->segments++;
 	j->bytes += j->segment.bytes;
 	files_drop_old(j->dir_fd, j->conf.disk_bytes, real_ns - j->conf.retention_ns);
@@ -211,8 +216,10 @@ try_to_begin(struct journal *j, int64_t mono_ns, int64_t real_ns)
 static bool
 is_segment_over(const struct journal *j, int64_t mono_ns)
 {
-	return j->segment.bytes >= j->conf.segment_bytes ||
-	       mono_ns - j->begun_ns >= j->conf.segment_ns;
+	if (mono_ns - j->begun_ns >= j->conf.segment_ns)
+		return true;
+	return j->segment.bytes >= j->conf.segment_bytes &&
+	       j->told_bytes >= STATES_PART * j->state_bytes;
 }
 
 /* Writing. */
@@ -254,6 +261,8 @@ write_waiting(struct journal *j, struct store_told told, uint64_t told_count, st
 		j->chunks++;
 		j->rows += told.rows;
 		j->values += told.values;
+		j->told_bytes += j->writing.len;
+		j->state_bytes += told.state_bytes;
 	}
 	if (j->writing.cap > BUFFER_KEPT) {
 		buf_fini(&j->writing);

@@ -158,20 +158,23 @@ check_versions(struct recovery *r, struct err *err)
 	return 0;
 }
 
-/* Where to begin, so that what is read fits. */
+/* Where to begin, so that what is read fits into memory, and takes no longer than it may. */
 static size_t
-first_segment(const struct segment_files *files, uint64_t memory_bytes, int64_t restore_ns)
+first_segment(
+    const struct segment_files *files, uint64_t memory_bytes, const struct journal_conf *conf)
 {
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, most = memory_bytes;
 	size_t i = files->len;
 
+	if (conf->restore_bytes > 0 && conf->restore_bytes < most)
+		most = conf->restore_bytes;
 	for (; i > 0; i--) {
 		const struct segment_file *file = &files->files[i - 1];
 		/* Of the newest one's time, so that neither clocks nor a long rest count. */
 		int64_t age_ns = files->files[files->len - 1].written_ns - file->written_ns;
 
 		if (files->len - i >= 2 &&
-		    (bytes + file->bytes > memory_bytes || age_ns > restore_ns))
+		    (bytes + file->bytes > most || age_ns > conf->restore_ns))
 			break;
 		bytes += file->bytes;
 	}
@@ -250,7 +253,7 @@ journal_restore(struct journal *j, struct store *store, uint64_t memory_bytes, j
 		goto out;
 	}
 	j->restoring = true;
-	r.first = r.done = first_segment(&r.files, memory_bytes, j->conf.restore_ns);
+	r.first = r.done = first_segment(&r.files, memory_bytes, &j->conf);
 	for (; r.done < r.files.len && !r.ended; r.done++) {
 		recover_file(&r, &r.files.files[r.done]);
 		note_progress(&r);

@@ -15,6 +15,7 @@
 
 #include "base/crash.h"
 #include "base/crc32c.h"
+#include "base/gzipper.h"
 #include "store/redo.h"
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers are written as they are");
@@ -213,28 +214,20 @@ segment_unpacked_bytes(const struct buf *packed)
 int
 segment_unpack(const struct buf *packed, struct buf *content, struct err *err)
 {
-	z_stream z = { .next_in = (Bytef *)packed->p + sizeof(uint32_t),
-		.avail_in = (uInt)(packed->len - sizeof(uint32_t)) };
+	struct str in = { packed->p + sizeof(uint32_t), packed->len - sizeof(uint32_t) };
 	size_t bytes = segment_unpacked_bytes(packed);
-	bool done;
 
 	buf_clear(content);
 	if (bytes > CONTENT_MOST) {
 		err_set(err, ERR_PROTO, "a chunk of %zu bytes", bytes);
 		return -1;
 	}
-	if (!buf_reserve(content, bytes + RESTORE_SLACK) || inflateInit2(&z, -MAX_WBITS) != Z_OK) {
+	if (!buf_reserve(content, bytes + RESTORE_SLACK)) {
 		err_nomem(err);
 		return -1;
 	}
-	z.next_out = (Bytef *)content->p;
-	z.avail_out = (uInt)bytes;
-	done = inflate(&z, Z_FINISH) == Z_STREAM_END && z.avail_out == 0 && z.avail_in == 0;
-	inflateEnd(&z);
-	if (!done) {
-		err_set(err, ERR_PROTO, "a chunk can't be unpacked");
+	if (inflate_raw(in, content->p, bytes, err) != 0)
 		return -1;
-	}
 	content->len = bytes;
 	memset(content->p + content->len, 0, RESTORE_SLACK);
 	return 0;

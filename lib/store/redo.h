@@ -19,6 +19,7 @@
 /* What was told: rows (polls of groups), and values that they changed. */
 struct store_told {
 	uint64_t rows, values;
+	uint64_t state_bytes; /* of what sets are, told anew in each stretch */
 };
 
 /*

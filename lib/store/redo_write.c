@@ -382,18 +382,21 @@ count_of(const struct append *a)
 
 /* Where to tell, with what is to be known of the set before; NULL: it can't be told now. */
 static struct buf *
-open_tap(struct series_set *set, uint64_t *stretch)
+open_tap(struct series_set *set, uint64_t *stretch, struct store_told *told)
 {
 	struct store_tap *tap = set->store->tap;
 	struct buf *out = tap->open(tap, stretch);
+	size_t begin;
 
 	if (out == NULL) {
 		redo_not_told(set);
 		return NULL;
 	}
+	begin = out->len;
 	if (set->told != *stretch)
 		put_state(out, set, *stretch);
 	set->told = *stretch;
+	told->state_bytes = out->len - begin;
 	return out;
 }
 
@@ -419,15 +422,17 @@ redo_tell(struct append *a)
 {
 	bool swaps = a->schema != a->set->schema || a->moves.len > 0;
 	struct series_set *set = a->set;
+	struct store_told told;
 	uint64_t stretch;
 	struct buf *out;
 	size_t start;
 
 	if (set->store->tap == NULL || set->forgotten || (a->scratch->work_len == 0 && !swaps))
 		return;
-	out = open_tap(set, &stretch);
+	told = count_of(a);
+	out = open_tap(set, &stretch, &told);
 	if (out == NULL) {
-		set->store->tap->missed(set->store->tap, count_of(a));
+		set->store->tap->missed(set->store->tap, told);
 		return;
 	}
 	if (swaps)
@@ -441,12 +446,13 @@ redo_tell(struct append *a)
 	}
 	put_rows(out, a);
 	end_record(out, start);
-	close_tap(set, out, count_of(a));
+	close_tap(set, out, told);
 }
 
 void
 redo_tell_schema(struct series_set *set, const struct schema *schema)
 {
+	struct store_told told = { 0 };
 	uint64_t stretch;
 	struct buf *out;
 	size_t start;
@@ -454,7 +460,7 @@ redo_tell_schema(struct series_set *set, const struct schema *schema)
 	/* If nothing was told, the next telling has it. */
 	if (set->store->tap == NULL || set->forgotten || set->told == 0)
 		return;
-	out = open_tap(set, &stretch);
+	out = open_tap(set, &stretch, &told);
 	if (out == NULL)
 		return;
 	put_schema(out, schema, stretch);
@@ -465,7 +471,7 @@ redo_tell_schema(struct series_set *set, const struct schema *schema)
 	put_moves(out, NULL, 0);
 	put_number(out, 0);
 	end_record(out, start);
-	close_tap(set, out, (struct store_told){ 0 });
+	close_tap(set, out, told);
 }
 
 void
