@@ -169,10 +169,10 @@ crew_begin_stretch(struct crew *crew)
 	lock_take(&crew->lock);
 	wait_for_room(crew, 0, 0);
 	crew->failed = false;
+	lock_drop(&crew->lock);
 	/* The workers wait for chunks. */
 	for (unsigned i = 0; i < crew->worker_count; i++)
 		restore_begin_stretch(crew->workers[i].restore);
-	lock_drop(&crew->lock);
 }
 
 bool
