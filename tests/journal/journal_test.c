@@ -160,6 +160,7 @@ a_byte_that_is_wrong_costs_what_follows(void **state)
 	struct fixture *f = *state;
 	struct chunks chunks;
 
+	f->conf.restore_threads = 3;
 	make_chunks(f, &chunks, 3);
 	for (size_t i = 0; i < chunks.ends[chunks.len - 1]; i++) {
 		size_t good = i < chunks.ends[0] ? 0 : chunks_before(&chunks, i);
@@ -616,7 +617,6 @@ memory_may_fail(void **state)
 	fixture_start(f);
 	poll_and_turn(f, 5);
 	fixture_close(f);
-	f->conf.restore_threads = 1; /* faults are of a thread */
 	for (unsigned nth = 1; failed; nth += nth < 100 ? 1 : 13) {
 		struct store_conf conf = { .memory_bytes = 64 << 20 };
 
@@ -756,6 +756,7 @@ threads_append_while_it_writes(void **state)
 	struct err err;
 
 	f->conf.manual = false;
+	f->conf.restore_threads = 3;
 	f->conf.segment_bytes = 20000;
 	f->conf.sync_ns = 0;
 	fixture_start(f);
