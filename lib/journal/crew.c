@@ -1,5 +1,6 @@
 #include "journal/crew_priv.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -305,4 +306,6 @@ crew_free(struct crew *crew)
 	lock_fini(&crew->lock);
 	free(crew->workers);
 	free(crew);
+	/* The heaps of threads that are gone would keep what chunks took. */
+	malloc_trim(0);
 }
