@@ -23,6 +23,10 @@
 /* What all sets are, told anew in each segment, is at most that part of one. */
 #define STATES_PART 4
 
+/* When so old, or over, a segment is told of endpoints that are not polled; so much at a time. */
+#define REST_NS    (10 * NS_PER_S)
+#define REST_BYTES WRITE_BYTES
+
 #define BACKOFF_FIRST_NS NS_PER_S
 #define BACKOFF_MOST_NS  (30 * NS_PER_S)
 /* After so long without trouble the next one is the first again. */
@@ -183,6 +187,7 @@ begin_segment(struct journal *j, uint64_t number, int64_t mono_ns, int64_t real_
 		return -1;
 	j->begun_ns = j->synced_ns = mono_ns;
 	j->told_bytes = j->state_bytes = 0;
+	j->has_all = false;
 	j->segments++;
 	j->bytes += j->segment.bytes;
 	files_drop_old(j->dir_fd, j->conf.disk_bytes, real_ns - j->conf.retention_ns);
@@ -220,6 +225,14 @@ is_segment_over(const struct journal *j, int64_t mono_ns)
 		return true;
 	return j->segment.bytes >= j->conf.segment_bytes &&
 	       j->told_bytes >= STATES_PART * j->state_bytes;
+}
+
+/* What restoring needs to know of endpoints that are silent. */
+static void
+tell_rest(struct journal *j)
+{
+	if (!j->has_all && j->store != NULL)
+		j->has_all = store_tell_rest(j->store, REST_BYTES);
 }
 
 /* Writing. */
@@ -305,11 +318,15 @@ rotate(struct journal *j, int64_t mono_ns, int64_t real_ns, struct err *err)
 static void
 write_turn(struct journal *j, int64_t mono_ns, int64_t real_ns)
 {
-	bool rotates = is_segment_over(j, mono_ns);
+	bool is_over = is_segment_over(j, mono_ns), rotates;
 	uint64_t told_count;
-	struct store_told told = take_waiting(j, &rotates, &told_count);
+	struct store_told told;
 	struct err err;
 
+	if (is_over || mono_ns - j->begun_ns >= REST_NS)
+		tell_rest(j);
+	rotates = is_over && j->has_all;
+	told = take_waiting(j, &rotates, &told_count);
 	if (write_waiting(j, told, told_count, &err) != 0) {
 		buf_clear(&j->writing);
 		degrade(j, told, mono_ns, &err);

@@ -47,6 +47,12 @@ struct store_tap {
  */
 void store_set_tap(struct store *, struct store_tap *);
 
+/*
+ * Has the tap told what those sets are to which nothing happened in this stretch, so that it can do
+ * without those before it. Stops when that took so many bytes: false, there is more. Any thread.
+ */
+bool store_tell_rest(struct store *, uint64_t bytes_most);
+
 /* Never used for another set of the same name, and rising: sets that are made later have a later
  * one. About the time when it was made. */
 int64_t series_set_birth_ns(const struct series_set *);

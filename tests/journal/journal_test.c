@@ -391,6 +391,37 @@ a_segment_holds_more_than_what_all_are(void **state)
 	assert_in_range(fixture_files(f, ".sj", NULL), 3, 40);
 }
 
+/* The first is polled once; then many segments pass, of which two are read. */
+static void
+who_is_silent_comes_back(void **state)
+{
+	struct fixture *f = *state;
+	struct append_stats stats;
+	struct series_set *set;
+	int64_t birth_ns;
+	struct err err;
+
+	f->conf.segment_bytes = 1000;
+	f->conf.restore_bytes = 1;
+	fixture_start(f);
+	set = store_set(f->store, STR("silent"), STR("app"), &err);
+	assert_non_null(set);
+	assert_int_equal(store_append(set, gen_poll(f->gen, 0, 0), &stats, &err), 0);
+	birth_ns = series_set_birth_ns(set);
+	series_set_unref(set);
+	poll_and_turn(f, 600);
+	assert_true(fixture_files(f, ".sj", NULL) > 3);
+	for (int life = 0; life < 3; life++) {
+		fixture_close(f);
+		fixture_start(f);
+		set = store_find(f->store, STR("silent"), STR("app"));
+		assert_non_null(set);
+		assert_int_equal(series_set_birth_ns(set), birth_ns);
+		series_set_unref(set);
+		poll_and_turn(f, 45); /* more than 10 s */
+	}
+}
+
 static void
 a_segment_ends_by_its_age(void **state)
 {
@@ -791,6 +822,7 @@ main(void)
 		TEST(old_segments_stay_on_disk),
 		TEST(no_more_is_read_than_may_be),
 		TEST(any_number_of_threads_restores_the_same),
+		TEST(who_is_silent_comes_back),
 		TEST(a_segment_ends_by_its_age),
 		TEST(a_segment_holds_more_than_what_all_are),
 		TEST(what_is_written_is_accepted),
