@@ -52,7 +52,7 @@ struct config {
 	int64_t disk_retention_ns;
 	uint64_t disk_bytes;
 	int64_t journal_sync_ns, journal_restore_ns, journal_segment_ns;
-	uint64_t journal_segment_bytes;
+	uint64_t journal_segment_bytes, journal_restore_bytes;
 	const struct conf *endpoints; /* in doc; NULL = none */
 	const struct conf *discovery; /* likewise */
 	struct conf_doc *pstore_doc;  /* CONFIGDIR/pstore.yaml; NULL when there is no file */

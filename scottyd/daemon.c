@@ -161,26 +161,34 @@ make_writers(struct daemon *daemon, const struct config *config, struct err *err
 /* Positions of writers that are configured no more are kept so long. */
 #define POSITION_GRACE_NS (24 * 3600 * NS_PER_S)
 
-static int
-set_writers(struct daemon *daemon, const struct config *config, struct err *err)
+void
+daemon_tend(struct daemon *daemon)
 {
 	struct writer_view *views;
 	const char **names;
-	struct err state_err;
+	struct err err;
 	size_t n;
-	int rc = writers_set(daemon->writers, config->writers, ARRAY_LEN(config->writers), err);
 
-	if (daemon->state == NULL || writers_snapshot(daemon->writers, &views, &n, &state_err) != 0)
-		return rc;
+	writers_tend(daemon->writers);
+	if (daemon->state == NULL || writers_snapshot(daemon->writers, &views, &n, &err) != 0)
+		return;
 	names = calloc(n + 1, sizeof(*names));
 	for (size_t i = 0; names != NULL && i < n; i++)
 		names[i] = views[i].name;
-	/* What the state can't keep it says itself; the next change tells it anew. */
+	/* What the state can't keep it says itself; the next time tells it anew. */
 	if (names != NULL)
 		(void)state_writers_set(
-		    daemon->state, names, n, clock_real_ns(), POSITION_GRACE_NS, &state_err);
+		    daemon->state, names, n, clock_real_ns(), POSITION_GRACE_NS, &err);
 	free(names);
 	free(views);
+}
+
+static int
+set_writers(struct daemon *daemon, const struct config *config, struct err *err)
+{
+	int rc = writers_set(daemon->writers, config->writers, ARRAY_LEN(config->writers), err);
+
+	daemon_tend(daemon);
 	return rc;
 }
 
@@ -202,6 +210,7 @@ make_journal(struct daemon *daemon, const struct config *config, struct err *err
 		.state_dir = config->state_dir,
 		.sync_ns = config->journal_sync_ns,
 		.restore_ns = config->journal_restore_ns,
+		.restore_bytes = config->journal_restore_bytes,
 		.segment_ns = config->journal_segment_ns,
 		.segment_bytes = config->journal_segment_bytes,
 		.retention_ns = config->disk_retention_ns,
@@ -269,7 +278,8 @@ daemon_new(const struct config *config, int argc, char **argv, struct err *err)
 	if (daemon->fleet == NULL || make_writers(daemon, config, err) != 0)
 		goto fail;
 	fleet_conf = fleet_conf_of(daemon, config);
-	api_env = (struct api_env){ daemon->store, daemon->fleet, daemon->own, daemon->writers };
+	api_env = (struct api_env){ daemon->store, daemon->fleet, daemon->own, daemon->writers,
+		daemon->journal };
 	/* The port is taken before the first poll: who can't answer shall not poll. */
 	daemon->api = api_new(&api_conf, &api_env, err);
 	/* Writers say where a record comes from, for which they ask the fleet. */

@@ -17,6 +17,8 @@ struct daemon;
 struct daemon *daemon_new(const struct config *, int argc, char **argv, struct err *);
 /* Another configuration: what can't change while running is logged. The old one stays on error. */
 int daemon_reload(struct daemon *, const struct config *, struct err *);
+/* To be called now and then: lets go of what was kept for a while. */
+void daemon_tend(struct daemon *);
 /*
  * Ends all threads and connections, closes all files; at most 2 s. The memory of the store is left
  * to the system, as giving back millions of series one by one would take longer than all the rest.

@@ -47,17 +47,25 @@ write_pid(const char *path)
 	return 0;
 }
 
+/* What is kept for a while is looked after so often. */
+#define TEND_S 3600
+
 /* Waits for the signal to stop; reloads on SIGHUP. */
 static void
 serve(struct daemon *daemon, const struct flags *flags, const sigset_t *signals)
 {
+	const struct timespec tend = { .tv_sec = TEND_S };
+
 	for (;;) {
 		struct config config;
 		struct err err;
-		int sig;
+		int sig = sigtimedwait(signals, NULL, &tend);
 
-		if (sigwait(signals, &sig) != 0)
+		if (sig < 0) {
+			if (errno == EAGAIN)
+				daemon_tend(daemon);
 			continue;
+		}
 		if (sig != SIGHUP) {
 			log_info("scottyd", "stopping: signal=%s", strsignal(sig));
 			return;

@@ -13,6 +13,7 @@
 #define SCOTTY_API_API_H
 
 #include "fleet/fleet.h"
+#include "journal/journal.h"
 #include "messages/own.h"
 #include "pstore/writers.h"
 #include "store/store.h"
@@ -39,6 +40,7 @@ struct api_env {
 	struct fleet *fleet;
 	struct own *own;
 	struct writers *writers; /* NULL = none can be had */
+	struct journal *journal; /* NULL = nothing is kept on disk */
 };
 
 /*

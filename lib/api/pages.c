@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "api/health_priv.h"
 #include "api/markup_priv.h"
 #include "api/query_priv.h"
 #include "api/route_priv.h"
@@ -103,6 +104,19 @@ put_store(struct buf *out, struct store *store)
 	put_count_row(out, "Store, bytes at most", stats.bytes_limit);
 }
 
+static void
+put_health(struct buf *out, const struct api_env *env)
+{
+	char text[ERR_TEXT_BYTES];
+	const char *trouble = health_trouble(env, text);
+
+	if (trouble == NULL)
+		return;
+	buf_puts(out, "<tr><td>Degraded</td><td>what is polled is not kept on disk: ");
+	markup_text(out, str_of(trouble));
+	buf_puts(out, "</td></tr>\n");
+}
+
 void
 status_get(struct request *req, struct response *resp)
 {
@@ -116,6 +130,7 @@ status_get(struct request *req, struct response *resp)
 	              "<body>\n<h1>Scotty status page</h1>\n<table border=\"1\">\n");
 	put_process(out, req);
 	put_store(out, env->store);
+	put_health(out, env);
 	buf_puts(out, "</table>\n<p>Raw <a href=\"/metrics\">metrics</a><br>\n"
 	              "<a href=\"/showAllApps\">Applications</a><br>\n"
 	              "<a href=\"/api/errors/?format=text\">Errors</a></p>\n<p>");

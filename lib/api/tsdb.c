@@ -41,10 +41,8 @@ seconds(int64_t ts_ns)
 }
 
 static void
-note_earliest(int64_t *earliest_ns, struct iter *iter)
+note_earliest(int64_t *earliest_ns, int64_t ns)
 {
-	int64_t ns = iter_earliest(iter);
-
 	if (ns > *earliest_ns)
 		*earliest_ns = ns;
 }
@@ -68,7 +66,7 @@ find_earliest(struct store *store, struct str path, int64_t *earliest_ns, struct
 			goto out;
 		while (iter_next_series(iter, &desc)) {
 			if (kind_is_numeric(desc->kind))
-				note_earliest(earliest_ns, iter);
+				note_earliest(earliest_ns, iter_earliest_kept(iter));
 		}
 		iter_free(iter);
 	}
@@ -179,7 +177,7 @@ find_points(struct points *points, struct series_set *set, struct str path, int6
 		if (!kind_is_numeric(desc->kind))
 			continue;
 		points->found = true;
-		note_earliest(&points->earliest_ns, iter);
+		note_earliest(&points->earliest_ns, iter_earliest(iter));
 		add_points(points, iter, start_ns);
 	}
 	failed = iter_failed(iter);

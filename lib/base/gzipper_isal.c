@@ -87,3 +87,30 @@ gzipper_add(struct gzipper *g, struct str in, bool last, struct buf *out)
 	leave_vectors();
 	return rc == COMP_OK && (!last || z->internal_state.state == ZSTATE_END);
 }
+
+int
+inflate_raw(struct str in, void *out, size_t bytes, struct err *err)
+{
+	struct inflate_state *state = malloc(sizeof(*state));
+	bool done = false;
+
+	if (state == NULL) {
+		err_nomem(err);
+		return -1;
+	}
+	if (in.len <= UINT32_MAX && bytes <= UINT32_MAX) {
+		isal_inflate_init(state);
+		state->next_in = (uint8_t *)(uintptr_t)in.p;
+		state->avail_in = (uint32_t)in.len;
+		state->next_out = out;
+		state->avail_out = (uint32_t)bytes;
+		done = isal_inflate_stateless(state) == ISAL_DECOMP_OK && state->avail_in == 0 &&
+		       state->avail_out == 0;
+		leave_vectors();
+	}
+	free(state);
+	if (done)
+		return 0;
+	err_set(err, ERR_PROTO, "what is compressed can't be unpacked");
+	return -1;
+}

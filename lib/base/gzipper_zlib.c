@@ -60,3 +60,24 @@ gzipper_add(struct gzipper *g, struct str in, bool last, struct buf *out)
 	} while (in.len > 0);
 	return !last || rc == Z_STREAM_END;
 }
+
+int
+inflate_raw(struct str in, void *out, size_t bytes, struct err *err)
+{
+	z_stream z = { .next_in = (z_const Bytef *)in.p, .avail_in = (uInt)in.len };
+	bool done;
+
+	if (inflateInit2(&z, -MAX_WBITS) != Z_OK) {
+		err_nomem(err);
+		return -1;
+	}
+	z.next_out = out;
+	z.avail_out = (uInt)bytes;
+	done = in.len <= UINT_MAX && bytes <= UINT_MAX && inflate(&z, Z_FINISH) == Z_STREAM_END &&
+	       z.avail_in == 0 && z.avail_out == 0;
+	inflateEnd(&z);
+	if (done)
+		return 0;
+	err_set(err, ERR_PROTO, "what is compressed can't be unpacked");
+	return -1;
+}

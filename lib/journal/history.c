@@ -399,7 +399,8 @@ history_new(const struct history_conf *conf, struct own *own, struct err *err)
 		err_nomem(err);
 		return NULL;
 	}
-	h->past = (struct store_past){ history_past_open, history_past_close };
+	h->past =
+	    (struct store_past){ history_past_open, history_past_close, history_past_earliest };
 	h->conf = *conf;
 	h->conf.state_dir = strdup(conf->state_dir);
 	if (h->conf.band_bytes == 0)

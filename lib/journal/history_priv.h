@@ -81,6 +81,10 @@ int history_past_open(
     struct store_past *, const struct past_query *, struct past_found *, struct err *);
 void history_past_close(struct store_past *, struct past_found *);
 
+/* history_earliest.c */
+int64_t history_past_earliest(
+    struct store_past *, struct str host, struct str app, int64_t birth_ns, int64_t whole_ns);
+
 /* history_self.c */
 int history_self_add(struct history *, struct own *, struct err *);
 void history_self_remove(struct history *);

@@ -20,6 +20,13 @@
 /* A buffer that grew beyond it, with the states at the begin of a segment, is given back. */
 #define BUFFER_KEPT ((size_t)1024 * 1024)
 
+/* What all sets are, told anew in each segment, is at most that part of one. */
+#define STATES_PART 4
+
+/* When so old, or over, a segment is told of endpoints that are not polled; so much at a time. */
+#define REST_NS    (10 * NS_PER_S)
+#define REST_BYTES WRITE_BYTES
+
 #define BACKOFF_FIRST_NS NS_PER_S
 #define BACKOFF_MOST_NS  (30 * NS_PER_S)
 /* After so long without trouble the next one is the first again. */
@@ -57,6 +64,7 @@ tap_close(struct store_tap *tap, bool done, struct store_told told)
 		j->told_count++;
 		j->waiting_told.rows += told.rows;
 		j->waiting_told.values += told.values;
+		j->waiting_told.state_bytes += told.state_bytes;
 		if (j->open_at < WRITE_BYTES && j->waiting.len >= WRITE_BYTES)
 			lock_cond_signal(&j->wake);
 	} else {
@@ -178,6 +186,8 @@ begin_segment(struct journal *j, uint64_t number, int64_t mono_ns, int64_t real_
 	    0)
 		return -1;
 	j->begun_ns = j->synced_ns = mono_ns;
+	j->told_bytes = j->state_bytes = 0;
+	j->has_all = false;
 	j->segments++;
 	j->bytes += j->segment.bytes;
 	files_drop_old(j->dir_fd, j->conf.disk_bytes, real_ns - j->conf.retention_ns);
@@ -211,8 +221,18 @@ try_to_begin(struct journal *j, int64_t mono_ns, int64_t real_ns)
 static bool
 is_segment_over(const struct journal *j, int64_t mono_ns)
 {
-	return j->segment.bytes >= j->conf.segment_bytes ||
-	       mono_ns - j->begun_ns >= j->conf.segment_ns;
+	if (mono_ns - j->begun_ns >= j->conf.segment_ns)
+		return true;
+	return j->segment.bytes >= j->conf.segment_bytes &&
+	       j->told_bytes >= STATES_PART * j->state_bytes;
+}
+
+/* What restoring needs to know of endpoints that are silent. */
+static void
+tell_rest(struct journal *j)
+{
+	if (!j->has_all && j->store != NULL)
+		j->has_all = store_tell_rest(j->store, REST_BYTES);
 }
 
 /* Writing. */
@@ -254,6 +274,8 @@ write_waiting(struct journal *j, struct store_told told, uint64_t told_count, st
 		j->chunks++;
 		j->rows += told.rows;
 		j->values += told.values;
+		j->told_bytes += j->writing.len;
+		j->state_bytes += told.state_bytes;
 	}
 	if (j->writing.cap > BUFFER_KEPT) {
 		buf_fini(&j->writing);
@@ -296,11 +318,15 @@ rotate(struct journal *j, int64_t mono_ns, int64_t real_ns, struct err *err)
 static void
 write_turn(struct journal *j, int64_t mono_ns, int64_t real_ns)
 {
-	bool rotates = is_segment_over(j, mono_ns);
+	bool is_over = is_segment_over(j, mono_ns), rotates;
 	uint64_t told_count;
-	struct store_told told = take_waiting(j, &rotates, &told_count);
+	struct store_told told;
 	struct err err;
 
+	if (is_over || mono_ns - j->begun_ns >= REST_NS)
+		tell_rest(j);
+	rotates = is_over && j->has_all;
+	told = take_waiting(j, &rotates, &told_count);
 	if (write_waiting(j, told, told_count, &err) != 0) {
 		buf_clear(&j->writing);
 		degrade(j, told, mono_ns, &err);

@@ -33,20 +33,23 @@ struct journal;
 
 struct journal_conf {
 	const char *state_dir;
-	int64_t sync_ns;        /* 0 = after each write */
-	int64_t segment_ns;     /* a segment ends when it is so old */
-	uint64_t segment_bytes; /* or so large */
+	int64_t sync_ns;    /* 0 = after each write */
+	int64_t segment_ns; /* a segment ends when it is so old */
+	/* Or so large, and four times as large as what it told of what all endpoints are. */
+	uint64_t segment_bytes;
 	/*
 	 * History goes when it was not written to for so long; 0: there is none but the segments
 	 * that are needed to restart.
 	 */
 	int64_t retention_ns;
-	uint64_t disk_bytes;  /* all files together; the oldest go */
-	int64_t restore_ns;   /* segments last written so long before the newest stay on disk */
-	size_t band_bytes;    /* sorted out at a time; 0 = 32 MiB */
-	uint64_t read_bytes;  /* most memory for all who read history on disk; 0 = 256 MiB */
-	size_t waiting_bytes; /* what waits for a slow disk; more is lost; 0 = 16 MiB */
-	bool manual;          /* for tests: no thread, journal_turn is called */
+	uint64_t disk_bytes;      /* all files together; the oldest go */
+	int64_t restore_ns;       /* segments last written so long before the newest stay on disk */
+	uint64_t restore_bytes;   /* most that is read of segments at a start; 0 = no limit */
+	unsigned restore_threads; /* 0 = one per processor, up to 8 */
+	size_t band_bytes;        /* sorted out at a time; 0 = 32 MiB */
+	uint64_t read_bytes;      /* most memory for all who read history on disk; 0 = 256 MiB */
+	size_t waiting_bytes;     /* what waits for a slow disk; more is lost; 0 = 16 MiB */
+	bool manual;              /* for tests: no thread, journal_turn is called */
 };
 
 /*
@@ -62,9 +65,9 @@ typedef bool (*journal_stop_fn)(void *ctx);
 
 /*
  * Brings the store back from the segments: the newest that hold at most memory_bytes, as more does
- * not fit, and are not older than restore_ns says, but always the newest two. Says so in the log
- * each second. stop may be NULL. -1 with ERR_CONFIG: a segment is of a later version; nothing was
- * touched. All other trouble is logged, and what there is comes back.
+ * not fit, are at most restore_bytes large and not older than restore_ns says, but always the
+ * newest two. Says so in the log each second. stop may be NULL. -1 with ERR_CONFIG: a segment is of
+ * a later version; nothing was touched. All other trouble is logged, and what there is comes back.
  */
 int journal_restore(struct journal *, struct store *, uint64_t memory_bytes, journal_stop_fn stop,
     void *ctx, struct err *);

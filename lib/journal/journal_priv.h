@@ -40,7 +40,9 @@ struct journal {
 	int dir_fd; /* -1: not open yet */
 	struct segment_writer segment;
 	struct buf writing;
-	bool is_dirty;                                     /* written since the last sync */
+	bool is_dirty; /* written since the last sync */
+	bool has_all;  /* the segment tells of all there are, but for those that came since */
+	uint64_t told_bytes, state_bytes; /* of the segment, before they were compressed */
 	int64_t synced_ns, begun_ns, retry_ns, backoff_ns; /* monotonic; begun_ns: the segment */
 	int64_t degraded_ns;                               /* since when */
 	uint64_t lost_before;                              /* lost_rows when it became so */

@@ -9,12 +9,17 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/processors.h"
+#include "journal/crew_priv.h"
 #include "journal/files_priv.h"
 #include "journal/journal_priv.h"
 
+/* More find not enough to do: chunks are read and handed on by one. */
+#define THREADS_MOST 8
+
 struct recovery {
 	struct journal *journal;
-	struct store_restore *restore;
+	struct crew *crew;
 	struct segment_files files;
 	size_t done; /* segments */
 	size_t first;
@@ -55,7 +60,7 @@ note_progress(struct recovery *r)
 	int64_t now_ns = clock_mono_ns();
 	struct restore_stats stats;
 
-	restore_get_stats(r->restore, &stats);
+	crew_get_stats(r->crew, &stats);
 	j->restored_rows = stats.rows;
 	j->restored_values = stats.values;
 	j->missing_rows = stats.missing_rows;
@@ -76,23 +81,23 @@ static void
 feed(struct recovery *r, const struct segment_file *file, struct segment_reader *reader)
 {
 	enum segment_found found = SEGMENT_CHUNK;
-	struct err err;
+	bool is_packed = false, goes_on = true;
+	struct err err, why;
+	uint64_t at;
 
-	restore_begin_stretch(r->restore);
-	while (!r->ended) {
-		uint64_t at = reader->good_bytes;
-		size_t good;
-
-		found = segment_next(reader, &err);
-		if (found != SEGMENT_CHUNK)
-			break;
-		if (restore_feed(r->restore, reader->content.p, reader->content.len, &good, &err) !=
-		    0) {
-			reader->good_bytes = at;
-			found = err.code == ERR_PROTO ? SEGMENT_DAMAGED : SEGMENT_FAILED;
-			break;
-		}
+	crew_begin_stretch(r->crew);
+	while (goes_on && !r->ended) {
+		at = reader->good_bytes;
+		found = segment_next_raw(reader, &is_packed, &err);
+		goes_on = found == SEGMENT_CHUNK && crew_feed(r->crew, reader, is_packed, at);
 		note_progress(r);
+	}
+	if (crew_drain(r->crew, &at, &why) != 0) {
+		reader->good_bytes = at;
+		found = SEGMENT_FAILED;
+		err = why;
+		if (why.code == ERR_PROTO)
+			found = segment_damaged(reader, why.text, &err);
 	}
 	if (found == SEGMENT_DAMAGED) {
 		set_aside(r, file, reader->good_bytes, &err);
@@ -153,20 +158,23 @@ check_versions(struct recovery *r, struct err *err)
 	return 0;
 }
 
-/* Where to begin, so that what is read fits. */
+/* Where to begin, so that what is read fits into memory, and takes no longer than it may. */
 static size_t
-first_segment(const struct segment_files *files, uint64_t memory_bytes, int64_t restore_ns)
+first_segment(
+    const struct segment_files *files, uint64_t memory_bytes, const struct journal_conf *conf)
 {
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, most = memory_bytes;
 	size_t i = files->len;
 
+	if (conf->restore_bytes > 0 && conf->restore_bytes < most)
+		most = conf->restore_bytes;
 	for (; i > 0; i--) {
 		const struct segment_file *file = &files->files[i - 1];
 		/* Of the newest one's time, so that neither clocks nor a long rest count. */
 		int64_t age_ns = files->files[files->len - 1].written_ns - file->written_ns;
 
 		if (files->len - i >= 2 &&
-		    (bytes + file->bytes > memory_bytes || age_ns > restore_ns))
+		    (bytes + file->bytes > most || age_ns > conf->restore_ns))
 			break;
 		bytes += file->bytes;
 	}
@@ -201,9 +209,19 @@ log_end(const struct recovery *r)
 
 	log_info("journal",
 	    "restored: segments=%zu polls=%" PRIu64 " values=%" PRIu64
-	    " seconds=%.2f missing=%" PRIu64 " lost=%" PRIu64 "%s",
+	    " seconds=%.2f missing=%" PRIu64 " lost=%" PRIu64 " onDisk=%zu%s",
 	    r->done - r->first, j->restored_rows, j->restored_values, seconds, j->missing_rows,
-	    j->lost_restoring_rows, r->ended ? " (ended early)" : "");
+	    j->lost_restoring_rows, r->first, r->ended ? " (ended early)" : "");
+}
+
+static unsigned
+thread_count(const struct journal *j)
+{
+	unsigned n = j->conf.restore_threads;
+
+	if (n == 0)
+		n = processor_count();
+	return n < THREADS_MOST ? n : THREADS_MOST;
 }
 
 int
@@ -229,13 +247,13 @@ journal_restore(struct journal *j, struct store *store, uint64_t memory_bytes, j
 		rc = -1;
 		goto out;
 	}
-	r.restore = restore_new(store, err);
-	if (r.restore == NULL) {
+	r.crew = crew_new(store, thread_count(j), err);
+	if (r.crew == NULL) {
 		rc = -1;
 		goto out;
 	}
 	j->restoring = true;
-	r.first = r.done = first_segment(&r.files, memory_bytes, j->conf.restore_ns);
+	r.first = r.done = first_segment(&r.files, memory_bytes, &j->conf);
 	for (; r.done < r.files.len && !r.ended; r.done++) {
 		recover_file(&r, &r.files.files[r.done]);
 		note_progress(&r);
@@ -243,7 +261,7 @@ journal_restore(struct journal *j, struct store *store, uint64_t memory_bytes, j
 	j->restoring = false;
 	log_end(&r);
 out:
-	restore_free(r.restore);
+	crew_free(r.crew);
 	segment_files_free(&r.files);
 	return rc;
 }

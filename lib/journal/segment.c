@@ -15,6 +15,7 @@
 
 #include "base/crash.h"
 #include "base/crc32c.h"
+#include "base/gzipper.h"
 #include "store/redo.h"
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers are written as they are");
@@ -201,30 +202,35 @@ pack(struct segment_writer *w, const void *content, uint32_t bytes)
 	return done;
 }
 
-/* The other way; false if it makes no sense. */
-static bool
-unpack(struct segment_reader *r, struct err *err)
+size_t
+segment_unpacked_bytes(const struct buf *packed)
 {
-	z_stream z = { .next_in = (Bytef *)r->packed.p + sizeof(uint32_t),
-		.avail_in = (uInt)(r->packed.len - sizeof(uint32_t)) };
 	uint32_t bytes;
-	bool done;
 
-	memcpy(&bytes, r->packed.p, sizeof(bytes));
-	if (bytes > CONTENT_MOST || inflateInit2(&z, -MAX_WBITS) != Z_OK)
-		return false;
-	buf_clear(&r->content);
-	if (!buf_reserve(&r->content, (size_t)bytes + RESTORE_SLACK)) {
-		err_nomem(err);
-		inflateEnd(&z);
-		return false;
+	memcpy(&bytes, packed->p, sizeof(bytes));
+	return bytes;
+}
+
+int
+segment_unpack(const struct buf *packed, struct buf *content, struct err *err)
+{
+	struct str in = { packed->p + sizeof(uint32_t), packed->len - sizeof(uint32_t) };
+	size_t bytes = segment_unpacked_bytes(packed);
+
+	buf_clear(content);
+	if (bytes > CONTENT_MOST) {
+		err_set(err, ERR_PROTO, "a chunk of %zu bytes", bytes);
+		return -1;
 	}
-	z.next_out = (Bytef *)r->content.p;
-	z.avail_out = bytes;
-	done = inflate(&z, Z_FINISH) == Z_STREAM_END && z.avail_out == 0 && z.avail_in == 0;
-	inflateEnd(&z);
-	r->content.len = bytes;
-	return done;
+	if (!buf_reserve(content, bytes + RESTORE_SLACK)) {
+		err_nomem(err);
+		return -1;
+	}
+	if (inflate_raw(in, content->p, bytes, err) != 0)
+		return -1;
+	content->len = bytes;
+	memset(content->p + content->len, 0, RESTORE_SLACK);
+	return 0;
 }
 
 int
@@ -389,12 +395,11 @@ segment_open(struct segment_reader *r, int dir_fd, const char *name, struct err 
 }
 
 enum segment_found
-segment_next(struct segment_reader *r, struct err *err)
+segment_next_raw(struct segment_reader *r, bool *is_packed, struct err *err)
 {
 	uint64_t left = r->bytes - r->good_bytes;
 	struct chunk_head head;
 	struct buf *into;
-	bool is_packed;
 	ssize_t n;
 
 	if (left == 0)
@@ -404,13 +409,13 @@ segment_next(struct segment_reader *r, struct err *err)
 		return failed(r, err);
 	if (n < (ssize_t)sizeof(head))
 		return segment_damaged(r, "a chunk is cut off", err);
-	is_packed = memcmp(head.magic, packed_magic, sizeof(head.magic)) == 0;
-	if ((!is_packed && memcmp(head.magic, chunk_magic, sizeof(head.magic)) != 0) ||
+	*is_packed = memcmp(head.magic, packed_magic, sizeof(head.magic)) == 0;
+	if ((!*is_packed && memcmp(head.magic, chunk_magic, sizeof(head.magic)) != 0) ||
 	    head.number != r->chunk_count)
 		return segment_damaged(r, "here is no chunk", err);
-	if (head.bytes > left - sizeof(head) || (is_packed && head.bytes < sizeof(uint32_t)))
+	if (head.bytes > left - sizeof(head) || (*is_packed && head.bytes < sizeof(uint32_t)))
 		return segment_damaged(r, "a chunk is cut off", err);
-	into = is_packed ? &r->packed : &r->content;
+	into = *is_packed ? &r->packed : &r->content;
 	buf_clear(into);
 	if (!buf_reserve(into, (size_t)head.bytes + RESTORE_SLACK)) {
 		err_nomem(err);
@@ -424,13 +429,29 @@ segment_next(struct segment_reader *r, struct err *err)
 	if (chunk_crc(r->number, &head, into->p) != head.crc)
 		return segment_damaged(r, "a chunk's checksum is wrong", err);
 	into->len = head.bytes;
-	if (is_packed && !unpack(r, err))
-		return r->content.failed ? SEGMENT_FAILED
-		                         : segment_damaged(r, "a chunk can't be unpacked", err);
-	memset(r->content.p + r->content.len, 0, RESTORE_SLACK);
+	memset(into->p + into->len, 0, RESTORE_SLACK);
 	r->good_bytes += sizeof(head) + head.bytes;
 	r->chunk_count++;
 	return SEGMENT_CHUNK;
+}
+
+enum segment_found
+segment_next(struct segment_reader *r, struct err *err)
+{
+	uint64_t at = r->good_bytes;
+	bool is_packed = false;
+	enum segment_found found = segment_next_raw(r, &is_packed, err);
+	struct err why;
+
+	if (found != SEGMENT_CHUNK || !is_packed ||
+	    segment_unpack(&r->packed, &r->content, &why) == 0)
+		return found;
+	r->good_bytes = at;
+	r->chunk_count--;
+	if (why.code == ERR_PROTO)
+		return segment_damaged(r, why.text, err);
+	*err = why;
+	return SEGMENT_FAILED;
 }
 
 void

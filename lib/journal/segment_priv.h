@@ -101,6 +101,14 @@ enum segment_found segment_damaged(const struct segment_reader *, const char *ho
 enum segment_found segment_open(
     struct segment_reader *, int dir_fd, const char *name, struct err *);
 enum segment_found segment_next(struct segment_reader *, struct err *);
+/*
+ * In two steps, the second of which may be another thread's: the chunk as it is in the file, to
+ * packed if *is_packed, else to content; and the one from the other, -1 with ERR_PROTO, ERR_NOMEM.
+ */
+enum segment_found segment_next_raw(struct segment_reader *, bool *is_packed, struct err *);
+int segment_unpack(const struct buf *packed, struct buf *content, struct err *);
+/* How large the content of a packed chunk says it is. */
+size_t segment_unpacked_bytes(const struct buf *packed);
 void segment_reader_close(struct segment_reader *);
 
 #endif

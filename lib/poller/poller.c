@@ -1,11 +1,11 @@
 #include "poller/poller.h"
 
 #include <assert.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/processors.h"
 #include "poller/endpoint_priv.h"
 #include "sources/http.h"
 #include "sources/tricorder_layouts.h"
@@ -373,18 +373,6 @@ pollers_stop(struct pollers *pool)
 }
 
 /* The pool. */
-
-/* Processors this process may run on. */
-static unsigned
-processor_count(void)
-{
-	cpu_set_t set;
-
-	/* Fails on machines with more than the 1024 that cpu_set_t holds. */
-	if (sched_getaffinity(0, sizeof(set), &set) != 0)
-		return CPU_SETSIZE;
-	return (unsigned)CPU_COUNT(&set);
-}
 
 static size_t
 slow_connections(const struct pollers_conf *conf)

@@ -187,9 +187,8 @@ start(struct writers *w, struct entry *e, struct err *err)
 	return -1;
 }
 
-/* Lets go of queues whose time is over. */
-static void
-forget_removed(struct writers *w)
+void
+writers_tend(struct writers *w)
 {
 	struct entry **at = &w->entries;
 	int64_t now_ns = clock_mono_ns();
@@ -263,7 +262,7 @@ writers_set(struct writers *w, const struct writers_list *lists, size_t n, struc
 		consumer_free(e->wanted);
 		e->wanted = NULL;
 	}
-	forget_removed(w);
+	writers_tend(w);
 	return rc;
 }
 

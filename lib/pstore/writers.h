@@ -31,6 +31,8 @@ void writers_free(struct writers *);
  * (ERR_CONFIG, ERR_NOMEM, ERR_LIMIT, ERR_IO); the others run.
  */
 int writers_set(struct writers *, const struct writers_list *, size_t n, struct err *);
+/* Now and then: lets go of queues that were kept long enough. */
+void writers_tend(struct writers *);
 
 /* -1 with ERR_NOTFOUND. Holds until the next change of that writer's configuration. */
 int writers_pause(struct writers *, struct str name, bool paused, struct err *);

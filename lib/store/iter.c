@@ -522,7 +522,23 @@ iter_earliest(struct iter *it)
 		ts_ns = from_ns > ts_ns ? from_ns : ts_ns;
 	} while (set_has_series(it->set, at, it->meta) && set_older_place(it->set, at, &at));
 	lock_drop(&it->set->lock);
-	if (ts_ns > 0 && it->past != NULL && past_leads_to(it->past, stream, ts_ns))
-		ts_ns = past_earliest_of(it->past, stream);
+	if (ts_ns > 0 && it->past != NULL && past_leads_to(it->past, stream, ts_ns)) {
+		int64_t past_ns = past_earliest_of(it->past, stream);
+
+		/* The disk may have less. */
+		ts_ns = past_ns < ts_ns ? past_ns : ts_ns;
+	}
 	return ts_ns;
+}
+
+int64_t
+iter_earliest_kept(struct iter *it)
+{
+	int64_t whole_ns = iter_earliest(it);
+	const struct series_set *set = it->set;
+	struct store_past *past = set->store->past;
+
+	if (whole_ns == 0 || past == NULL)
+		return whole_ns;
+	return past->earliest(past, set->host, set->app, set->birth_ns, whole_ns);
 }

@@ -90,6 +90,8 @@ size_t iter_read_times(struct iter *, int64_t *out, size_t max);
  * it were reclaimed. The current series.
  */
 int64_t iter_earliest(struct iter *);
+/* The same with all that is on disk, whether it is reached or not. Reads files. */
+int64_t iter_earliest_kept(struct iter *);
 
 /*
  * Newest values of the active series of all sets whose path matches, by host, application, path.

@@ -32,6 +32,13 @@ struct store_past {
 	int (*open)(
 	    struct store_past *, const struct past_query *, struct past_found *, struct err *);
 	void (*close)(struct store_past *, struct past_found *);
+	/*
+	 * The time from which on it has all of that set, 0 if that is all there ever was; memory
+	 * has all from whole_ns on, which is the answer if there is nothing before. At the cost of
+	 * a look into an index.
+	 */
+	int64_t (*earliest)(struct store_past *, struct str host, struct str app, int64_t birth_ns,
+	    int64_t whole_ns);
 };
 
 /* From here on; NULL: there is nothing but memory, and nobody reads any more. Lent. */

@@ -19,6 +19,7 @@
 /* What was told: rows (polls of groups), and values that they changed. */
 struct store_told {
 	uint64_t rows, values;
+	uint64_t state_bytes; /* of what sets are, told anew in each stretch */
 };
 
 /*
@@ -46,6 +47,12 @@ struct store_tap {
  */
 void store_set_tap(struct store *, struct store_tap *);
 
+/*
+ * Has the tap told what those sets are to which nothing happened in this stretch, so that it can do
+ * without those before it. Stops when that took so many bytes: false, there is more. Any thread.
+ */
+bool store_tell_rest(struct store *, uint64_t bytes_most);
+
 /* Never used for another set of the same name, and rising: sets that are made later have a later
  * one. About the time when it was made. */
 int64_t series_set_birth_ns(const struct series_set *);
@@ -64,6 +71,11 @@ struct restore_stats {
  * restore_free. NULL with ERR_NOMEM.
  */
 struct store_restore *restore_new(struct store *, struct err *);
+/*
+ * One of several that restore the same store at the same time, each on a thread of its own, and
+ * each sets of its own: what is told is fed to all of them. part is below parts.
+ */
+struct store_restore *restore_new_part(struct store *, unsigned part, unsigned parts, struct err *);
 void restore_free(struct store_restore *); /* NULL is fine */
 /* What is fed from here on is of another stretch. */
 void restore_begin_stretch(struct store_restore *);

@@ -460,6 +460,8 @@ restore_poll(struct store_restore *r, struct redo_reader *in)
 		in->bad = true;
 		return;
 	}
+	if (known->is_others)
+		return;
 	if (known->is_broken) {
 		r->stats.lost_rows++;
 		return;

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "store/restore_priv.h"
 #include "store/store_priv.h"
 
@@ -536,6 +537,8 @@ read_forget(struct store_restore *r, struct redo_reader *in)
 	if (known != NULL)
 		series_set_unref(known->set);
 	free(known);
+	if (!restore_is_mine(r, host, app))
+		return;
 	set = store_find(r->store, host, app);
 	if (set != NULL && set->birth_ns == birth_ns)
 		store_forget(r->store, set);
@@ -624,8 +627,20 @@ restore_feed(struct store_restore *r, const void *p, size_t bytes, size_t *good,
 	return 0;
 }
 
+bool
+restore_is_mine(const struct store_restore *r, struct str host, struct str app)
+{
+	return r->parts == 1 || hash_mix(hash_stable(host), hash_stable(app)) % r->parts == r->part;
+}
+
 struct store_restore *
 restore_new(struct store *store, struct err *err)
+{
+	return restore_new_part(store, 0, 1, err);
+}
+
+struct store_restore *
+restore_new_part(struct store *store, unsigned part, unsigned parts, struct err *err)
 {
 	struct store_restore *r = calloc(1, sizeof(*r));
 
@@ -634,6 +649,8 @@ restore_new(struct store *store, struct err *err)
 		return NULL;
 	}
 	r->store = store;
+	r->part = part;
+	r->parts = parts;
 	map_init(&r->metas);
 	map_init(&r->schemas);
 	map_init(&r->sets);

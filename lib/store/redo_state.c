@@ -618,6 +618,9 @@ restore_state(struct store_restore *r, struct redo_reader *in, struct err *err)
 		err_nomem(err);
 		return -1;
 	}
+	known->is_others = !restore_is_mine(r, host, app);
+	if (known->is_others)
+		return 0;
 	known->set = open_set(r->store, host, app, birth_ns, err);
 	known->is_broken = known->set == NULL;
 	if (known->is_broken)

@@ -1,5 +1,6 @@
 #include <assert.h>
 
+#include "store/iter.h"
 #include "store/redo_priv.h"
 #include "store/store_priv.h"
 
@@ -380,9 +381,21 @@ count_of(const struct append *a)
 	return told;
 }
 
+/* What is to be known of the set before all else. */
+static void
+tell_state(struct series_set *set, struct buf *out, uint64_t stretch, struct store_told *told)
+{
+	size_t begin = out->len;
+
+	if (set->told != stretch)
+		put_state(out, set, stretch);
+	set->told = stretch;
+	told->state_bytes = out->len - begin;
+}
+
 /* Where to tell, with what is to be known of the set before; NULL: it can't be told now. */
 static struct buf *
-open_tap(struct series_set *set, uint64_t *stretch)
+open_tap(struct series_set *set, uint64_t *stretch, struct store_told *told)
 {
 	struct store_tap *tap = set->store->tap;
 	struct buf *out = tap->open(tap, stretch);
@@ -391,9 +404,7 @@ open_tap(struct series_set *set, uint64_t *stretch)
 		redo_not_told(set);
 		return NULL;
 	}
-	if (set->told != *stretch)
-		put_state(out, set, *stretch);
-	set->told = *stretch;
+	tell_state(set, out, *stretch, told);
 	return out;
 }
 
@@ -419,15 +430,17 @@ redo_tell(struct append *a)
 {
 	bool swaps = a->schema != a->set->schema || a->moves.len > 0;
 	struct series_set *set = a->set;
+	struct store_told told;
 	uint64_t stretch;
 	struct buf *out;
 	size_t start;
 
 	if (set->store->tap == NULL || set->forgotten || (a->scratch->work_len == 0 && !swaps))
 		return;
-	out = open_tap(set, &stretch);
+	told = count_of(a);
+	out = open_tap(set, &stretch, &told);
 	if (out == NULL) {
-		set->store->tap->missed(set->store->tap, count_of(a));
+		set->store->tap->missed(set->store->tap, told);
 		return;
 	}
 	if (swaps)
@@ -441,12 +454,55 @@ redo_tell(struct append *a)
 	}
 	put_rows(out, a);
 	end_record(out, start);
-	close_tap(set, out, count_of(a));
+	close_tap(set, out, told);
+}
+
+/* False: it can't be told now. *told: what that took. REQUIRES the set's lock. */
+static bool
+tell_again(struct series_set *set, struct store_told *told)
+{
+	struct store_tap *tap = set->store->tap;
+	uint64_t stretch;
+	struct buf *out;
+
+	*told = (struct store_told){ 0 };
+	if (tap == NULL || set->forgotten)
+		return true;
+	out = tap->open(tap, &stretch);
+	if (out == NULL)
+		return false;
+	tell_state(set, out, stretch, told);
+	close_tap(set, out, *told);
+	return true;
+}
+
+bool
+store_tell_rest(struct store *store, uint64_t bytes_most)
+{
+	struct series_set *const *sets;
+	struct store_told told;
+	uint64_t bytes = 0;
+	bool done = true;
+	struct err err;
+	size_t n;
+
+	if (sets_snapshot(store, &sets, &n, &err) != 0)
+		return false;
+	for (size_t i = 0; i < n && done; i++) {
+		lock_take(&sets[i]->lock);
+		done = tell_again(sets[i], &told);
+		lock_drop(&sets[i]->lock);
+		bytes += told.state_bytes;
+		done = done && bytes < bytes_most;
+	}
+	sets_free(sets, n);
+	return done;
 }
 
 void
 redo_tell_schema(struct series_set *set, const struct schema *schema)
 {
+	struct store_told told = { 0 };
 	uint64_t stretch;
 	struct buf *out;
 	size_t start;
@@ -454,7 +510,7 @@ redo_tell_schema(struct series_set *set, const struct schema *schema)
 	/* If nothing was told, the next telling has it. */
 	if (set->store->tap == NULL || set->forgotten || set->told == 0)
 		return;
-	out = open_tap(set, &stretch);
+	out = open_tap(set, &stretch, &told);
 	if (out == NULL)
 		return;
 	put_schema(out, schema, stretch);
@@ -465,7 +521,7 @@ redo_tell_schema(struct series_set *set, const struct schema *schema)
 	put_moves(out, NULL, 0);
 	put_number(out, 0);
 	end_record(out, start);
-	close_tap(set, out, (struct store_told){ 0 });
+	close_tap(set, out, told);
 }
 
 void

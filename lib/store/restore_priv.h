@@ -45,12 +45,14 @@ struct restored_set {
 	struct series_set *set; /* a reference; NULL: there was no memory for it */
 	bool is_broken;         /* what is told of it can't be applied until the next state */
 	bool is_ahead;          /* there may be more of it than what is told comes to */
+	bool is_others;         /* another part restores it; there is no set */
 };
 
 struct store_restore {
 	struct store *store;
 	struct restore_stats stats;
 	struct map metas, schemas, sets; /* by number */
+	unsigned part, parts;
 };
 
 static inline struct str
@@ -58,6 +60,9 @@ restore_key(const uint64_t *number)
 {
 	return (struct str){ (const char *)number, sizeof(*number) };
 }
+
+/* The set of that name is restored here, in whatever stretch it comes. */
+bool restore_is_mine(const struct store_restore *, struct str host, struct str app);
 
 /*
  * The schema of that number; NULL for 0 and, bad, one that there is not. *lacking: there was no

@@ -8,6 +8,7 @@
 #include <zlib.h>
 
 #include "api/gzip_priv.h"
+#include "base/gzipper.h"
 #include "fault.h"
 
 static const struct {
@@ -221,6 +222,43 @@ without_memory_nothing_is_lost_or_leaked(void **state)
 	assert_true(nth > 2);
 }
 
+static void
+raw_deflate_is_unpacked(void **state)
+{
+	char text[20000], packed[sizeof(text)], out[sizeof(text) + 1];
+	z_stream z = { .next_in = (Bytef *)text, .avail_in = sizeof(text) };
+	struct str in = { packed, 0 };
+	struct err err;
+	int rc;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = byte_at(i / 3);
+	assert_int_equal(deflateInit2(&z, 1, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
+	z.next_out = (Bytef *)packed;
+	z.avail_out = sizeof(packed);
+	assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+	deflateEnd(&z);
+	in.len = sizeof(packed) - z.avail_out;
+	assert_int_equal(inflate_raw(in, out, sizeof(text), &err), 0);
+	assert_memory_equal(out, text, sizeof(text));
+	assert_int_equal(inflate_raw(in, out, sizeof(text) - 1, &err), -1);
+	assert_int_equal(err.code, ERR_PROTO);
+	assert_int_equal(inflate_raw(in, out, sizeof(text) + 1, &err), -1);
+	for (size_t len = 0; len < in.len; len += 1 + in.len / 100)
+		assert_int_equal(
+		    inflate_raw((struct str){ packed, len }, out, sizeof(text), &err), -1);
+	in.len++; /* there is room behind it */
+	assert_int_equal(inflate_raw(in, out, sizeof(text), &err), -1);
+	in.len--;
+	fault_malloc(1);
+	rc = inflate_raw(in, out, sizeof(text), &err);
+	/* zlib's own calls are not seen. */
+	assert_int_equal(rc, fault_happened() ? -1 : 0);
+	assert_true(rc == 0 || err.code == ERR_NOMEM);
+	fault_malloc(0);
+}
+
 int
 main(void)
 {
@@ -230,6 +268,7 @@ main(void)
 		cmocka_unit_test(a_piece_in_is_at_most_about_a_piece_out),
 		cmocka_unit_test(failure_of_the_inner_stream_passes_on),
 		cmocka_unit_test(a_buffer_is_compressed_in_place),
+		cmocka_unit_test(raw_deflate_is_unpacked),
 		cmocka_unit_test(without_memory_nothing_is_lost_or_leaked),
 	};
 

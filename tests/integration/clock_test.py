@@ -1,9 +1,11 @@
-"""The wall clock jumps: an hour ahead, an hour back, ten years ahead; or it stands still.
+"""The wall clock jumps: an hour ahead, an hour back, ten years ahead; or it stands still. Or the
+machine sleeps for a while.
 
 Schedules go by the monotonic clock, time stamps of a series never go back, and nothing is given up
 or called stale for it.
 """
 import os
+import signal
 import struct
 import tempfile
 import time
@@ -36,7 +38,9 @@ class Clock:
         os.unlink(self.path)
 
 
-class Jumps(unittest.TestCase):
+class Clocked(unittest.TestCase):
+    STALE_S = 3
+
     def setUp(self):
         self.clock = Clock()
         self.addCleanup(self.clock.close)
@@ -45,7 +49,7 @@ class Jumps(unittest.TestCase):
         self.addCleanup(self.endpoint.close)
         elements = [self.endpoint.element(f"h{i}", "app") for i in range(ENDPOINTS)]
         elements.append({"host": "own", "app": "self", "source": "self", "interval": "100ms"})
-        config = {"endpoints": elements, "collection": {"staleAfter": "3s"}}
+        config = {"endpoints": elements, "collection": {"staleAfter": f"{self.STALE_S}s"}}
         self.scottyd = sp.Scottyd(config, prefix=self.clock.prefix)
         self.addCleanup(self.scottyd.__exit__, None, None, None)
         sp.eventually(lambda: self.scottyd.value("h0", "app", "/n") == 0, "first value")
@@ -94,6 +98,15 @@ class Jumps(unittest.TestCase):
         own = self.newest("own", "self", "/collector/polls")
         self.assertGreater(float(own["timestamp"]), before, what)
 
+    def check_stamps(self):
+        stamps = self.stamps()
+        self.assertEqual(stamps, sorted(stamps, reverse=True))
+        self.assertEqual(len(stamps), len(set(stamps)))
+        # One for each value, none of them an end of the series.
+        self.assertEqual(len(stamps), self.number + 1)
+
+
+class Jumps(Clocked):
     def test_the_clock_jumps_about(self):
         year = 365 * 86400
         self.check_goes_on("as it is")
@@ -109,11 +122,7 @@ class Jumps(unittest.TestCase):
         self.check_goes_on("still stands still")
         self.clock.set(11 * year)
         self.check_goes_on("ahead of all")
-        stamps = self.stamps()
-        self.assertEqual(stamps, sorted(stamps, reverse=True))
-        self.assertEqual(len(stamps), len(set(stamps)))
-        # One for each value, none of them an end of the series.
-        self.assertEqual(len(stamps), self.number + 1)
+        self.check_stamps()
         reclaimed = self.newest("own", "self", "/store/reclaimedPages")["value"]
         self.assertEqual(int(reclaimed), 0)
 
@@ -124,6 +133,41 @@ class Jumps(unittest.TestCase):
         stale = lambda: self.scottyd.endpoints()["h0", "app"]["stale"]
         sp.eventually(stale, "stale", 8)
         self.assertGreater(time.monotonic() - begin, 2)
+
+
+class Sleep(Clocked):
+    """A machine that is suspended, as its processes see it: they stood still, and the wall clock
+    went on. (Linux' monotonic clock stands still meanwhile, too; here it does not, which is more
+    than what must be borne.)"""
+
+    STALE_S = 60  # more than the sleep
+    SLEEP_S = 20
+
+    def sleep(self, wall_s):
+        begin, cpu = self.endpoint.requests, self.scottyd.cpu_seconds()
+        self.scottyd.child.send_signal(signal.SIGSTOP)
+        time.sleep(self.SLEEP_S)
+        self.clock.set(wall_s - self.SLEEP_S)
+        asleep = self.endpoint.requests
+        awake = time.monotonic()
+        self.scottyd.child.send_signal(signal.SIGCONT)
+        time.sleep(0.5)
+        polls, took = self.endpoint.requests - asleep, time.monotonic() - awake
+        # What was under way, and what came since: the ticks in between are not made up for.
+        self.assertLess(asleep - begin, 3 * ENDPOINTS)
+        self.assertLess(polls, (1 + took / INTERVAL_S * 1.3) * ENDPOINTS)
+        self.assertLess(self.scottyd.cpu_seconds() - cpu, 0.4 * sp.SLOW)
+
+    def test_sleep_of_five_minutes(self):
+        self.check_goes_on("before")
+        skipped = self.newest("own", "self", "/collector/skippedTicks")["value"]
+        before = float(self.newest("h0", "app", "/n")["timestamp"])
+        self.sleep(300)
+        self.check_goes_on("awake")
+        self.assertGreater(float(self.newest("h0", "app", "/n")["timestamp"]), before + 290)
+        self.check_stamps()
+        skipped = self.newest("own", "self", "/collector/skippedTicks")["value"] - skipped
+        print(f"skipped ticks of {ENDPOINTS} endpoints in {self.SLEEP_S} s: {skipped}")
 
 
 if __name__ == "__main__":

@@ -391,42 +391,78 @@ class Watched(sp.Scottyd):
 
 
 class Restart(Durable):
+    def setUp(self):
+        super().setUp()
+        self.state = tempfile.mkdtemp(prefix="durability-")
+        self.addCleanup(shutil.rmtree, self.state)
+        self.endpoint = sp.Endpoint()
+        self.addCleanup(self.endpoint.close)
+
+    def generate(self, *flags):
+        """A state directory with history up to now; {"values": changed ones, ...}"""
+        made = subprocess.run([os.path.join(sp.BIN, "journal_gen"), self.state, *flags],
+                              check=True, text=True, stdout=subprocess.PIPE).stdout
+        return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", made)}
+
+    def config(self, **store):
+        return {"store": {"memory": "2GiB", **store},
+                "endpoints": [self.endpoint.element("web1", "app")]}
+
     def test_with_an_hour_of_history(self):
         """A3: 1,000 endpoints x 200 metrics every 30 s."""
-        state = tempfile.mkdtemp(prefix="durability-")
-        self.addCleanup(shutil.rmtree, state)
-        size = ["-n", "1000" if not sp.SANITIZED else "100", "-polls", "120" if not LONG else "400"]
-        made = subprocess.run([os.path.join(sp.BIN, "journal_gen"), state, *size], check=True,
-                              text=True, stdout=subprocess.PIPE).stdout
-        values, memory, size = (int(re.search(rf" {key}=(\d+)", made).group(1))
-                                for key in ("values", "memory", "bytes"))
-        self.assertLess(size / values, 4)
-        endpoint = sp.Endpoint()
-        self.addCleanup(endpoint.close)
-        config = {"store": {"memory": "2GiB"}, "endpoints": [endpoint.element("web1", "app")]}
-        with sp.Scottyd(config) as scottyd:
+        made = self.generate("-n", "1000" if not sp.SANITIZED else "100",
+                             "-polls", "120" if not LONG else "1670")
+        values = made["values"]
+        self.assertLess(made["bytes"] / values, 4)
+        with sp.Scottyd(self.config()) as scottyd:
             time.sleep(1)
             empty = scottyd.status_kib("VmRSS") * 1024
-        with Watched(config, state=state) as scottyd:
+        for _ in range(3):  # other tests run at the same time
+            polled, seconds = self.restart(made, empty)
+            if polled < 2 * sp.SLOW:
+                break
+        if not sp.SANITIZED:
+            self.assertLess(seconds, values / 10e6 * 5)
+            self.assertLess(polled, 2)
+
+    def restart(self, made, empty):
+        """Returns seconds until it polls, and of restoring."""
+        with Watched(self.config(), state=self.state) as scottyd:
             polls = "/metricsapi/collector/polls"
             sp.eventually(lambda: scottyd.get_json(polls)[0]["value"] > 0, "polling")
             polled = time.monotonic() - scottyd.begun
-            answered = scottyd.answered
             # Sealing what the process before left takes up to 32 MiB, for a moment.
-            limit = 1.1 * (memory + empty) + (4 << 20)
+            limit = 1.1 * (made["memory"] + empty) + (4 << 20)
             if not sp.SANITIZED:
                 sp.eventually(lambda: scottyd.status_kib("VmRSS") * 1024 < limit,
                               f"less than {limit:.0f} bytes resident")
             rss = scottyd.status_kib("VmRSS") * 1024
             seconds = float(re.search(r"restored: .* seconds=([\d.]+)", scottyd.log()).group(1))
             restored = scottyd.get_json("/metricsapi/journal/restoredValues")[0]["value"]
-        print(f"{values} values, {size} bytes on disk, {memory} in the store; restored {restored} "
-              f"in {seconds} s; {answered}; polling after {polled:.2f} s; RSS {rss} with it, {empty} without")
-        self.assertEqual(restored, values)
-        self.assertLess(answered["restoring"], 1 * sp.SLOW)
-        if not sp.SANITIZED:
-            self.assertLess(seconds, values / 10e6 * 5)
-            self.assertLess(polled, max(5, values / 10e6 * 5))
+        print(f"{made['values']} values, {made['bytes']} bytes on disk, {made['memory']} in the "
+              f"store; restored {restored} in {seconds} s; {scottyd.answered}; polling after "
+              f"{polled:.2f} s; RSS {rss} with it, {empty} without")
+        if not LONG:  # else some of it stays on disk
+            self.assertGreaterEqual(restored, made["values"])
+        self.assertLess(scottyd.answered["restoring"], 1 * sp.SLOW)
+        return polled, seconds
+
+    def test_what_stays_on_disk_is_served_as_what_comes_back(self):
+        self.generate("-n", "20", "-polls", "400", "-segment", str(64 << 10))
+        host = "machine0000007.example"
+        restored, served = [], []
+        for size in "1GiB", "1KiB":
+            state = tempfile.mkdtemp(dir=self.state)
+            for part in "journal", "history":
+                shutil.copytree(os.path.join(self.state, part), os.path.join(state, part))
+            with sp.Scottyd(self.config(journalRestoreSize=size), state=state) as scottyd:
+                restored.append(scottyd.get_json("/metricsapi/journal/restoredValues")[0]["value"])
+                served.append(scottyd.get(f"/api/hosts/{host}/app?history=10000").body)
+                self.assertEqual(
+                    scottyd.get_json("/metricsapi/history/errors")[0]["value"], 0)
+        self.assertGreater(restored[0], 4 * restored[1])
+        self.assertGreater(len(served[0]), 1000000)
+        self.assertEqual(served[0], served[1])
 
 
 if __name__ == "__main__":

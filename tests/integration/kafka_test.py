@@ -38,7 +38,7 @@ class KafkaTest(unittest.TestCase):
         self.addCleanup(self.reader.close)
 
     def start(self, config, **more):
-        scottyd = sp.Scottyd(config, **more)
+        scottyd = sp.Scottyd(config, grows=True, **more)
         self.addCleanup(lambda: scottyd.stopped or scottyd.__exit__(None, None, None))
         return scottyd
 

@@ -179,10 +179,13 @@ class Scottyd(Process):
 
     config is the configuration without listen and stateDir; prefix a command that runs what follows
     it, without a process of its own. Leaving the with block stops it and
-    checks that it ended well.
+    checks that it ended well, and that it had no more threads and open files than when it was
+    ready or reloaded, unless it grows: has more to do by then.
     """
 
-    def __init__(self, config, *flags, state=None, listen_address="127.0.0.1", prefix=()):
+    def __init__(self, config, *flags, state=None, listen_address="127.0.0.1", prefix=(),
+                 grows=False):
+        self.grows = grows
         self.dir = tempfile.mkdtemp(prefix="scottyd-")
         self.state = state or os.path.join(self.dir, "state")
         self.port = free_port(listen_address or "127.0.0.1")
@@ -201,7 +204,33 @@ class Scottyd(Process):
     def _is_ready(self):
         if self.child.poll() is not None:
             raise AssertionError("exited")
-        return "scottyd: ready" in self.lines
+        if "scottyd: ready" in self.lines:
+            self.held = self.holds()
+            return True
+        return False
+
+    def holds(self):
+        """How many threads it has, and open files that are no sockets, which are its endpoints'."""
+        root = f"/proc/{self.child.pid}"
+        files = 0
+        for fd in os.listdir(root + "/fd"):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                files += not os.readlink(f"{root}/fd/{fd}").startswith("socket:")
+        return len(os.listdir(root + "/task")), files
+
+    def growth(self):
+        """"" if it has no more than when it was ready: resolvers come and go, and so do a few
+        files, of the journal that may have been degraded."""
+        threads, files = self.held
+
+        def is_as_before():
+            now = self.holds()
+            return now[0] <= threads and now[1] <= files + 4
+
+        with contextlib.suppress(AssertionError):
+            eventually(is_as_before, "as before")
+            return ""
+        return f"threads and files grew from {self.held} to {self.holds()}"
 
     def configure(self, config):
         """Replaces the configuration file, which takes a SIGHUP to be noticed."""
@@ -227,6 +256,8 @@ class Scottyd(Process):
         before = self._reloads()
         self.child.send_signal(signal.SIGHUP)
         eventually(lambda: self._reloads() > before, "reload")
+        # There may be more writers now.
+        self.held = tuple(map(max, self.held, self.holds()))
 
     def get(self, path, **more):
         return ask(self.port, "GET", path, **more)
@@ -298,9 +329,12 @@ class Scottyd(Process):
     def __exit__(self, kind, error, trace):
         try:
             if not self.stopped:
+                growth = "" if self.grows or kind is not None else self.growth()
                 code, _ = self.stop()
                 if code != 0 and kind is None:
                     raise AssertionError(f"scottyd exited with {code}:\n{self.log()}")
+                if growth:
+                    raise AssertionError(growth)
             self.check_log()
             self.check_no_child_left()
         finally:

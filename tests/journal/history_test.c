@@ -396,6 +396,41 @@ what_takes_too_much_room_goes_oldest_first(void **state)
 }
 
 static void
+how_far_back_the_files_go_is_known(void **state)
+{
+	struct world *w = *state;
+
+	for (int dropped = 0; dropped < 2; dropped++) {
+		struct str host = gen_host(w->gen, 0);
+		struct asked near, far;
+
+		if (dropped)
+			w->f.conf.disk_bytes = 60000;
+		start(w);
+		for (int i = 0; i < 6; i++) {
+			poll(w, 70);
+			seal(w);
+		}
+		near = ask(w->f.store, host, INT64_MAX);
+		far = ask(w->f.store, host, INT64_MIN);
+		while (iter_next_series(near.iter, &near.desc)) {
+			int64_t memory_ns = iter_earliest(near.iter);
+			int64_t kept_ns = iter_earliest_kept(near.iter);
+
+			assert_true(iter_next_series(far.iter, &far.desc));
+			assert_true(memory_ns > 0);
+			assert_true(kept_ns < memory_ns);
+			assert_int_equal(kept_ns > 0, dropped);
+			assert_int_equal(kept_ns, iter_earliest(far.iter));
+			assert_int_equal(kept_ns, iter_earliest_kept(far.iter));
+		}
+		iter_free(near.iter);
+		iter_free(far.iter);
+		fixture_close(&w->f);
+	}
+}
+
+static void
 without_retention_nothing_is_sealed(void **state)
 {
 	struct world *w = *state;
@@ -670,6 +705,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(old_files_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    what_takes_too_much_room_goes_oldest_first, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    how_far_back_the_files_go_is_known, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    without_retention_nothing_is_sealed, setup, teardown),
 		cmocka_unit_test_setup_teardown(numbers_are_never_used_again, setup, teardown),

@@ -33,6 +33,7 @@ fixture_init(struct fixture *f)
 		.restore_ns = 86400 * NS_PER_S,
 		.retention_ns = 7 * 86400 * NS_PER_S,
 		.disk_bytes = 1 << 30,
+		.restore_threads = 1,
 		.manual = true };
 	f->gen = gen_new(&conf);
 	assert_non_null(f->gen);

@@ -160,6 +160,7 @@ a_byte_that_is_wrong_costs_what_follows(void **state)
 	struct fixture *f = *state;
 	struct chunks chunks;
 
+	f->conf.restore_threads = 3;
 	make_chunks(f, &chunks, 3);
 	for (size_t i = 0; i < chunks.ends[chunks.len - 1]; i++) {
 		size_t good = i < chunks.ends[0] ? 0 : chunks_before(&chunks, i);
@@ -311,6 +312,114 @@ old_segments_stay_on_disk(void **state)
 	f->conf.restore_ns = 7200 * NS_PER_S;
 	assert_int_equal(fixture_open(f, &err), 0);
 	assert_int_equal(fixture_rows(f->store), 20 * ENDPOINTS);
+}
+
+/* Behind the newest two, as much as may be read. */
+static void
+no_more_is_read_than_may_be(void **state)
+{
+	static const struct {
+		uint64_t bytes;
+		uint64_t lives; /* that come back */
+	} rows[] = { { 1, 2 }, { 0, 4 }, { 1 << 30, 4 } };
+	struct fixture *f = *state;
+	struct err err;
+
+	for (int life = 0; life < 4; life++) {
+		fixture_start(f);
+		poll_and_turn(f, 5);
+		fixture_close(f);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		f->conf.restore_bytes = rows[i].bytes;
+		assert_int_equal(fixture_open(f, &err), 0);
+		assert_int_equal(stats_of(f).missing_rows, 0);
+		/* Of what is not read, the row before the first is known. */
+		assert_in_range(fixture_rows(f->store), 5 * rows[i].lives * ENDPOINTS,
+		    (5 * rows[i].lives + 1) * ENDPOINTS);
+		fixture_close(f);
+	}
+}
+
+/* Endpoints that are made, forgotten and made again, in many chunks. */
+static void
+any_number_of_threads_restores_the_same(void **state)
+{
+	struct fixture *f = *state;
+	struct journal_stats one;
+	struct sum sum;
+	struct err err;
+
+	f->conf.segment_bytes = 4096;
+	fixture_start(f);
+	for (int i = 0; i < 40; i++) {
+		struct series_set *set = store_find(f->store, gen_host(f->gen, 1), STR("app"));
+
+		if (i % 8 == 7)
+			store_forget(f->store, set);
+		series_set_unref(set);
+		poll_and_turn(f, 5);
+	}
+	sum = fixture_sum(f->store);
+	fixture_close(f);
+	f->conf.restore_threads = 1;
+	assert_int_equal(fixture_open(f, &err), 0);
+	assert_same_sum(fixture_sum(f->store), sum);
+	one = stats_of(f);
+	fixture_close(f);
+	for (unsigned threads = 2; threads < 9; threads++) {
+		f->conf.restore_threads = threads;
+		assert_int_equal(fixture_open(f, &err), 0);
+		assert_same_sum(fixture_sum(f->store), sum);
+		assert_int_equal(stats_of(f).restored_rows, one.restored_rows);
+		assert_int_equal(stats_of(f).restored_values, one.restored_values);
+		assert_int_equal(stats_of(f).lost_restoring_rows, 0);
+		fixture_close(f);
+	}
+}
+
+/* What many endpoints are is told at most once for three times as much that happened. */
+static void
+a_segment_holds_more_than_what_all_are(void **state)
+{
+	struct fixture *f = *state;
+
+	f->conf.segment_bytes = 100;
+	fixture_start(f);
+	poll_and_turn(f, 200);
+	/* Else it were 200. */
+	assert_in_range(fixture_files(f, ".sj", NULL), 3, 40);
+}
+
+/* The first is polled once; then many segments pass, of which two are read. */
+static void
+who_is_silent_comes_back(void **state)
+{
+	struct fixture *f = *state;
+	struct append_stats stats;
+	struct series_set *set;
+	int64_t birth_ns;
+	struct err err;
+
+	f->conf.segment_bytes = 1000;
+	f->conf.restore_bytes = 1;
+	fixture_start(f);
+	set = store_set(f->store, STR("silent"), STR("app"), &err);
+	assert_non_null(set);
+	assert_int_equal(store_append(set, gen_poll(f->gen, 0, 0), &stats, &err), 0);
+	birth_ns = series_set_birth_ns(set);
+	series_set_unref(set);
+	poll_and_turn(f, 600);
+	assert_true(fixture_files(f, ".sj", NULL) > 3);
+	for (int life = 0; life < 3; life++) {
+		fixture_close(f);
+		fixture_start(f);
+		set = store_find(f->store, STR("silent"), STR("app"));
+		assert_non_null(set);
+		assert_int_equal(series_set_birth_ns(set), birth_ns);
+		series_set_unref(set);
+		poll_and_turn(f, 45); /* more than 10 s */
+	}
 }
 
 static void
@@ -678,6 +787,7 @@ threads_append_while_it_writes(void **state)
 	struct err err;
 
 	f->conf.manual = false;
+	f->conf.restore_threads = 3;
 	f->conf.segment_bytes = 20000;
 	f->conf.sync_ns = 0;
 	fixture_start(f);
@@ -710,7 +820,11 @@ main(void)
 		TEST(a_later_version_is_left_alone),
 		TEST(segments_end_and_the_oldest_go),
 		TEST(old_segments_stay_on_disk),
+		TEST(no_more_is_read_than_may_be),
+		TEST(any_number_of_threads_restores_the_same),
+		TEST(who_is_silent_comes_back),
 		TEST(a_segment_ends_by_its_age),
+		TEST(a_segment_holds_more_than_what_all_are),
 		TEST(what_is_written_is_accepted),
 		TEST(syncs_come_at_their_time),
 		TEST(a_disk_that_fails_costs_what_comes_then),

@@ -16,7 +16,7 @@
 #define INTERVAL_NS (30 * NS_PER_S)
 
 struct options {
-	int64_t endpoints, metrics, polls;
+	int64_t endpoints, metrics, polls, segment_bytes;
 	const char *state_dir;
 };
 
@@ -88,7 +88,9 @@ generate(const struct options *options, struct store *store, struct journal *jou
 static bool
 options_parse(struct options *options, int argc, char **argv)
 {
-	*options = (struct options){ .endpoints = 1000, .metrics = 200, .polls = 120 };
+	*options = (struct options){
+		.endpoints = 1000, .metrics = 200, .polls = 120, .segment_bytes = 16 << 20
+	};
 	if (argc < 2)
 		return false;
 	options->state_dir = argv[1];
@@ -97,6 +99,7 @@ options_parse(struct options *options, int argc, char **argv)
 		int64_t *number = str_eq(flag, STR("-n"))         ? &options->endpoints
 		                  : str_eq(flag, STR("-metrics")) ? &options->metrics
 		                  : str_eq(flag, STR("-polls"))   ? &options->polls
+		                  : str_eq(flag, STR("-segment")) ? &options->segment_bytes
 		                                                  : NULL;
 
 		if (number == NULL || !str_to_i64(str_of(argv[++i]), number) || *number < 1)
@@ -111,7 +114,6 @@ main(int argc, char **argv)
 	struct store_conf store_conf = { .memory_bytes = (uint64_t)8 << 30 };
 	struct journal_conf conf = { .sync_ns = 3600 * NS_PER_S,
 		.segment_ns = 3600 * NS_PER_S,
-		.segment_bytes = (uint64_t)1 << 30,
 		.retention_ns = 7 * 24 * 3600 * NS_PER_S,
 		.disk_bytes = (uint64_t)64 << 30,
 		.waiting_bytes = (size_t)1 << 30,
@@ -124,16 +126,22 @@ main(int argc, char **argv)
 	struct err err;
 
 	if (!options_parse(&options, argc, argv)) {
-		fputs("usage: journal_gen DIR [-n 1000] [-metrics 200] [-polls 120]\n", stderr);
+		fputs("usage: journal_gen DIR [-n 1000] [-metrics 200] [-polls 120] "
+		      "[-segment 16777216]\n",
+		    stderr);
 		return 2;
 	}
 	conf.state_dir = options.state_dir;
+	conf.segment_bytes = (uint64_t)options.segment_bytes;
 	store = store_new(&store_conf, NULL, &err);
 	journal = store == NULL ? NULL : journal_new(&conf, NULL, &err);
 	if (journal == NULL || journal_restore(journal, store, 0, NULL, NULL, &err) != 0 ||
 	    journal_start(journal, store, &err) != 0)
 		die(err.text);
 	generate(&options, store, journal);
+	/* All but the last file. */
+	if (journal_seal(journal, clock_real_ns(), &err) != 0)
+		die(err.text);
 	journal_stop(journal);
 	journal_get_stats(journal, &journal_stats);
 	store_get_stats(store, &store_stats);
