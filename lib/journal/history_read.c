@@ -32,8 +32,8 @@ struct numbers {
 struct source {
 	struct sealed_file sealed; /* its reader for a segment too */
 	uint64_t hash;
-	struct sealed_entry *of_set, *dictionary; /* of a sealed file */
-	size_t of_set_len, dictionary_len;
+	struct sealed_entry *of_set; /* of a sealed file */
+	size_t of_set_len;
 	struct buf records, schemas, metas;
 	struct numbers schema_numbers, meta_numbers;
 	uint64_t set_number;
@@ -94,6 +94,22 @@ numbers_have(const struct numbers *numbers, uint64_t number)
 	       bsearch(&number, numbers->p, numbers->len, sizeof(*numbers->p), by_number) != NULL;
 }
 
+static bool
+numbers_have_between(const struct numbers *numbers, uint64_t least, uint64_t most)
+{
+	size_t low = 0, high = numbers->len;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (numbers->p[mid] < least)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < numbers->len && numbers->p[low] <= most;
+}
+
 /* Files. */
 
 static void
@@ -101,7 +117,6 @@ source_close(struct source *s)
 {
 	sealed_close(&s->sealed);
 	free(s->of_set);
-	free(s->dictionary);
 	free(s->schema_numbers.p);
 	free(s->meta_numbers.p);
 	buf_fini(&s->records);
@@ -145,13 +160,12 @@ source_open(struct reading *r, struct source *s, const struct segment_file *file
 typedef void (*record_fn)(struct reading *, struct source *, const struct redo_skimmed *);
 
 static enum segment_found
-each_record(struct reading *r, struct source *s, record_fn fn, struct err *err)
+each_record(struct reading *r, struct source *s, struct str records, record_fn fn, struct err *err)
 {
-	const struct buf *content = &s->sealed.reader.content;
 	struct redo_skimmed record;
 
-	for (size_t at = 0; at < content->len; at += record.bytes) {
-		if (!redo_skim(content->p + at, content->len - at, &record))
+	for (size_t at = 0; at < records.len; at += record.bytes) {
+		if (!redo_skim(records.p + at, records.len - at, &record))
 			return segment_damaged(&s->sealed.reader, "a record makes no sense", err);
 		fn(r, s, &record);
 	}
@@ -168,7 +182,7 @@ each_of_segment(struct reading *r, struct source *s, record_fn fn, struct err *e
 	reader->good_bytes = SEGMENT_HEAD_BYTES;
 	reader->chunk_count = 0;
 	while ((found = segment_next(reader, err)) == SEGMENT_CHUNK) {
-		found = each_record(r, s, fn, err);
+		found = each_record(r, s, buf_view(&reader->content), fn, err);
 		if (found != SEGMENT_CHUNK)
 			break;
 	}
@@ -176,20 +190,46 @@ each_of_segment(struct reading *r, struct source *s, record_fn fn, struct err *e
 }
 
 static enum segment_found
-each_of(struct reading *r, struct source *s, const struct sealed_entry *entries, size_t n,
-    record_fn fn, struct err *err)
+each_of_part(struct reading *r, struct source *s, const struct sealed_entry *entry, record_fn fn,
+    struct err *err)
 {
+	struct str part;
+	enum segment_found found = sealed_read(&s->sealed, entry, &part, err);
+
+	return found == SEGMENT_CHUNK ? each_record(r, s, part, fn, err) : found;
+}
+
+static enum segment_found
+each_of_set(struct reading *r, struct source *s, record_fn fn, struct err *err)
+{
+	enum segment_found found = SEGMENT_CHUNK;
+
 	if (s->sealed.reader.kind == SEGMENT_JOURNAL)
 		return each_of_segment(r, s, fn, err);
-	for (size_t i = 0; i < n; i++) {
-		enum segment_found found = sealed_read(&s->sealed, &entries[i], err);
+	for (size_t i = 0; i < s->of_set_len && found == SEGMENT_CHUNK; i++)
+		found = each_of_part(r, s, &s->of_set[i], fn, err);
+	return found;
+}
 
-		if (found == SEGMENT_CHUNK)
-			found = each_record(r, s, fn, err);
-		if (found != SEGMENT_CHUNK)
-			return found;
+/* Of metas or schemas, where one that is wanted may be. */
+static enum segment_found
+each_numbered(struct reading *r, struct source *s, int64_t kind, const struct numbers *wanted,
+    record_fn fn, struct err *err)
+{
+	struct sealed_entry *entries;
+	enum segment_found found;
+	size_t n;
+
+	if (s->sealed.reader.kind == SEGMENT_JOURNAL)
+		return each_of_segment(r, s, fn, err);
+	found = sealed_find(&s->sealed, 0, kind, &entries, &n, err);
+	for (size_t i = 0; i < n && found == SEGMENT_CHUNK; i++) {
+		if (numbers_have_between(
+		        wanted, entries[i].least_number, sealed_most_number(&entries[i])))
+			found = each_of_part(r, s, &entries[i], fn, err);
 	}
-	return SEGMENT_CHUNK;
+	free(entries);
+	return found;
 }
 
 /* Sorting out. */
@@ -240,20 +280,15 @@ take_meta(struct reading *r, struct source *s, const struct redo_skimmed *record
 static enum segment_found
 collect(struct reading *r, struct source *s, struct err *err)
 {
-	enum segment_found found = SEGMENT_CHUNK;
+	enum segment_found found = each_of_set(r, s, take_record, err);
 
-	if (s->sealed.reader.kind == SEGMENT_SEALED)
-		found = sealed_find(
-		    &s->sealed, 0, SEALED_DICTIONARY, &s->dictionary, &s->dictionary_len, err);
-	if (found == SEGMENT_CHUNK)
-		found = each_of(r, s, s->of_set, s->of_set_len, take_record, err);
 	if (found != SEGMENT_CHUNK || s->records.len == 0)
 		return found;
 	numbers_sort(&s->schema_numbers);
-	found = each_of(r, s, s->dictionary, s->dictionary_len, take_schema, err);
+	found = each_numbered(r, s, SEALED_SCHEMAS, &s->schema_numbers, take_schema, err);
 	numbers_sort(&s->meta_numbers);
 	if (found == SEGMENT_CHUNK)
-		found = each_of(r, s, s->dictionary, s->dictionary_len, take_meta, err);
+		found = each_numbered(r, s, SEALED_METAS, &s->meta_numbers, take_meta, err);
 	if (s->schema_numbers.failed || s->meta_numbers.failed || s->records.failed ||
 	    s->schemas.failed || s->metas.failed) {
 		err_nomem(err);
@@ -399,7 +434,7 @@ find_first(struct reading *r)
 		uint64_t bytes = 0;
 
 		for (size_t k = 0; found == SEGMENT_CHUNK && k < source.of_set_len; k++) {
-			bytes += source.of_set[k].content_bytes;
+			bytes += source.of_set[k].bytes;
 			whole_ns = source.of_set[k].whole_ns;
 		}
 		source_close(&source);

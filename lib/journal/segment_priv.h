@@ -3,7 +3,7 @@
  *
  *	offset	bytes	head
  *	0	8	"scottySJ"; "scottySH" of a sealed one (sealed_priv.h)
- *	8	4	version, 1
+ *	8	4	version: 1; 2 of a sealed one
  *	12	4	CRC-32C of the other 28 bytes
  *	16	8	number of the segment, as in its name
  *	24	8	when it was begun, ns since 1970
@@ -35,7 +35,6 @@
 
 struct z_stream_s;
 
-#define SEGMENT_VERSION    1
 #define SEGMENT_HEAD_BYTES 32
 #define CHUNK_HEAD_BYTES   16
 #define SEGMENT_NAME_BYTES 16 /* with its NUL */
@@ -79,7 +78,7 @@ struct segment_reader {
 	uint64_t number, bytes; /* bytes: of the file */
 	uint64_t good_bytes;    /* up to the end of the last good chunk */
 	int64_t begun_ns;
-	uint32_t chunk_count;
+	uint32_t version, chunk_count;
 	struct buf content; /* of the last chunk, RESTORE_SLACK bytes behind it */
 	struct buf packed;
 };
@@ -101,6 +100,8 @@ enum segment_found segment_damaged(const struct segment_reader *, const char *ho
 enum segment_found segment_open(
     struct segment_reader *, int dir_fd, const char *name, struct err *);
 enum segment_found segment_next(struct segment_reader *, struct err *);
+/* The chunk at that place, whatever its number is. */
+enum segment_found segment_next_at(struct segment_reader *, uint64_t at, struct err *);
 void segment_reader_close(struct segment_reader *);
 
 #endif
