@@ -69,8 +69,8 @@ open_store(struct bench *b)
 {
 	const struct options *o = &b->options;
 	struct store_conf store_conf = {
-		.memory_bytes = ((uint64_t)8 << 20) + (uint64_t)(o->endpoints * o->metrics) * 64 +
-		                (uint64_t)o->endpoints * 16384,
+		.memory_bytes = ((uint64_t)3 << 20) + (uint64_t)(o->endpoints * o->metrics) * 20 +
+		                (uint64_t)o->endpoints * 4096,
 	};
 	struct journal_conf conf = { .state_dir = b->dir,
 		.sync_ns = 3600 * NS_PER_S,

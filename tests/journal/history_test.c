@@ -16,6 +16,9 @@
 /* Few enough that much is only on disk, but the newest values fit. */
 #define LITTLE_BYTES ((uint64_t)40 * 1024)
 
+/* Heads of a few chunks and the foot. */
+#define SEALED_OVERHEAD 300
+
 /* The fleet's store is small; whole holds all that was ever polled. */
 struct world {
 	struct fixture f;
@@ -534,6 +537,106 @@ a_damaged_file_costs_only_what_is_damaged(void **state)
 }
 
 static void
+copy_file(const char *from, const char *to)
+{
+	char bytes[16384];
+	FILE *in = fopen(from, "r"), *out = fopen(to, "w");
+	size_t n;
+
+	assert_non_null(in);
+	assert_non_null(out);
+	n = fread(bytes, 1, sizeof(bytes), in);
+	assert_in_range(n, 1, sizeof(bytes) - 1);
+	assert_int_equal(fwrite(bytes, 1, n, out), n);
+	fclose(in);
+	assert_int_equal(fclose(out), 0);
+}
+
+/* history_v1.sh: 60 polls of the fleet, made when the format was of version 1. */
+static void
+files_of_version_1_are_read(void **state)
+{
+	struct world *w = *state;
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/history", w->f.dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/history/000000000001.sh", w->f.dir);
+	copy_file(TEST_DATA "/history_v1.sh", path);
+	for (; w->f.poll_count < 60; w->f.poll_count++) {
+		for (size_t e = 0; e < ENDPOINTS; e++) {
+			(void)gen_poll(w->f.gen, e, w->f.poll_count);
+			append(w->whole, w->gen, e, w->f.poll_count);
+		}
+	}
+	start(w);
+	assert_all_same(w);
+	/* Until it is only on disk. */
+	for (int i = 0; i < 4; i++) {
+		poll(w, 70);
+		seal(w);
+	}
+	assert_int_equal(sealed_count(w), 5);
+	assert_all_same(w);
+}
+
+/* One that has a chunk of its own, or several, among those that share one. */
+static void
+large_endpoints_have_chunks_of_their_own(void **state)
+{
+	static const char name[] = "000000000001.sh";
+	struct world *w = *state;
+	struct journal_check check;
+	char dir[128];
+
+	w->f.conf.band_bytes = 0;
+	w->f.conf.segment_bytes = 1 << 30;
+	start(w);
+	poll(w, 4000);
+	seal(w);
+	snprintf(dir, sizeof(dir), "%s/history", w->f.dir);
+	assert_true(journal_check_file(dir, name, &check));
+	assert_string_equal(check.fault, "");
+	assert_true(check.chunk_count > 2 + ENDPOINTS);
+	poll(w, 30);
+	assert_all_same(w);
+}
+
+/* A sealed file of many endpoints that were polled twice each, and of the segment it was. */
+static void
+small_endpoints_take_little_room(void **state)
+{
+	struct world *w = *state;
+	struct gen_conf conf = { .endpoint_count = 300,
+		.metric_count = 10,
+		.changed_permille = 300,
+		.interval_ns = 10 * NS_PER_S,
+		.jitter_ns = NS_PER_S,
+		.jitter_unit_ns = NS_PER_MS };
+	struct gen *gen = gen_new(&conf);
+	size_t journal_bytes, sealed_bytes;
+	char name[256];
+
+	assert_non_null(gen);
+	w->f.conf.band_bytes = 0;
+	w->memory_bytes = 64 << 20;
+	start(w);
+	for (uint64_t n = 0; n < 2; n++) {
+		for (size_t e = 0; e < conf.endpoint_count; e++)
+			append(w->f.store, gen, e, n);
+		fixture_turn(&w->f, 300 * NS_PER_MS);
+	}
+	gen_free(gen);
+	assert_int_equal(fixture_files(&w->f, ".sj", name), 1);
+	free(fixture_read(&w->f, name, &journal_bytes));
+	seal(w);
+	free(read_sealed(w, "000000000001.sh", &sealed_bytes));
+	/* The index has 40 bytes of each. */
+	assert_in_range(
+	    sealed_bytes, 1, journal_bytes + conf.endpoint_count * 40 + SEALED_OVERHEAD);
+}
+
+static void
 a_damaged_segment_is_sealed_up_to_the_damage(void **state)
 {
 	struct world *w = *state;
@@ -675,6 +778,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(numbers_are_never_used_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    a_damaged_file_costs_only_what_is_damaged, setup, teardown),
+		cmocka_unit_test_setup_teardown(files_of_version_1_are_read, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    large_endpoints_have_chunks_of_their_own, setup, teardown),
+		cmocka_unit_test_setup_teardown(small_endpoints_take_little_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    a_damaged_segment_is_sealed_up_to_the_damage, setup, teardown),
 		cmocka_unit_test_setup_teardown(
