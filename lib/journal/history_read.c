@@ -434,7 +434,7 @@ find_first(struct reading *r)
 		uint64_t bytes = 0;
 
 		for (size_t k = 0; found == SEGMENT_CHUNK && k < source.of_set_len; k++) {
-			bytes += source.of_set[k].bytes;
+			bytes += source.of_set[k].content_bytes;
 			whole_ns = source.of_set[k].whole_ns;
 		}
 		source_close(&source);

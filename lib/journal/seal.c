@@ -186,7 +186,7 @@ entry_of(const struct sealing *s, const struct part *part)
 		.hash = part->hash,
 		.birth_ns = part->birth_ns,
 		.offset = s->out.bytes,
-		.bytes = (uint32_t)part->records.len,
+		.content_bytes = (uint32_t)part->records.len,
 	};
 
 	if (part == &s->metas || part == &s->schemas) {

@@ -191,16 +191,21 @@ enum segment_found
 sealed_read(
     struct sealed_file *f, const struct sealed_entry *entry, struct str *part, struct err *err)
 {
-	enum segment_found found = segment_next_at(&f->reader, entry->offset, err);
-	const struct buf *content = &f->reader.content;
+	struct segment_reader *r = &f->reader;
 	size_t at = entry->hash == 0 ? 0 : entry->at;
+	enum segment_found found;
 
+	r->good_bytes = entry->offset;
+	found = segment_read_at(
+	    r, entry->offset + CHUNK_NUMBER_AT, &r->chunk_count, sizeof(r->chunk_count), err);
+	if (found == SEGMENT_CHUNK)
+		found = segment_next(r, err);
 	if (found == SEGMENT_END)
-		return segment_damaged(&f->reader, "here is no chunk", err);
+		return segment_damaged(r, "here is no chunk", err);
 	if (found != SEGMENT_CHUNK)
 		return found;
-	if (at > content->len || entry->bytes > content->len - at)
-		return segment_damaged(&f->reader, "a chunk is not as long as said", err);
-	*part = (struct str){ content->p + at, entry->bytes };
+	if (at > r->content.len || entry->content_bytes > r->content.len - at)
+		return segment_damaged(r, "a chunk is not as long as said", err);
+	*part = (struct str){ r->content.p + at, entry->content_bytes };
 	return SEGMENT_CHUNK;
 }

@@ -62,7 +62,7 @@ struct sealed_entry {
 		uint32_t at;
 		uint32_t more_numbers;
 	};
-	uint32_t bytes;
+	uint32_t content_bytes; /* of the part */
 };
 
 struct sealed_foot {

@@ -395,9 +395,8 @@ segment_open(struct segment_reader *r, int dir_fd, const char *name, struct err 
 	return SEGMENT_CHUNK;
 }
 
-/* The chunk at good_bytes; number: it has to be that one, or NULL. */
-static enum segment_found
-read_chunk(struct segment_reader *r, const uint32_t *number, struct err *err)
+enum segment_found
+segment_next(struct segment_reader *r, struct err *err)
 {
 	uint64_t left = r->bytes - r->good_bytes;
 	struct chunk_head head;
@@ -414,7 +413,7 @@ read_chunk(struct segment_reader *r, const uint32_t *number, struct err *err)
 		return segment_damaged(r, "a chunk is cut off", err);
 	is_packed = memcmp(head.magic, packed_magic, sizeof(head.magic)) == 0;
 	if ((!is_packed && memcmp(head.magic, chunk_magic, sizeof(head.magic)) != 0) ||
-	    (number != NULL && head.number != *number))
+	    head.number != r->chunk_count)
 		return segment_damaged(r, "here is no chunk", err);
 	if (head.bytes > left - sizeof(head) || (is_packed && head.bytes < sizeof(uint32_t)))
 		return segment_damaged(r, "a chunk is cut off", err);
@@ -437,21 +436,8 @@ read_chunk(struct segment_reader *r, const uint32_t *number, struct err *err)
 		                         : segment_damaged(r, "a chunk can't be unpacked", err);
 	memset(r->content.p + r->content.len, 0, RESTORE_SLACK);
 	r->good_bytes += sizeof(head) + head.bytes;
-	r->chunk_count = head.number + 1;
+	r->chunk_count++;
 	return SEGMENT_CHUNK;
-}
-
-enum segment_found
-segment_next(struct segment_reader *r, struct err *err)
-{
-	return read_chunk(r, &r->chunk_count, err);
-}
-
-enum segment_found
-segment_next_at(struct segment_reader *r, uint64_t at, struct err *err)
-{
-	r->good_bytes = at;
-	return read_chunk(r, NULL, err);
 }
 
 void

@@ -37,6 +37,7 @@ struct z_stream_s;
 
 #define SEGMENT_HEAD_BYTES 32
 #define CHUNK_HEAD_BYTES   16
+#define CHUNK_NUMBER_AT    8
 #define SEGMENT_NAME_BYTES 16 /* with its NUL */
 #define SEGMENT_PATH_BYTES 32 /* with its directory */
 
@@ -100,8 +101,6 @@ enum segment_found segment_damaged(const struct segment_reader *, const char *ho
 enum segment_found segment_open(
     struct segment_reader *, int dir_fd, const char *name, struct err *);
 enum segment_found segment_next(struct segment_reader *, struct err *);
-/* The chunk at that place, whatever its number is. */
-enum segment_found segment_next_at(struct segment_reader *, uint64_t at, struct err *);
 void segment_reader_close(struct segment_reader *);
 
 #endif
