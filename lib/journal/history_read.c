@@ -46,8 +46,10 @@ struct reading {
 	struct segment_files files; /* sealed ones, then segments, by number */
 	size_t sealed_len;
 	uint64_t content_bytes; /* of the set in the sealed files to be read */
-	bool is_cut;
-	uint64_t memory_bytes; /* granted */
+	bool is_cut;            /* some is left out */
+	bool lacks;             /* what comes next does not begin where what was read ends */
+	int64_t whole_ns;       /* from then on nothing is left out */
+	uint64_t memory_bytes;  /* granted */
 	struct store *store;
 	struct store_restore *restore;
 	struct series_set *set; /* in it */
@@ -320,12 +322,52 @@ note_bad(struct reading *r, const struct err *err)
 {
 	static _Atomic bool logged;
 
+	r->lacks = true;
 	r->history->error_count++;
 	if (!atomic_exchange(&logged, true))
 		log_warn("history",
 		    "some of the past of %.*s can't be read and is left out: %s (further ones are "
 		    "only counted)",
 		    STR_ARG(r->query->host), err->text);
+}
+
+static uint64_t
+missing_rows(const struct reading *r)
+{
+	struct restore_stats stats;
+
+	restore_get_stats(r->restore, &stats);
+	return stats.missing_rows;
+}
+
+static uint32_t
+stream_count_of(const struct source *s, uint64_t schema)
+{
+	struct redo_skimmed record;
+
+	for (size_t at = 0; at < s->schemas.len; at += record.bytes) {
+		if (!redo_skim(s->schemas.p + at, s->schemas.len - at, &record))
+			break;
+		if (record.number == schema)
+			return record.stream_count;
+	}
+	return 0;
+}
+
+/* What was read of the file is all that there was, from the state on that it begins with. */
+static void
+note_whole(struct reading *r, const struct source *s)
+{
+	struct redo_skimmed state;
+	int64_t whole_ns;
+
+	r->is_cut = true;
+	r->lacks = false;
+	if (!redo_skim(s->records.p, s->records.len, &state) ||
+	    !redo_skim_whole(&state, stream_count_of(s, state.schema), &whole_ns))
+		whole_ns = INT64_MAX;
+	if (r->whole_ns < whole_ns)
+		r->whole_ns = whole_ns;
 }
 
 /* One file. -1 with ERR_NOMEM. */
@@ -339,12 +381,16 @@ read_file(struct reading *r, const struct segment_file *file, struct err *err)
 	if (found == SEGMENT_CHUNK)
 		found = collect(r, &source, err);
 	if (found == SEGMENT_CHUNK && source.records.len > 0) {
+		uint64_t missing = missing_rows(r);
+
 		restore_begin_stretch(r->restore);
 		rc = feed(r, &source.metas, err);
 		if (rc == 0)
 			rc = feed(r, &source.schemas, err);
 		if (rc == 0)
 			rc = feed(r, &source.records, err);
+		if (rc == 0 && (r->lacks || missing_rows(r) > missing))
+			note_whole(r, &source);
 	}
 	if (found != SEGMENT_CHUNK || rc != 0) {
 		rc = err->code == ERR_NOMEM ? -1 : 0;
@@ -425,6 +471,7 @@ find_first(struct reading *r)
 {
 	uint64_t most = r->history->conf.read_bytes / SHARE;
 	size_t first = r->sealed_len;
+	bool is_bad = false;
 
 	for (size_t i = r->sealed_len; i > 0; i--) {
 		struct source source;
@@ -437,6 +484,7 @@ find_first(struct reading *r)
 			bytes += source.of_set[k].content_bytes;
 			whole_ns = source.of_set[k].whole_ns;
 		}
+		is_bad |= found != SEGMENT_CHUNK && source.sealed.reader.fd >= 0;
 		source_close(&source);
 		if (bytes == 0)
 			continue;
@@ -446,9 +494,11 @@ find_first(struct reading *r)
 		}
 		r->content_bytes += bytes;
 		first = i - 1;
+		is_bad = false;
 		if (whole_ns <= r->query->start_ns)
 			break;
 	}
+	r->is_cut |= is_bad;
 	return first;
 }
 
@@ -480,13 +530,17 @@ restore(struct reading *r, struct err *err)
 	for (;; bytes *= MEMORY_PER_BYTE) {
 		if (bytes > most)
 			bytes = most;
+		r->lacks = r->is_cut;
+		r->whole_ns = TS_NONE;
 		if (make_store(r, bytes, err) != 0 || read_all(r, first, err) != 0)
 			return -1;
 		if (!was_short(r) || bytes == most)
 			break;
 		drop_store(r);
 	}
-	r->is_cut |= was_short(r);
+	if (r->lacks)
+		r->whole_ns = INT64_MAX;
+	r->is_cut |= r->lacks || was_short(r);
 	restore_free(r->restore);
 	r->restore = NULL;
 	return 0;
@@ -536,9 +590,13 @@ history_past_open(struct store_past *past, const struct past_query *query, struc
 		goto out;
 	rc = 0;
 	h->cut_count += r.is_cut;
+	found->is_cut = r.is_cut;
+	found->whole_ns = r.whole_ns;
 	if (r.set == NULL || series_set_birth_ns(r.set) != query->birth_ns)
 		goto out;
-	*found = (struct past_found){ r.store, r.set, r.is_cut, r.memory_bytes };
+	found->store = r.store;
+	found->set = r.set;
+	found->memory_bytes = r.memory_bytes;
 out:
 	if (found->store == NULL)
 		drop_store(&r);

@@ -19,6 +19,9 @@
 /* Heads of a few chunks and the foot. */
 #define SEALED_OVERHEAD 300
 
+/* Index, with a part of each endpoint, METAs and SCHEMAs, and foot, behind the chunks. */
+#define SEALED_TAIL ((ENDPOINTS + 2) * 40 + 48)
+
 /* The fleet's store is small; whole holds all that was ever polled. */
 struct world {
 	struct fixture f;
@@ -234,25 +237,29 @@ assert_same_times(struct asked *part, struct asked *whole, int64_t start_ns, int
 }
 
 static void
+assert_same_of(struct world *w, size_t endpoint, int64_t start_ns, int64_t end_ns)
+{
+	struct str host = gen_host(w->gen, endpoint);
+	struct asked part = ask(w->f.store, host, start_ns);
+	struct asked whole = ask(w->whole, host, start_ns);
+
+	while (next_series(&whole)) {
+		assert_true(next_series(&part));
+		assert_true(desc_eq(part.desc, whole.desc));
+		assert_same_records(&part, &whole, start_ns, end_ns);
+		assert_same_times(&part, &whole, start_ns, end_ns);
+		assert_true(iter_earliest(part.iter) <= start_ns || iter_earliest(part.iter) == 0);
+	}
+	assert_false(next_series(&part));
+	iter_free(part.iter);
+	iter_free(whole.iter);
+}
+
+static void
 assert_same_since(struct world *w, int64_t start_ns, int64_t end_ns)
 {
-	for (size_t e = 0; e < ENDPOINTS; e++) {
-		struct str host = gen_host(w->gen, e);
-		struct asked part = ask(w->f.store, host, start_ns);
-		struct asked whole = ask(w->whole, host, start_ns);
-
-		while (next_series(&whole)) {
-			assert_true(next_series(&part));
-			assert_true(desc_eq(part.desc, whole.desc));
-			assert_same_records(&part, &whole, start_ns, end_ns);
-			assert_same_times(&part, &whole, start_ns, end_ns);
-			assert_true(
-			    iter_earliest(part.iter) <= start_ns || iter_earliest(part.iter) == 0);
-		}
-		assert_false(next_series(&part));
-		iter_free(part.iter);
-		iter_free(whole.iter);
-	}
+	for (size_t e = 0; e < ENDPOINTS; e++)
+		assert_same_of(w, e, start_ns, end_ns);
 }
 
 /* At all kinds of starts and ends. */
@@ -474,6 +481,15 @@ read_sealed(struct world *w, const char *name, size_t *len)
 }
 
 static void
+delete_sealed(struct world *w, const char *name)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/history/%s", w->f.dir, name);
+	assert_int_equal(unlink(path), 0);
+}
+
+static void
 delete_aside(struct world *w)
 {
 	char name[256], path[512];
@@ -636,6 +652,85 @@ small_endpoints_take_little_room(void **state)
 	    sealed_bytes, 1, journal_bytes + conf.endpoint_count * 40 + SEALED_OVERHEAD);
 }
 
+/* From when on the history of an endpoint from start_ns on is said to be whole; 0: all of it. */
+static int64_t
+cut_of(struct world *w, size_t endpoint, int64_t start_ns)
+{
+	struct asked part = ask(w->f.store, gen_host(w->gen, endpoint), start_ns);
+	int64_t cut_ns = iter_cut_ns(part.iter);
+
+	iter_free(part.iter);
+	return cut_ns;
+}
+
+static int64_t
+newest_ns(struct world *w)
+{
+	struct asked whole = ask(w->whole, gen_host(w->gen, 0), 0);
+	struct record record;
+
+	assert_true(next_series(&whole));
+	assert_true(iter_latest(whole.iter, &record));
+	iter_free(whole.iter);
+	return record.ts_ns;
+}
+
+static void
+what_is_left_out_is_told(void **state)
+{
+	struct world *w = *state;
+	int64_t ends_ns[6], cut_ns;
+	char *bytes;
+	size_t len;
+
+	w->f.conf.band_bytes = 0;
+	start(w);
+	for (int i = 0; i < 6; i++) {
+		poll(w, 70);
+		ends_ns[i] = newest_ns(w) + 10 * NS_PER_S; /* the others come after the first */
+		seal(w);
+	}
+	poll(w, 33);
+	assert_all_same(w);
+	for (size_t e = 0; e < ENDPOINTS; e++)
+		assert_int_equal(cut_of(w, e, 0), 0);
+	/* What the chunk of the sets says is wrong: it is met as it is read. */
+	bytes = read_sealed(w, "000000000003.sh", &len);
+	bytes[len - SEALED_TAIL - 8] ^= 1;
+	write_sealed(w, "000000000003.sh", bytes, len);
+	free(bytes);
+	for (size_t e = 0; e < ENDPOINTS; e++) {
+		cut_ns = cut_of(w, e, 0);
+		assert_in_range(cut_ns, ends_ns[1], ends_ns[2]);
+		assert_same_of(w, e, cut_ns, INT64_MAX);
+		assert_int_equal(cut_of(w, e, ends_ns[2]), 0);
+	}
+	/* It may be gone, like one that was set aside. */
+	delete_sealed(w, "000000000003.sh");
+	assert_in_range(cut_of(w, 0, 0), ends_ns[1], ends_ns[2]);
+	assert_int_equal(cut_of(w, 0, ends_ns[2]), 0);
+	assert_same_since(w, ends_ns[2], INT64_MAX);
+}
+
+static void
+more_than_there_is_room_for_is_told(void **state)
+{
+	struct world *w = *state;
+
+	w->f.conf.read_bytes = 400 * 1024;
+	start(w);
+	for (int i = 0; i < 30; i++) {
+		poll(w, 400);
+		seal(w);
+	}
+	for (size_t e = 0; e < ENDPOINTS; e++) {
+		int64_t cut_ns = cut_of(w, e, 0);
+
+		assert_true(cut_ns > 0);
+		assert_same_of(w, e, cut_ns, INT64_MAX);
+	}
+}
+
 static void
 a_damaged_segment_is_sealed_up_to_the_damage(void **state)
 {
@@ -782,6 +877,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    large_endpoints_have_chunks_of_their_own, setup, teardown),
 		cmocka_unit_test_setup_teardown(small_endpoints_take_little_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_left_out_is_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    more_than_there_is_room_for_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    a_damaged_segment_is_sealed_up_to_the_damage, setup, teardown),
 		cmocka_unit_test_setup_teardown(
