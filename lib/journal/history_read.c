@@ -47,6 +47,7 @@ struct reading {
 	size_t sealed_len;
 	uint64_t content_bytes; /* of the set in the sealed files to be read */
 	bool is_cut;            /* some is left out */
+	bool has_enough;        /* what is read on is in case memory gives up more meanwhile */
 	bool lacks;             /* what comes next does not begin where what was read ends */
 	int64_t whole_ns;       /* from then on nothing is left out */
 	uint64_t memory_bytes;  /* granted */
@@ -322,7 +323,7 @@ note_bad(struct reading *r, const struct err *err)
 {
 	static _Atomic bool logged;
 
-	r->lacks = true;
+	r->lacks |= !r->has_enough;
 	r->history->error_count++;
 	if (!atomic_exchange(&logged, true))
 		log_warn("history",
@@ -389,7 +390,7 @@ read_file(struct reading *r, const struct segment_file *file, struct err *err)
 			rc = feed(r, &source.schemas, err);
 		if (rc == 0)
 			rc = feed(r, &source.records, err);
-		if (rc == 0 && (r->lacks || missing_rows(r) > missing))
+		if (rc == 0 && !r->has_enough && (r->lacks || missing_rows(r) > missing))
 			note_whole(r, &source);
 	}
 	if (found != SEGMENT_CHUNK || rc != 0) {
@@ -508,12 +509,11 @@ read_all(struct reading *r, size_t first, struct err *err)
 	size_t more = MORE_FILES;
 
 	for (size_t i = first; i < r->files.len; i++) {
-		bool enough = r->set != NULL && r->query->is_enough(r->query->ctx, r->set);
-
+		r->has_enough = r->set != NULL && r->query->is_enough(r->query->ctx, r->set);
 		/* A segment has to be searched from end to end. */
-		if (enough && (more == 0 || r->files.files[i].kind == SEGMENT_JOURNAL))
+		if (r->has_enough && (more == 0 || r->files.files[i].kind == SEGMENT_JOURNAL))
 			break;
-		more -= enough;
+		more -= r->has_enough;
 		if (read_file(r, &r->files.files[i], err) != 0)
 			return -1;
 	}
@@ -531,6 +531,7 @@ restore(struct reading *r, struct err *err)
 		if (bytes > most)
 			bytes = most;
 		r->lacks = r->is_cut;
+		r->has_enough = false;
 		r->whole_ns = TS_NONE;
 		if (make_store(r, bytes, err) != 0 || read_all(r, first, err) != 0)
 			return -1;
