@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -197,6 +198,19 @@ files_set_aside(int dir_fd, enum segment_kind kind, uint64_t number, uint64_t go
 	if (rc != 0)
 		err_errno(err, errno, "set aside %s", name);
 	return rc;
+}
+
+uint64_t
+files_most_bytes(int dir_fd, uint64_t bytes, double percent)
+{
+	struct statvfs fs;
+
+	if (percent == 0)
+		return bytes;
+	/* What can't be told now is told the next time. */
+	if (fstatvfs(dir_fd, &fs) != 0)
+		return UINT64_MAX;
+	return (uint64_t)((double)fs.f_blocks * (double)fs.f_frsize * percent / 100);
 }
 
 size_t

@@ -41,10 +41,11 @@ struct journal_conf {
 	 * that are needed to restart.
 	 */
 	int64_t retention_ns;
-	uint64_t disk_bytes;  /* all files together; the oldest go */
-	int64_t restore_ns;   /* segments last written so long before the newest stay on disk */
-	size_t band_bytes;    /* sorted out at a time; 0 = 32 MiB */
-	uint64_t read_bytes;  /* most memory for all who read history on disk; 0 = 256 MiB */
+	uint64_t disk_bytes; /* all files together; the oldest go */
+	double disk_percent; /* if it is not 0, so much of the file system instead, as it is then */
+	int64_t restore_ns;  /* segments last written so long before the newest stay on disk */
+	size_t band_bytes;   /* sorted out at a time; 0 = 32 MiB */
+	uint64_t read_bytes; /* most memory for all who read history on disk; 0 = 256 MiB */
 	size_t waiting_bytes; /* what waits for a slow disk; more is lost; 0 = 16 MiB */
 	bool manual;          /* for tests: no thread, journal_turn is called */
 };

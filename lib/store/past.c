@@ -75,7 +75,10 @@ restore(
 	return past->from->open(past->from, &query, &past->found, err);
 }
 
-/* Where what was left out ends, 0 if nothing was; at the latest memory has it all. */
+/*
+ * Where what was left out ends, 0 if nothing was. Memory may begin before that, but gives up more
+ * while it is read.
+ */
 static int64_t
 cut_of(const struct past_found *found, struct ends *ends)
 {
@@ -89,7 +92,7 @@ cut_of(const struct past_found *found, struct ends *ends)
 		if (cut_ns < whole_ns)
 			cut_ns = whole_ns;
 	}
-	if (cut_ns > ends->latest_ns || !is_enough(ends, found->set))
+	if (cut_ns == INT64_MAX || (cut_ns < ends->latest_ns && !is_enough(ends, found->set)))
 		cut_ns = ends->latest_ns;
 	return cut_ns;
 }

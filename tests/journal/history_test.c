@@ -5,12 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "fault.h"
 #include "fault_io.h"
+#include "journal/journal_priv.h"
 #include "journal_fixture.h"
 
 /* Few enough that much is only on disk, but the newest values fit. */
@@ -459,6 +461,56 @@ assert_part_of_whole(struct world *w)
 }
 
 static void
+room_may_be_a_share_of_the_file_system(void **state)
+{
+	struct world *w = *state;
+	struct statvfs fs;
+	size_t before;
+
+	assert_int_equal(statvfs(w->f.dir, &fs), 0);
+	/* About 20000 bytes. */
+	w->f.conf.disk_bytes = 0;
+	w->f.conf.disk_percent = 20000.0 * 100 / ((double)fs.f_blocks * (double)fs.f_frsize);
+	start(w);
+	for (int i = 0; i < 12; i++) {
+		poll(w, 20);
+		seal(w);
+	}
+	before = sealed_count(w);
+	assert_in_range(before, 2, 10);
+	/* The file system shrinks, so to say. */
+	w->f.journal->history->conf.disk_percent /= 2;
+	seal(w);
+	assert_in_range(sealed_count(w), 1, before - 1);
+}
+
+/* If it can't be sealed, as the disk is full, it is made less full. */
+static void
+a_full_disk_costs_what_is_too_much(void **state)
+{
+	struct world *w = *state;
+	struct err err;
+
+	start(w);
+	for (int i = 0; i < 6; i++) {
+		poll(w, 20);
+		seal(w);
+	}
+	poll(w, 20);
+	fixture_turn(&w->f, w->f.conf.segment_ns);
+	w->f.journal->history->conf.disk_bytes = 10000;
+	fault_io(1, 10, ENOSPC);
+	assert_int_equal(journal_seal(w->f.journal, clock_real_ns(), &err), -1);
+	assert_int_equal(sealed_count(w), 6);
+	fault_io(2, 1, ENOSPC);
+	assert_int_equal(journal_seal(w->f.journal, clock_real_ns(), &err), -1);
+	fault_io(0, 0, 0);
+	assert_in_range(sealed_count(w), 1, 5);
+	assert_int_equal(journal_seal(w->f.journal, clock_real_ns(), &err), 0);
+	assert_part_of_whole(w);
+}
+
+static void
 write_sealed(struct world *w, const char *name, const char *bytes, size_t len)
 {
 	char path[512];
@@ -868,6 +920,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(old_files_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    what_takes_too_much_room_goes_oldest_first, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    room_may_be_a_share_of_the_file_system, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_full_disk_costs_what_is_too_much, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    without_retention_nothing_is_sealed, setup, teardown),
 		cmocka_unit_test_setup_teardown(numbers_are_never_used_again, setup, teardown),
