@@ -28,7 +28,8 @@ files_open_dir(const char *state_dir, const char *name, struct err *err)
 		err_errno(err, errno, "open %s", state_dir);
 		return -1;
 	}
-	if (mkdirat(state_fd, name, 0700) == 0 || errno == EEXIST)
+	/* A directory that a power cut takes takes along all that was synced in it. */
+	if ((mkdirat(state_fd, name, 0700) == 0 || errno == EEXIST) && fsync(state_fd) == 0)
 		fd = openat(state_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		err_errno(err, errno, "open %s/%s", state_dir, name);
