@@ -38,7 +38,9 @@ static const char segment_magics[][8] = {
 	[SEGMENT_JOURNAL] = { 's', 'c', 'o', 't', 't', 'y', 'S', 'J' },
 	[SEGMENT_SEALED] = { 's', 'c', 'o', 't', 't', 'y', 'S', 'H' },
 };
-static const uint32_t segment_versions[] = { [SEGMENT_JOURNAL] = 1, [SEGMENT_SEALED] = 2 };
+static const uint32_t segment_versions[] = {
+	[SEGMENT_JOURNAL] = SEGMENT_VERSION, [SEGMENT_SEALED] = SEALED_VERSION
+};
 static const char *const segment_suffixes[] = { ".sj", ".sh" };
 static const char *const segment_dirs[] = { "journal", "history" };
 static const char chunk_magic[4] = { 'S', 'J', 'c', 'h' };

@@ -35,6 +35,8 @@
 
 struct z_stream_s;
 
+#define SEGMENT_VERSION    1
+#define SEALED_VERSION     2
 #define SEGMENT_HEAD_BYTES 32
 #define CHUNK_HEAD_BYTES   16
 #define CHUNK_NUMBER_AT    8
