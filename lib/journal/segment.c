@@ -55,6 +55,8 @@ static const int deflate_levels[] = { [SEGMENT_JOURNAL] = 1, [SEGMENT_SEALED] = 
 #define PACKED_LEAST 512
 /* No chunk is larger, whatever it says. */
 #define CONTENT_MOST ((uint32_t)1 << 30)
+/* Of so many bytes deflate can make one (zlib.net/zlib_tech.html), so that no more is reserved. */
+#define DEFLATE_MOST 1032
 
 void
 segment_name(char name[SEGMENT_NAME_BYTES], enum segment_kind kind, uint64_t number)
@@ -219,7 +221,8 @@ unpack(struct segment_reader *r, struct err *err)
 	bool done;
 
 	memcpy(&bytes, r->packed.p, sizeof(bytes));
-	if (bytes > CONTENT_MOST || inflateInit2(&z, -MAX_WBITS) != Z_OK)
+	if (bytes > CONTENT_MOST || bytes / DEFLATE_MOST > r->packed.len ||
+	    inflateInit2(&z, -MAX_WBITS) != Z_OK)
 		return false;
 	buf_clear(&r->content);
 	if (!buf_reserve(&r->content, (size_t)bytes + RESTORE_SLACK)) {
