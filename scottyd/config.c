@@ -65,7 +65,8 @@ static const struct conf_opt store_opts[] = {
 	{ "memory", CONF_SIZE, "50%", "history in memory: 4GiB, or % of RAM", 1 << 20, INT64_MAX },
 	{ "diskRetention", CONF_DURATION, "7d", "history on disk goes when it is so old", 0,
 	    INT64_MAX },
-	{ "diskSize", CONF_SIZE, "16GiB", "or when there is more of it", 1 << 20, INT64_MAX },
+	{ "diskSize", CONF_DISK, "16GiB",
+	    "or when there is more of it: 16GiB, or % of the file system", 1 << 20, INT64_MAX },
 	{ "journalSync", CONF_DURATION, "1s", "what was polled outlives a power cut after that", 0,
 	    3600 * NS_PER_S },
 	{ "journalRestore", CONF_DURATION, "6h",
@@ -222,7 +223,7 @@ fill(struct config *config, const struct flags *flags, const struct conf *root, 
 	                          ? conf_memory_bytes() / 100 * (uint64_t)flags->memory_percent
 	                          : conf_size(store, store_opts, "memory");
 	config->disk_retention_ns = conf_duration_ns(store, store_opts, "diskRetention");
-	config->disk_bytes = conf_size(store, store_opts, "diskSize");
+	config->disk_size = conf_disk(store, store_opts, "diskSize");
 	config->journal_sync_ns = conf_duration_ns(store, store_opts, "journalSync");
 	config->journal_restore_bytes = conf_size(store, store_opts, "journalRestoreSize");
 	config->journal_restore_ns = conf_duration_ns(store, store_opts, "journalRestore");

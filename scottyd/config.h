@@ -50,7 +50,7 @@ struct config {
 	uint64_t max_response;
 	uint64_t store_bytes;
 	int64_t disk_retention_ns;
-	uint64_t disk_bytes;
+	struct conf_disk disk_size;
 	int64_t journal_sync_ns, journal_restore_ns, journal_segment_ns;
 	uint64_t journal_segment_bytes, journal_restore_bytes;
 	const struct conf *endpoints; /* in doc; NULL = none */

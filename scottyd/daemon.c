@@ -214,7 +214,8 @@ make_journal(struct daemon *daemon, const struct config *config, struct err *err
 		.segment_ns = config->journal_segment_ns,
 		.segment_bytes = config->journal_segment_bytes,
 		.retention_ns = config->disk_retention_ns,
-		.disk_bytes = config->disk_bytes,
+		.disk_bytes = config->disk_size.bytes,
+		.disk_percent = config->disk_size.percent,
 	};
 
 	if (config->state_dir[0] == '\0')

@@ -3,7 +3,9 @@
  */
 #include "api/hosts_priv.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "api/json_array_priv.h"
 #include "api/stamps_priv.h"
@@ -165,6 +167,24 @@ find_first(struct host_array *a, struct str path, bool singleton, struct err *er
 	return begin(a, path, ITER_UNDER, err);
 }
 
+void
+response_history_cut(struct request *req, struct response *resp, int64_t start_ns, int64_t cut_ns)
+{
+	int64_t cut_ms = cut_ns / NS_PER_MS + (cut_ns % NS_PER_MS > 0);
+	time_t seconds = (time_t)(cut_ms / 1000);
+	char date[32], text[48];
+	const char *value;
+	struct tm tm;
+
+	if (cut_ns == 0 || cut_ns <= start_ns)
+		return;
+	gmtime_r(&seconds, &tm);
+	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(text, sizeof(text), "%s.%03dZ", date, (int)(cut_ms % 1000));
+	value = arena_copy(&req->arena, str_of(text)).p;
+	response_header(resp, "X-Scotty-History-Cut", value == NULL ? "" : value);
+}
+
 struct series_set *
 request_series(struct request *req, struct str *rest, struct err *err)
 {
@@ -201,5 +221,6 @@ hosts_get(struct request *req, struct response *resp)
 		response_err(req, resp, &err);
 		return;
 	}
+	response_history_cut(req, resp, a->start_ns, iter_cut_ns(a->iter));
 	resp->stream = &a->array.stream;
 }

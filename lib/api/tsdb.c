@@ -23,6 +23,7 @@ struct points {
 	size_t len;
 	bool found; /* a numeric series has the path */
 	int64_t earliest_ns;
+	int64_t cut_ns; /* see iter_cut_ns */
 };
 
 static void
@@ -181,6 +182,7 @@ find_points(struct points *points, struct series_set *set, struct str path, int6
 		add_points(points, iter, start_ns);
 	}
 	failed = iter_failed(iter);
+	points->cut_ns = iter_cut_ns(iter);
 	iter_free(iter);
 	if (failed) {
 		err_nomem(err);
@@ -211,6 +213,7 @@ tsdb_get(struct request *req, struct response *resp)
 	struct points points = { .p = malloc(MOST_POINTS * sizeof(*points.p)) };
 	struct series_set *set = NULL;
 	struct str rest = req->rest, path;
+	int64_t start_ns;
 	struct err err;
 	int rc = -1;
 
@@ -225,10 +228,12 @@ tsdb_get(struct request *req, struct response *resp)
 		err_set(&err, ERR_NOTFOUND, "the path needs a metric");
 		goto out;
 	}
-	rc = find_points(&points, set, path, request_history_start(req, TSDB_MINUTES), &err);
+	start_ns = request_history_start(req, TSDB_MINUTES);
+	rc = find_points(&points, set, path, start_ns, &err);
 	if (rc != 0)
 		goto out;
 	response_text(resp, 200, "");
+	response_history_cut(req, resp, start_ns, points.cut_ns);
 	put_points(&resp->body, &points);
 out:
 	if (rc != 0)

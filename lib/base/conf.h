@@ -89,6 +89,7 @@ enum conf_type {
 	CONF_TEXT,     /* any scalar */
 	CONF_SECRET,   /* scalar, {file: PATH} or {env: NAME} */
 	CONF_SIZE,     /* bytes: 64MiB (or 64M), 64MB (a thousand thousands), 512, 50% (of RAM) */
+	CONF_DISK,     /* bytes as above, but 50% is of a file system, 0% is not allowed */
 	CONF_DURATION, /* Go's: 30s, 1h30m, 100ms, also 7d; 0 */
 	CONF_TEXTS,    /* list of scalars, or one scalar */
 	CONF_TREE,     /* checked by whoever takes it */
@@ -99,7 +100,13 @@ struct conf_opt {
 	enum conf_type type;
 	const char *dflt; /* NULL = absent means absent */
 	const char *help; /* one line for -generate */
-	int64_t min, max; /* INT, SIZE, DURATION (ns); both 0 = any that is not negative */
+	int64_t min, max; /* INT, SIZE, DISK, DURATION (ns); both 0 = any that is not negative */
+};
+
+/* Room on a disk: so many bytes, or so much of the file system if percent is not 0. */
+struct conf_disk {
+	uint64_t bytes;
+	double percent;
 };
 
 /*
@@ -119,6 +126,7 @@ int64_t conf_int(const struct conf *map, const struct conf_opt *opts, const char
 double conf_float(const struct conf *map, const struct conf_opt *opts, const char *name);
 struct str conf_text(const struct conf *map, const struct conf_opt *opts, const char *name);
 uint64_t conf_size(const struct conf *map, const struct conf_opt *opts, const char *name);
+struct conf_disk conf_disk(const struct conf *map, const struct conf_opt *opts, const char *name);
 int64_t conf_duration_ns(const struct conf *map, const struct conf_opt *opts, const char *name);
 
 /*
@@ -141,6 +149,7 @@ void conf_secret_free(char *);
 /* The same forms outside a tree, for flags: whole text or false. */
 bool conf_parse_duration(struct str, int64_t *out_ns);
 bool conf_parse_size(struct str, uint64_t *out_bytes);
+bool conf_parse_disk(struct str, struct conf_disk *out);
 bool conf_parse_bool(struct str, bool *out);
 
 /*

@@ -15,6 +15,7 @@ static const char *const type_texts[] = {
 	[CONF_TEXT] = "a text",
 	[CONF_SECRET] = "a text, {file: PATH} or {env: NAME}",
 	[CONF_SIZE] = "a size such as 64MiB or 50%",
+	[CONF_DISK] = "a size such as 16GiB, or 50% of the file system",
 	[CONF_DURATION] = "a duration such as 30s or 1h30m",
 	[CONF_TEXTS] = "a text or a list of texts",
 	[CONF_TREE] = "anything",
@@ -252,13 +253,13 @@ show_amount(enum conf_type type, int64_t value)
 
 	if (type == CONF_DURATION)
 		return conf_show_duration(value);
-	if (type == CONF_SIZE && value >= 0)
+	if ((type == CONF_SIZE || type == CONF_DISK) && value >= 0)
 		return conf_show_size((uint64_t)value);
 	snprintf(shown.text, sizeof(shown.text), "%" PRId64, value);
 	return shown;
 }
 
-/* INT, SIZE and DURATION: an amount within a range. */
+/* INT, SIZE, DISK and DURATION: an amount within a range. */
 static void
 check_amount(const struct conf *node, const struct conf_opt *opt, struct conf_report *report)
 {
@@ -280,6 +281,20 @@ check_amount(const struct conf *node, const struct conf_opt *opt, struct conf_re
 		conf_complain(report, node, "%s must be from %s to %s, not %s", path_of(node).text,
 		    show_amount(opt->type, opt->min).text, show_amount(opt->type, max).text,
 		    conf_show(node->text).text);
+}
+
+/* A percentage needs no range: its file system may be another one tomorrow. */
+static void
+check_disk(const struct conf *node, const struct conf_opt *opt, struct conf_report *report)
+{
+	struct conf_disk disk;
+
+	if (node->shape == CONF_SCALAR && conf_parse_disk(node->text, &disk) && disk.percent > 0)
+		return;
+	if (node->shape == CONF_SCALAR && str_ends(node->text, STR("%")))
+		complain_of_value(report, node, type_texts[opt->type]);
+	else
+		check_amount(node, opt, report);
 }
 
 static void
@@ -315,6 +330,9 @@ check_value(const struct conf *node, const struct conf_opt *opt, struct conf_rep
 	case CONF_SIZE:
 	case CONF_DURATION:
 		check_amount(node, opt, report);
+		break;
+	case CONF_DISK:
+		check_disk(node, opt, report);
 		break;
 	case CONF_TEXTS:
 		check_texts(node, report);
@@ -426,6 +444,18 @@ uint64_t
 conf_size(const struct conf *map, const struct conf_opt *opts, const char *name)
 {
 	return (uint64_t)amount(map, row(opts, name, CONF_SIZE));
+}
+
+struct conf_disk
+conf_disk(const struct conf *map, const struct conf_opt *opts, const char *name)
+{
+	const struct conf_opt *opt = row(opts, name, CONF_DISK);
+	struct conf_disk disk = { 0, 0 };
+	bool valid = conf_parse_disk(given(map, opt), &disk) || opt->dflt == NULL ||
+	             conf_parse_disk(str_of(opt->dflt), &disk);
+
+	assert(valid);
+	return disk;
 }
 
 int64_t

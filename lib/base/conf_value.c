@@ -138,23 +138,43 @@ conf_parse_duration(struct str s, int64_t *out_ns)
 	return true;
 }
 
+static bool
+parse_percent(struct str s, double *out)
+{
+	struct decimal number;
+
+	if (!take_decimal(&s, &number) || !str_eq(s, STR("%")))
+		return false;
+	*out = (double)number.whole + number.part / number.scale;
+	return *out <= 100;
+}
+
+bool
+conf_parse_disk(struct str s, struct conf_disk *out)
+{
+	struct conf_disk disk = { 0, 0 };
+
+	if (str_ends(s, STR("%")) ? !parse_percent(s, &disk.percent) || disk.percent == 0
+	                          : !conf_parse_size(s, &disk.bytes) || disk.bytes > INT64_MAX)
+		return false;
+	*out = disk;
+	return true;
+}
+
 bool
 conf_parse_size(struct str s, uint64_t *out_bytes)
 {
 	const struct unit *unit;
 	struct decimal number;
 	uint64_t bytes;
+	double percent;
 
-	if (!take_decimal(&s, &number))
-		return false;
-	if (str_eq(s, STR("%"))) {
-		double percent = (double)number.whole + number.part / number.scale;
-
-		if (percent > 100)
-			return false;
+	if (parse_percent(s, &percent)) {
 		*out_bytes = (uint64_t)((double)conf_memory_bytes() * percent / 100);
 		return true;
 	}
+	if (!take_decimal(&s, &number))
+		return false;
 	unit = unit_called(size_units, ARRAY_LEN(size_units), s);
 	if (unit == NULL || !multiply(&number, unit->size, &bytes))
 		return false;

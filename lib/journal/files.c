@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,7 +28,8 @@ files_open_dir(const char *state_dir, const char *name, struct err *err)
 		err_errno(err, errno, "open %s", state_dir);
 		return -1;
 	}
-	if (mkdirat(state_fd, name, 0700) == 0 || errno == EEXIST)
+	/* A directory that a power cut takes takes along all that was synced in it. */
+	if ((mkdirat(state_fd, name, 0700) == 0 || errno == EEXIST) && fsync(state_fd) == 0)
 		fd = openat(state_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		err_errno(err, errno, "open %s/%s", state_dir, name);
@@ -197,6 +199,19 @@ files_set_aside(int dir_fd, enum segment_kind kind, uint64_t number, uint64_t go
 	if (rc != 0)
 		err_errno(err, errno, "set aside %s", name);
 	return rc;
+}
+
+uint64_t
+files_most_bytes(int dir_fd, uint64_t bytes, double percent)
+{
+	struct statvfs fs;
+
+	if (percent == 0)
+		return bytes;
+	/* What can't be told now is told the next time. */
+	if (fstatvfs(dir_fd, &fs) != 0)
+		return UINT64_MAX;
+	return (uint64_t)((double)fs.f_blocks * (double)fs.f_frsize * percent / 100);
 }
 
 size_t

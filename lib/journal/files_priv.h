@@ -40,6 +40,9 @@ void segment_files_free(struct segment_files *);
 int files_set_aside(int dir_fd, enum segment_kind, uint64_t number, uint64_t good_bytes,
     int64_t real_ns, struct err *);
 
+/* bytes, or if percent is not 0 so much of the file system, of whatever size it is now. */
+uint64_t files_most_bytes(int dir_fd, uint64_t bytes, double percent);
+
 /*
  * Deletes the oldest segments, save the newest one, until they take at most most_bytes; and those
  * last written before the time, save the newest two and at most two at once, so that a clock that

@@ -284,6 +284,7 @@ drop_first(struct history *h, struct err *err)
 static int
 drop_old(struct history *h, int64_t real_ns, struct err *err)
 {
+	uint64_t most = files_most_bytes(h->history_fd, h->conf.disk_bytes, h->conf.disk_percent);
 	struct segment_files files;
 	uint64_t journal_bytes;
 	int rc = segment_files_list(&files, h->journal_fd, SEGMENT_JOURNAL, err);
@@ -297,7 +298,7 @@ drop_old(struct history *h, int64_t real_ns, struct err *err)
 		if (h->len == 0)
 			break;
 		too_old = h->files[0].written_ns < real_ns - h->conf.retention_ns && old < OLD_MOST;
-		too_much = h->bytes + journal_bytes > h->conf.disk_bytes;
+		too_much = h->bytes + journal_bytes > most;
 		if (!too_old && !too_much)
 			break;
 		old += too_old;
@@ -310,6 +311,7 @@ int
 history_turn(struct history *h, int64_t real_ns, struct err *err)
 {
 	struct segment_files files = { 0 };
+	struct err why;
 	uint64_t before;
 	int rc = -1;
 
@@ -324,8 +326,11 @@ history_turn(struct history *h, int64_t real_ns, struct err *err)
 		if (files.files[i].number < before && h->conf.retention_ns > 0)
 			rc = seal_one(h, &files.files[i], err);
 	}
+	/* If there is no room to seal, that makes some. */
 	if (rc == 0)
 		rc = drop_old(h, real_ns, err);
+	else
+		(void)drop_old(h, real_ns, &why);
 out:
 	segment_files_free(&files);
 	return rc;

@@ -20,6 +20,7 @@ struct history_conf {
 	const char *state_dir;
 	int64_t retention_ns; /* 0: nothing is sealed */
 	uint64_t disk_bytes;  /* with the journal */
+	double disk_percent;  /* if it is not 0, so much of the file system instead */
 	size_t band_bytes;    /* sorted out at a time; 0 = 32 MiB */
 	uint64_t read_bytes;  /* most memory of all who read; 0 = 256 MiB */
 	bool manual;          /* for tests: no thread, history_turn is called */

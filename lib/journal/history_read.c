@@ -32,8 +32,8 @@ struct numbers {
 struct source {
 	struct sealed_file sealed; /* its reader for a segment too */
 	uint64_t hash;
-	struct sealed_entry *of_set, *dictionary; /* of a sealed file */
-	size_t of_set_len, dictionary_len;
+	struct sealed_entry *of_set; /* of a sealed file */
+	size_t of_set_len;
 	struct buf records, schemas, metas;
 	struct numbers schema_numbers, meta_numbers;
 	uint64_t set_number;
@@ -46,8 +46,11 @@ struct reading {
 	struct segment_files files; /* sealed ones, then segments, by number */
 	size_t sealed_len;
 	uint64_t content_bytes; /* of the set in the sealed files to be read */
-	bool is_cut;
-	uint64_t memory_bytes; /* granted */
+	bool is_cut;            /* some is left out */
+	bool has_enough;        /* what is read on is in case memory gives up more meanwhile */
+	bool lacks;             /* what comes next does not begin where what was read ends */
+	int64_t whole_ns;       /* from then on nothing is left out */
+	uint64_t memory_bytes;  /* granted */
 	struct store *store;
 	struct store_restore *restore;
 	struct series_set *set; /* in it */
@@ -94,6 +97,22 @@ numbers_have(const struct numbers *numbers, uint64_t number)
 	       bsearch(&number, numbers->p, numbers->len, sizeof(*numbers->p), by_number) != NULL;
 }
 
+static bool
+numbers_have_between(const struct numbers *numbers, uint64_t least, uint64_t most)
+{
+	size_t low = 0, high = numbers->len;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (numbers->p[mid] < least)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < numbers->len && numbers->p[low] <= most;
+}
+
 /* Files. */
 
 static void
@@ -101,7 +120,6 @@ source_close(struct source *s)
 {
 	sealed_close(&s->sealed);
 	free(s->of_set);
-	free(s->dictionary);
 	free(s->schema_numbers.p);
 	free(s->meta_numbers.p);
 	buf_fini(&s->records);
@@ -145,13 +163,12 @@ source_open(struct reading *r, struct source *s, const struct segment_file *file
 typedef void (*record_fn)(struct reading *, struct source *, const struct redo_skimmed *);
 
 static enum segment_found
-each_record(struct reading *r, struct source *s, record_fn fn, struct err *err)
+each_record(struct reading *r, struct source *s, struct str records, record_fn fn, struct err *err)
 {
-	const struct buf *content = &s->sealed.reader.content;
 	struct redo_skimmed record;
 
-	for (size_t at = 0; at < content->len; at += record.bytes) {
-		if (!redo_skim(content->p + at, content->len - at, &record))
+	for (size_t at = 0; at < records.len; at += record.bytes) {
+		if (!redo_skim(records.p + at, records.len - at, &record))
 			return segment_damaged(&s->sealed.reader, "a record makes no sense", err);
 		fn(r, s, &record);
 	}
@@ -168,7 +185,7 @@ each_of_segment(struct reading *r, struct source *s, record_fn fn, struct err *e
 	reader->good_bytes = SEGMENT_HEAD_BYTES;
 	reader->chunk_count = 0;
 	while ((found = segment_next(reader, err)) == SEGMENT_CHUNK) {
-		found = each_record(r, s, fn, err);
+		found = each_record(r, s, buf_view(&reader->content), fn, err);
 		if (found != SEGMENT_CHUNK)
 			break;
 	}
@@ -176,20 +193,46 @@ each_of_segment(struct reading *r, struct source *s, record_fn fn, struct err *e
 }
 
 static enum segment_found
-each_of(struct reading *r, struct source *s, const struct sealed_entry *entries, size_t n,
-    record_fn fn, struct err *err)
+each_of_part(struct reading *r, struct source *s, const struct sealed_entry *entry, record_fn fn,
+    struct err *err)
 {
+	struct str part;
+	enum segment_found found = sealed_read(&s->sealed, entry, &part, err);
+
+	return found == SEGMENT_CHUNK ? each_record(r, s, part, fn, err) : found;
+}
+
+static enum segment_found
+each_of_set(struct reading *r, struct source *s, record_fn fn, struct err *err)
+{
+	enum segment_found found = SEGMENT_CHUNK;
+
 	if (s->sealed.reader.kind == SEGMENT_JOURNAL)
 		return each_of_segment(r, s, fn, err);
-	for (size_t i = 0; i < n; i++) {
-		enum segment_found found = sealed_read(&s->sealed, &entries[i], err);
+	for (size_t i = 0; i < s->of_set_len && found == SEGMENT_CHUNK; i++)
+		found = each_of_part(r, s, &s->of_set[i], fn, err);
+	return found;
+}
 
-		if (found == SEGMENT_CHUNK)
-			found = each_record(r, s, fn, err);
-		if (found != SEGMENT_CHUNK)
-			return found;
+/* Of metas or schemas, where one that is wanted may be. */
+static enum segment_found
+each_numbered(struct reading *r, struct source *s, int64_t kind, const struct numbers *wanted,
+    record_fn fn, struct err *err)
+{
+	struct sealed_entry *entries;
+	enum segment_found found;
+	size_t n;
+
+	if (s->sealed.reader.kind == SEGMENT_JOURNAL)
+		return each_of_segment(r, s, fn, err);
+	found = sealed_find(&s->sealed, 0, kind, &entries, &n, err);
+	for (size_t i = 0; i < n && found == SEGMENT_CHUNK; i++) {
+		if (numbers_have_between(
+		        wanted, entries[i].least_number, sealed_most_number(&entries[i])))
+			found = each_of_part(r, s, &entries[i], fn, err);
 	}
-	return SEGMENT_CHUNK;
+	free(entries);
+	return found;
 }
 
 /* Sorting out. */
@@ -240,20 +283,15 @@ take_meta(struct reading *r, struct source *s, const struct redo_skimmed *record
 static enum segment_found
 collect(struct reading *r, struct source *s, struct err *err)
 {
-	enum segment_found found = SEGMENT_CHUNK;
+	enum segment_found found = each_of_set(r, s, take_record, err);
 
-	if (s->sealed.reader.kind == SEGMENT_SEALED)
-		found = sealed_find(
-		    &s->sealed, 0, SEALED_DICTIONARY, &s->dictionary, &s->dictionary_len, err);
-	if (found == SEGMENT_CHUNK)
-		found = each_of(r, s, s->of_set, s->of_set_len, take_record, err);
 	if (found != SEGMENT_CHUNK || s->records.len == 0)
 		return found;
 	numbers_sort(&s->schema_numbers);
-	found = each_of(r, s, s->dictionary, s->dictionary_len, take_schema, err);
+	found = each_numbered(r, s, SEALED_SCHEMAS, &s->schema_numbers, take_schema, err);
 	numbers_sort(&s->meta_numbers);
 	if (found == SEGMENT_CHUNK)
-		found = each_of(r, s, s->dictionary, s->dictionary_len, take_meta, err);
+		found = each_numbered(r, s, SEALED_METAS, &s->meta_numbers, take_meta, err);
 	if (s->schema_numbers.failed || s->meta_numbers.failed || s->records.failed ||
 	    s->schemas.failed || s->metas.failed) {
 		err_nomem(err);
@@ -285,12 +323,52 @@ note_bad(struct reading *r, const struct err *err)
 {
 	static _Atomic bool logged;
 
+	r->lacks |= !r->has_enough;
 	r->history->error_count++;
 	if (!atomic_exchange(&logged, true))
 		log_warn("history",
 		    "some of the past of %.*s can't be read and is left out: %s (further ones are "
 		    "only counted)",
 		    STR_ARG(r->query->host), err->text);
+}
+
+static uint64_t
+missing_rows(const struct reading *r)
+{
+	struct restore_stats stats;
+
+	restore_get_stats(r->restore, &stats);
+	return stats.missing_rows;
+}
+
+static uint32_t
+stream_count_of(const struct source *s, uint64_t schema)
+{
+	struct redo_skimmed record;
+
+	for (size_t at = 0; at < s->schemas.len; at += record.bytes) {
+		if (!redo_skim(s->schemas.p + at, s->schemas.len - at, &record))
+			break;
+		if (record.number == schema)
+			return record.stream_count;
+	}
+	return 0;
+}
+
+/* What was read of the file is all that there was, from the state on that it begins with. */
+static void
+note_whole(struct reading *r, const struct source *s)
+{
+	struct redo_skimmed state;
+	int64_t whole_ns;
+
+	r->is_cut = true;
+	r->lacks = false;
+	if (!redo_skim(s->records.p, s->records.len, &state) ||
+	    !redo_skim_whole(&state, stream_count_of(s, state.schema), &whole_ns))
+		whole_ns = INT64_MAX;
+	if (r->whole_ns < whole_ns)
+		r->whole_ns = whole_ns;
 }
 
 /* One file. -1 with ERR_NOMEM. */
@@ -304,12 +382,16 @@ read_file(struct reading *r, const struct segment_file *file, struct err *err)
 	if (found == SEGMENT_CHUNK)
 		found = collect(r, &source, err);
 	if (found == SEGMENT_CHUNK && source.records.len > 0) {
+		uint64_t missing = missing_rows(r);
+
 		restore_begin_stretch(r->restore);
 		rc = feed(r, &source.metas, err);
 		if (rc == 0)
 			rc = feed(r, &source.schemas, err);
 		if (rc == 0)
 			rc = feed(r, &source.records, err);
+		if (rc == 0 && !r->has_enough && (r->lacks || missing_rows(r) > missing))
+			note_whole(r, &source);
 	}
 	if (found != SEGMENT_CHUNK || rc != 0) {
 		rc = err->code == ERR_NOMEM ? -1 : 0;
@@ -390,6 +472,7 @@ find_first(struct reading *r)
 {
 	uint64_t most = r->history->conf.read_bytes / SHARE;
 	size_t first = r->sealed_len;
+	bool is_bad = false;
 
 	for (size_t i = r->sealed_len; i > 0; i--) {
 		struct source source;
@@ -402,6 +485,7 @@ find_first(struct reading *r)
 			bytes += source.of_set[k].content_bytes;
 			whole_ns = source.of_set[k].whole_ns;
 		}
+		is_bad |= found != SEGMENT_CHUNK && source.sealed.reader.fd >= 0;
 		source_close(&source);
 		if (bytes == 0)
 			continue;
@@ -411,9 +495,11 @@ find_first(struct reading *r)
 		}
 		r->content_bytes += bytes;
 		first = i - 1;
+		is_bad = false;
 		if (whole_ns <= r->query->start_ns)
 			break;
 	}
+	r->is_cut |= is_bad;
 	return first;
 }
 
@@ -423,12 +509,11 @@ read_all(struct reading *r, size_t first, struct err *err)
 	size_t more = MORE_FILES;
 
 	for (size_t i = first; i < r->files.len; i++) {
-		bool enough = r->set != NULL && r->query->is_enough(r->query->ctx, r->set);
-
+		r->has_enough = r->set != NULL && r->query->is_enough(r->query->ctx, r->set);
 		/* A segment has to be searched from end to end. */
-		if (enough && (more == 0 || r->files.files[i].kind == SEGMENT_JOURNAL))
+		if (r->has_enough && (more == 0 || r->files.files[i].kind == SEGMENT_JOURNAL))
 			break;
-		more -= enough;
+		more -= r->has_enough;
 		if (read_file(r, &r->files.files[i], err) != 0)
 			return -1;
 	}
@@ -445,13 +530,18 @@ restore(struct reading *r, struct err *err)
 	for (;; bytes *= MEMORY_PER_BYTE) {
 		if (bytes > most)
 			bytes = most;
+		r->lacks = r->is_cut;
+		r->has_enough = false;
+		r->whole_ns = TS_NONE;
 		if (make_store(r, bytes, err) != 0 || read_all(r, first, err) != 0)
 			return -1;
 		if (!was_short(r) || bytes == most)
 			break;
 		drop_store(r);
 	}
-	r->is_cut |= was_short(r);
+	if (r->lacks)
+		r->whole_ns = INT64_MAX;
+	r->is_cut |= r->lacks || was_short(r);
 	restore_free(r->restore);
 	r->restore = NULL;
 	return 0;
@@ -501,9 +591,13 @@ history_past_open(struct store_past *past, const struct past_query *query, struc
 		goto out;
 	rc = 0;
 	h->cut_count += r.is_cut;
+	found->is_cut = r.is_cut;
+	found->whole_ns = r.whole_ns;
 	if (r.set == NULL || series_set_birth_ns(r.set) != query->birth_ns)
 		goto out;
-	*found = (struct past_found){ r.store, r.set, r.is_cut, r.memory_bytes };
+	found->store = r.store;
+	found->set = r.set;
+	found->memory_bytes = r.memory_bytes;
 out:
 	if (found->store == NULL)
 		drop_store(&r);

@@ -47,7 +47,7 @@ static const struct own_metric metrics[] = {
 	    read_query_count },
 	{ "/history/refused", "Reads of history on disk refused, as there were too many at once",
 	    UNIT_NONE, KIND_UINT64, 0, read_refused_count },
-	{ "/history/cut", "Reads of history on disk that found more than there was room for",
+	{ "/history/cut", "Reads of history on disk that left some out, too much of it or damaged",
 	    UNIT_NONE, KIND_UINT64, 0, read_cut_count },
 	{ "/history/readingBytes", "Memory for reads of history on disk now", UNIT_BYTES,
 	    KIND_UINT64, 0, read_reading_bytes },

@@ -142,6 +142,8 @@ degrade(struct journal *j, struct store_told told, int64_t mono_ns, const struct
 	if (j->backoff_ns > BACKOFF_MOST_NS)
 		j->backoff_ns = BACKOFF_MOST_NS;
 	j->retry_ns = mono_ns + j->backoff_ns;
+	/* If it is full, history may be more than it is to be: the file system may have shrunk. */
+	history_seal_before(j->history, 0);
 	if (!is_new)
 		return;
 	j->degraded_ns = mono_ns;
@@ -190,7 +192,9 @@ begin_segment(struct journal *j, uint64_t number, int64_t mono_ns, int64_t real_
 	j->has_all = false;
 	j->segments++;
 	j->bytes += j->segment.bytes;
-	files_drop_old(j->dir_fd, j->conf.disk_bytes, real_ns - j->conf.retention_ns);
+	files_drop_old(j->dir_fd,
+	    files_most_bytes(j->dir_fd, j->conf.disk_bytes, j->conf.disk_percent),
+	    real_ns - j->conf.retention_ns);
 	history_seal_before(j->history, number);
 	return 0;
 }
@@ -402,6 +406,7 @@ journal_new(const struct journal_conf *conf, struct own *own, struct err *err)
 		j->history = history_new(&(struct history_conf){ .state_dir = conf->state_dir,
 		                             .retention_ns = conf->retention_ns,
 		                             .disk_bytes = conf->disk_bytes,
+		                             .disk_percent = conf->disk_percent,
 		                             .band_bytes = conf->band_bytes,
 		                             .read_bytes = conf->read_bytes,
 		                             .manual = conf->manual },

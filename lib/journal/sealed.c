@@ -59,6 +59,27 @@ read_entries(const struct sealed_file *f, uint64_t at, struct sealed_entry *entr
 	    n * sizeof(*entries), err);
 }
 
+/* What version 1 had in its place is not what it is now. */
+static void
+modernize(const struct sealed_file *f, struct sealed_entry *entry)
+{
+	if (f->reader.version >= 2)
+		return;
+	entry->at = 0;
+	if (entry->birth_ns == SEALED_METAS) {
+		entry->least_number = 0;
+		entry->more_numbers = UINT32_MAX;
+	}
+}
+
+uint64_t
+sealed_most_number(const struct sealed_entry *entry)
+{
+	uint64_t most = entry->least_number + entry->more_numbers;
+
+	return entry->more_numbers == UINT32_MAX || most < entry->least_number ? UINT64_MAX : most;
+}
+
 /* Order of the index. */
 static int
 compare(const struct sealed_entry *entry, uint64_t hash, int64_t birth_ns)
@@ -135,6 +156,8 @@ sealed_find(const struct sealed_file *f, uint64_t hash, int64_t birth_ns, struct
 
 	*out = NULL;
 	*n = 0;
+	if (f->reader.version < 2 && birth_ns == SEALED_SCHEMAS)
+		birth_ns = SEALED_METAS;
 	found = find_first(f, hash, birth_ns, &at, err);
 	for (; found == SEGMENT_CHUNK && at < f->foot.entry_count; at++) {
 		struct sealed_entry *grown;
@@ -152,6 +175,7 @@ sealed_find(const struct sealed_file *f, uint64_t hash, int64_t birth_ns, struct
 			found = SEGMENT_FAILED;
 			break;
 		}
+		modernize(f, &entry);
 		*out = grown;
 		grown[(*n)++] = entry;
 	}
@@ -164,14 +188,24 @@ sealed_find(const struct sealed_file *f, uint64_t hash, int64_t birth_ns, struct
 }
 
 enum segment_found
-sealed_read(struct sealed_file *f, const struct sealed_entry *entry, struct err *err)
+sealed_read(
+    struct sealed_file *f, const struct sealed_entry *entry, struct str *part, struct err *err)
 {
+	struct segment_reader *r = &f->reader;
+	size_t at = entry->hash == 0 ? 0 : entry->at;
 	enum segment_found found;
 
-	f->reader.good_bytes = entry->offset;
-	f->reader.chunk_count = entry->number;
-	found = segment_next(&f->reader, err);
-	if (found == SEGMENT_CHUNK && f->reader.content.len != entry->content_bytes)
-		return segment_damaged(&f->reader, "a chunk is not as long as said", err);
-	return found == SEGMENT_END ? segment_damaged(&f->reader, "here is no chunk", err) : found;
+	r->good_bytes = entry->offset;
+	found = segment_read_at(
+	    r, entry->offset + CHUNK_NUMBER_AT, &r->chunk_count, sizeof(r->chunk_count), err);
+	if (found == SEGMENT_CHUNK)
+		found = segment_next(r, err);
+	if (found == SEGMENT_END)
+		return segment_damaged(r, "here is no chunk", err);
+	if (found != SEGMENT_CHUNK)
+		return found;
+	if (at > r->content.len || entry->content_bytes > r->content.len - at)
+		return segment_damaged(r, "a chunk is not as long as said", err);
+	*part = (struct str){ r->content.p + at, entry->content_bytes };
+	return SEGMENT_CHUNK;
 }

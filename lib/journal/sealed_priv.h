@@ -2,22 +2,24 @@
  * journal/sealed_priv.h - a segment that is over, sorted out by endpoint, so that the past of one
  * is read without that of the others: history/NUMBER.sh.
  *
- * It begins as a segment does: a head and chunks (segment_priv.h), which are a stretch of their own
- * (store/redo.h). Each chunk is of one kind: what many sets refer to (META, SCHEMA), what was told
- *of one set (STATE, POLL), or FORGET records, which come last. A chunk of the first kind comes
- *before all that needs it. A segment is taken apart in *bands* of some MiB, so that memory is
- *bounded: a large one has several chunks of a set.
+ * It begins as a segment does: a head, whose version is 2, and chunks (segment_priv.h), which are a
+ * stretch of their own (store/redo.h). A chunk has records of one kind: META, SCHEMA, what was told
+ * of sets (STATE, POLL), or FORGET, which come last. One with META or SCHEMA comes before all that
+ * needs it. A chunk has 64 KiB without compression, or a record more: what was told of a small set
+ * is a *part* of one that others share, a large one has several. A segment is taken apart in
+ * *bands* of some MiB, so that memory is bounded: each has parts of its own.
  *
- *	offset	bytes	entry of the index, one for each chunk
+ *	offset	bytes	entry of the index, one for each part of a set, or chunk of the others
  *	0	8	hash of host and app; 0 if it is not of a set
- *	8	8	birth; -2^63: META and SCHEMA, -2^63 + 1: FORGET
- *	16	8	time from which on all of the set is known, ns since 1970; the same for all
- *			chunks of a set
+ *	8	8	birth; -2^63: META, -2^63 + 1: FORGET, -2^63 + 2: SCHEMA
+ *	16	8	time from which on all of the set is known, ns since 1970, the same for all
+ *			parts of a set; META and SCHEMA: the lowest number there
  *	24	8	where the chunk is
- *	32	4	its number
- *	36	4	its content's bytes without compression
+ *	32	4	where the part begins in the content of the chunk; META and SCHEMA: the
+ *			highest number there less the lowest, 2^32 - 1 if it is more than that
+ *	36	4	bytes of the part without compression
  *
- * The entries are sorted by hash, birth and number. Behind them:
+ * The entries are sorted by hash, birth and place. Behind them:
  *
  *	offset	bytes	foot
  *	0	8	"scottySI"
@@ -27,6 +29,9 @@
  *	32	8	when it was last written
  *	40	4	CRC-32C of the index
  *	44	4	CRC-32C of the foot's first 44 bytes
+ *
+ * Files of version 1 are read as well: no part shares a chunk, the entry has the chunk's number at
+ * 32, and META and SCHEMA are in the same chunks.
  *
  * Threads: one at a time.
  */
@@ -41,14 +46,23 @@
 #define SEALED_ENTRY_BYTES 40
 #define SEALED_FOOT_BYTES  48
 
-#define SEALED_DICTIONARY INT64_MIN
-#define SEALED_FORGETS    (INT64_MIN + 1)
+#define SEALED_METAS   INT64_MIN
+#define SEALED_FORGETS (INT64_MIN + 1)
+#define SEALED_SCHEMAS (INT64_MIN + 2)
 
 struct sealed_entry {
 	uint64_t hash;
-	int64_t birth_ns, whole_ns;
+	int64_t birth_ns;
+	union {
+		int64_t whole_ns;
+		uint64_t least_number; /* of metas or schemas */
+	};
 	uint64_t offset;
-	uint32_t number, content_bytes;
+	union {
+		uint32_t at;
+		uint32_t more_numbers;
+	};
+	uint32_t content_bytes; /* of the part */
 };
 
 struct sealed_foot {
@@ -84,13 +98,19 @@ enum segment_found sealed_open(struct sealed_file *, int history_fd, uint64_t nu
 /* Reads the whole index: CHUNK, DAMAGED or FAILED. */
 enum segment_found sealed_check_index(const struct sealed_file *, struct err *);
 /*
- * The entries of that set, or of one kind, in order of their chunks, to *out (to be freed). CHUNK,
- * DAMAGED, FAILED.
+ * The entries of that set, or of one kind (hash 0), in the order of the file, to *out (to be
+ * freed). CHUNK, DAMAGED, FAILED.
  */
 enum segment_found sealed_find(const struct sealed_file *, uint64_t hash, int64_t birth_ns,
     struct sealed_entry **out, size_t *n, struct err *);
-/* Reads a chunk, to reader.content: CHUNK, DAMAGED, FAILED. */
-enum segment_found sealed_read(struct sealed_file *, const struct sealed_entry *, struct err *);
+/* Of metas or schemas: no number there is higher. */
+uint64_t sealed_most_number(const struct sealed_entry *);
+/*
+ * Reads the chunk of a part, to reader.content, and gives the part, which is in there: CHUNK,
+ * DAMAGED, FAILED.
+ */
+enum segment_found sealed_read(
+    struct sealed_file *, const struct sealed_entry *, struct str *part, struct err *);
 void sealed_close(struct sealed_file *);
 
 #endif

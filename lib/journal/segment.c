@@ -39,17 +39,25 @@ static const char segment_magics[][8] = {
 	[SEGMENT_JOURNAL] = { 's', 'c', 'o', 't', 't', 'y', 'S', 'J' },
 	[SEGMENT_SEALED] = { 's', 'c', 'o', 't', 't', 'y', 'S', 'H' },
 };
+static const uint32_t segment_versions[] = {
+	[SEGMENT_JOURNAL] = SEGMENT_VERSION, [SEGMENT_SEALED] = SEALED_VERSION
+};
 static const char *const segment_suffixes[] = { ".sj", ".sh" };
 static const char *const segment_dirs[] = { "journal", "history" };
 static const char chunk_magic[4] = { 'S', 'J', 'c', 'h' };
 static const char packed_magic[4] = { 'S', 'J', 'c', 'z' };
 
-/* The fastest. */
-#define DEFLATE_LEVEL 1
+/*
+ * The journal's is the fastest, as it is at work all the time. A sealed file's costs twice the
+ * processor and saves 4% of the bytes, once; 9 would cost thrice that for another half.
+ */
+static const int deflate_levels[] = { [SEGMENT_JOURNAL] = 1, [SEGMENT_SEALED] = 6 };
 /* No chunk that is smaller is compressed. */
 #define PACKED_LEAST 512
 /* No chunk is larger, whatever it says. */
 #define CONTENT_MOST ((uint32_t)1 << 30)
+/* Of so many bytes deflate can make one (zlib.net/zlib_tech.html), so that no more is reserved. */
+#define DEFLATE_MOST 1032
 
 void
 segment_name(char name[SEGMENT_NAME_BYTES], enum segment_kind kind, uint64_t number)
@@ -125,7 +133,9 @@ int
 segment_create(struct segment_writer *w, int dir_fd, enum segment_kind kind, const char *name,
     uint64_t number, int64_t real_ns, struct err *err)
 {
-	struct head head = { .version = SEGMENT_VERSION, .number = number, .begun_ns = real_ns };
+	struct head head = {
+		.version = segment_versions[kind], .number = number, .begun_ns = real_ns
+	};
 	struct iovec part = { &head, sizeof(head) };
 
 	memcpy(head.magic, segment_magics[kind], sizeof(head.magic));
@@ -174,8 +184,8 @@ open_deflate(struct segment_writer *w)
 	if (w->deflate != NULL)
 		return deflateReset(w->deflate) == Z_OK ? w->deflate : NULL;
 	w->deflate = calloc(1, sizeof(*w->deflate));
-	if (w->deflate != NULL && deflateInit2(w->deflate, DEFLATE_LEVEL, Z_DEFLATED, -MAX_WBITS,
-	                              MAX_MEM_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK) {
+	if (w->deflate != NULL && deflateInit2(w->deflate, deflate_levels[w->kind], Z_DEFLATED,
+	                              -MAX_WBITS, MAX_MEM_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK) {
 		free(w->deflate);
 		w->deflate = NULL;
 	}
@@ -218,7 +228,7 @@ segment_unpack(const struct buf *packed, struct buf *content, struct err *err)
 	size_t bytes = segment_unpacked_bytes(packed);
 
 	buf_clear(content);
-	if (bytes > CONTENT_MOST) {
+	if (bytes > CONTENT_MOST || bytes / DEFLATE_MOST > packed->len) {
 		err_set(err, ERR_PROTO, "a chunk of %zu bytes", bytes);
 		return -1;
 	}
@@ -382,13 +392,14 @@ segment_open(struct segment_reader *r, int dir_fd, const char *name, struct err 
 	if (memcmp(head.magic, segment_magics[r->kind], sizeof(head.magic)) != 0 ||
 	    head.crc != head_crc(&head) || head.number != r->number)
 		return segment_damaged(r, "this is no head of a segment", err);
-	if (head.version > SEGMENT_VERSION) {
+	if (head.version > segment_versions[r->kind]) {
 		err_set(err, ERR_CONFIG,
 		    "%s/%s was written by a newer scottyd (format %" PRIu32
-		    ", this one knows %d): run that one, or choose another -stateDir",
-		    segment_dirs[r->kind], name, head.version, SEGMENT_VERSION);
+		    ", this one knows %" PRIu32 "): run that one, or choose another -stateDir",
+		    segment_dirs[r->kind], name, head.version, segment_versions[r->kind]);
 		return SEGMENT_NEWER;
 	}
+	r->version = head.version;
 	r->begun_ns = head.begun_ns;
 	r->good_bytes = sizeof(head);
 	return SEGMENT_CHUNK;

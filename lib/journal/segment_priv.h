@@ -3,7 +3,7 @@
  *
  *	offset	bytes	head
  *	0	8	"scottySJ"; "scottySH" of a sealed one (sealed_priv.h)
- *	8	4	version, 1
+ *	8	4	version: 1; 2 of a sealed one
  *	12	4	CRC-32C of the other 28 bytes
  *	16	8	number of the segment, as in its name
  *	24	8	when it was begun, ns since 1970
@@ -36,8 +36,10 @@
 struct z_stream_s;
 
 #define SEGMENT_VERSION    1
+#define SEALED_VERSION     2
 #define SEGMENT_HEAD_BYTES 32
 #define CHUNK_HEAD_BYTES   16
+#define CHUNK_NUMBER_AT    8
 #define SEGMENT_NAME_BYTES 16 /* with its NUL */
 #define SEGMENT_PATH_BYTES 32 /* with its directory */
 
@@ -79,7 +81,7 @@ struct segment_reader {
 	uint64_t number, bytes; /* bytes: of the file */
 	uint64_t good_bytes;    /* up to the end of the last good chunk */
 	int64_t begun_ns;
-	uint32_t chunk_count;
+	uint32_t version, chunk_count;
 	struct buf content; /* of the last chunk, RESTORE_SLACK bytes behind it */
 	struct buf packed;
 };

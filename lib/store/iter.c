@@ -53,6 +53,7 @@ struct iter {
 
 	/* What was before; NULL: not reached for, or there is nothing. */
 	struct past *past;
+	int64_t cut_ns; /* see iter_cut_ns */
 
 	struct blob_hold hold;
 	char prefix_bytes[];
@@ -109,7 +110,14 @@ int
 iter_reach(struct iter *it, int64_t start_ns, struct err *err)
 {
 	assert(it->meta == NULL && it->past == NULL);
-	return past_open(it->set, it->match.prefix, it->match.how, start_ns, &it->past, err);
+	return past_open(
+	    it->set, it->match.prefix, it->match.how, start_ns, &it->past, &it->cut_ns, err);
+}
+
+int64_t
+iter_cut_ns(const struct iter *it)
+{
+	return it->cut_ns;
 }
 
 /* Memory and past, merged: which of them has the series that comes first. */

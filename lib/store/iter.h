@@ -49,6 +49,11 @@ void iter_free(struct iter *);
  * ERR_LIMIT (too many are doing so), ERR_NOMEM: the iterator has what memory has.
  */
 int iter_reach(struct iter *, int64_t start_ns, struct err *);
+/*
+ * What was reached for is whole from this time on: before it something had to be left out that the
+ * disk has or should have, as there was too much of it, or it could not be read. 0: nothing was.
+ */
+int64_t iter_cut_ns(const struct iter *);
 
 /* Moves on to the next series. False at the end. Its description is in *desc. */
 bool iter_next_series(struct iter *, const struct metric_desc **desc);

@@ -75,9 +75,31 @@ restore(
 	return past->from->open(past->from, &query, &past->found, err);
 }
 
+/*
+ * Where what was left out ends, 0 if nothing was. Memory may begin before that, but gives up more
+ * while it is read.
+ */
+static int64_t
+cut_of(const struct past_found *found, struct ends *ends)
+{
+	int64_t cut_ns = found->is_cut ? found->whole_ns : 0;
+
+	if (found->store == NULL)
+		return found->is_cut ? ends->latest_ns : 0;
+	for (uint32_t i = 0; found->is_cut && i < found->set->stream_count; i++) {
+		int64_t whole_ns = stream_whole_ns(found->set->streams[i]);
+
+		if (cut_ns < whole_ns)
+			cut_ns = whole_ns;
+	}
+	if (cut_ns == INT64_MAX || (cut_ns < ends->latest_ns && !is_enough(ends, found->set)))
+		cut_ns = ends->latest_ns;
+	return cut_ns;
+}
+
 int
 past_open(struct series_set *set, struct str prefix, enum iter_match how, int64_t start_ns,
-    struct past **out, struct err *err)
+    struct past **out, int64_t *cut_ns, struct err *err)
 {
 	struct store_past *from = set->store->past;
 	struct past *past = NULL;
@@ -85,6 +107,7 @@ past_open(struct series_set *set, struct str prefix, enum iter_match how, int64_
 	int rc = -1;
 
 	*out = NULL;
+	*cut_ns = 0;
 	if (from == NULL)
 		return 0;
 	if (find_ends(set, &ends, err) != 0)
@@ -102,6 +125,7 @@ past_open(struct series_set *set, struct str prefix, enum iter_match how, int64_
 	if (restore(past, set, &ends, start_ns, err) != 0)
 		goto out;
 	rc = 0;
+	*cut_ns = cut_of(&past->found, &ends);
 	if (past->found.store == NULL)
 		goto out;
 	past->records = iter_new(past->found.set, prefix, how, err);

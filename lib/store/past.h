@@ -23,8 +23,13 @@ struct past_query {
 struct past_found {
 	struct store *store;    /* the scratch; NULL: there is nothing */
 	struct series_set *set; /* in it, a reference */
-	bool is_cut;            /* there was more than there is room for: the oldest is left out */
-	uint64_t memory_bytes;  /* that it was granted */
+	/*
+	 * Some is left out, whether there is a store or not: the oldest, as there was more than
+	 * there is room for, or what could not be read.
+	 */
+	bool is_cut;
+	uint64_t memory_bytes; /* that it was granted */
+	int64_t whole_ns;      /* if is_cut: from then on it is not because of that */
 };
 
 struct store_past {

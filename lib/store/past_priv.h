@@ -26,11 +26,11 @@ struct past {
 bool iter_has_series(struct iter *);
 
 /*
- * *out is NULL if memory has all from start_ns on, or the past has nothing. -1 with ERR_LIMIT,
- * ERR_NOMEM.
+ * *out is NULL if memory has all from start_ns on, or the past has nothing. *cut_ns is what
+ * iter_cut_ns says. -1 with ERR_LIMIT, ERR_NOMEM.
  */
 int past_open(struct series_set *, struct str prefix, enum iter_match, int64_t start_ns,
-    struct past **out, struct err *);
+    struct past **out, int64_t *cut_ns, struct err *);
 void past_free(struct past *); /* NULL is fine */
 
 /* Moves on; memory's next series is that of desc, NULL: none. */

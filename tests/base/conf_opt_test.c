@@ -29,6 +29,7 @@ static const struct conf_opt opts[] = {
 	{ .name = "text", .type = CONF_TEXT },
 	{ .name = "secret", .type = CONF_SECRET },
 	{ .name = "size", .type = CONF_SIZE, .dflt = "50%" },
+	{ .name = "disk", .type = CONF_DISK, .dflt = "2GiB", .min = 1 << 20, .max = INT64_MAX },
 	{ .name = "duration", .type = CONF_DURATION, .dflt = "7d" },
 	{ .name = "texts", .type = CONF_TEXTS },
 	{ .name = "collection", .type = CONF_TREE },
@@ -97,6 +98,14 @@ static const struct {
 	{ "float: {}\n", "t:1:8: 'float' wants a number, not a map\n" },
 	{ "listen: [a]\n", "t:1:9: 'listen' wants a text, not a list\n" },
 	{ "size: 64mb\n", "t:1:7: 'size' wants a size such as 64MiB or 50%, not '64mb'\n" },
+	{ "disk: 25%\n", "" },
+	{ "disk: 0%\n",
+	    "t:1:7: 'disk' wants a size such as 16GiB, or 50% of the file system, not '0%'\n" },
+	{ "disk: {}\n",
+	    "t:1:7: 'disk' wants a size such as 16GiB, or 50% of the file system, not a map\n" },
+	{ "disk: 4k\n",
+	    "t:1:7: 'disk' wants a size such as 16GiB, or 50% of the file system, not '4k'\n" },
+	{ "disk: 4KiB\n", "t:1:7: 'disk' must be at least 1MiB, not 4KiB\n" },
 	{ "size: 9223372036854775808\n",
 	    "t:1:7: 'size' wants a size such as 64MiB or 50%, not '9223372036854775808'\n" },
 	{ "collection:\n  frequency: 30\n",
@@ -232,6 +241,7 @@ assert_defaults(const struct conf *map)
 	assert_string_equal(conf_text(map, opts, "listen").p, "127.0.0.1:6980");
 	assert_null(conf_text(map, opts, "text").p);
 	assert_true(conf_size(map, opts, "size") == conf_memory_bytes() / 2);
+	assert_true(conf_disk(map, opts, "disk").bytes == UINT64_C(2) << 30);
 	assert_int_equal(conf_duration_ns(map, opts, "duration"), 7 * 86400 * NS_PER_S);
 }
 

@@ -120,6 +120,24 @@ sizes_have_binary_and_decimal_units(void **state)
 }
 
 static void
+room_on_a_disk_is_bytes_or_percents(void **state)
+{
+	static const char *const others[] = { "", "%", "0%", "0.0%", "101%", "-1%", "50 %", "50%%",
+		"18446744073709551615" };
+	struct conf_disk disk = { 7, 7 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		assert_false(conf_parse_disk(str_of(others[i]), &disk));
+	assert_true(disk.bytes == 7 && disk.percent > 6);
+	assert_true(conf_parse_disk(STR("2GiB"), &disk));
+	assert_true(disk.bytes == UINT64_C(2) << 30 && disk.percent <= 0);
+	assert_true(conf_parse_disk(STR("12.5%"), &disk));
+	assert_true(disk.bytes == 0 && disk.percent > 12.4 && disk.percent < 12.6);
+	assert_true(conf_parse_disk(STR("100%"), &disk));
+}
+
+static void
 bools_are_true_and_false_alone(void **state)
 {
 	static const char *const others[] = { "", "yes", "True", "1", "tru", "truee" };
@@ -250,6 +268,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(durations_are_as_in_go_and_days),
 		cmocka_unit_test(sizes_have_binary_and_decimal_units),
+		cmocka_unit_test(room_on_a_disk_is_bytes_or_percents),
 		cmocka_unit_test(bools_are_true_and_false_alone),
 		cmocka_unit_test(floats_are_decimal_and_finite),
 		cmocka_unit_test(amounts_are_shown_with_the_largest_whole_unit),

@@ -16,6 +16,7 @@ static const struct conf_opt opts[] = {
 	{ .name = "text", .type = CONF_TEXT },
 	{ .name = "secret", .type = CONF_SECRET },
 	{ .name = "size", .type = CONF_SIZE, .dflt = "50%" },
+	{ .name = "disk", .type = CONF_DISK, .dflt = "2GiB" },
 	{ .name = "duration", .type = CONF_DURATION, .dflt = "30s", .max = INT64_MAX },
 	{ .name = "texts", .type = CONF_TEXTS },
 	{ .name = "tree", .type = CONF_TREE },

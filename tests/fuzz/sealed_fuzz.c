@@ -29,15 +29,15 @@ no_meta(void *ctx, uint64_t number)
 
 /* All that is looked at in a chunk without restoring it. */
 static void
-skim(const struct buf *content)
+skim(struct str content)
 {
 	struct redo_skimmed record;
 	int64_t whole_ns;
 
-	for (size_t at = 0; at < content->len; at += record.bytes) {
-		if (!redo_skim(content->p + at, content->len - at, &record))
+	for (size_t at = 0; at < content.len; at += record.bytes) {
+		if (!redo_skim(content.p + at, content.len - at, &record))
 			return;
-		assert(record.bytes > 0 && record.bytes <= content->len - at);
+		assert(record.bytes > 0 && record.bytes <= content.len - at);
 		if (record.about == REDO_ABOUT_STATE)
 			(void)redo_skim_whole(&record, 3, &whole_ns);
 		if (record.about == REDO_ABOUT_SCHEMA)
@@ -92,14 +92,17 @@ read_all(int dir_fd)
 		struct sealed_entry first;
 
 		while (segment_next(&file.reader, &err) == SEGMENT_CHUNK)
-			skim(&file.reader.content);
+			skim(buf_view(&file.reader.content));
 		if (segment_read_at(&file.reader, file.foot.index_at, &first, sizeof(first),
 		        &err) == SEGMENT_CHUNK &&
 		    sealed_find(&file, first.hash, first.birth_ns, &entries, &n, &err) ==
 		        SEGMENT_CHUNK) {
 			for (size_t i = 0; i < n && i < 16; i++) {
-				if (sealed_read(&file, &entries[i], &err) == SEGMENT_CHUNK)
-					skim(&file.reader.content);
+				struct str part;
+
+				assert(sealed_most_number(&entries[i]) >= entries[i].least_number);
+				if (sealed_read(&file, &entries[i], &part, &err) == SEGMENT_CHUNK)
+					skim(part);
 			}
 			free(entries);
 		}

@@ -1,4 +1,6 @@
 """What was polled outlives the process, a full disk and a restart; and what that costs."""
+import contextlib
+import datetime
 import html
 import json
 import os
@@ -38,6 +40,22 @@ class Numbered(sp.Endpoint):
     @body.setter
     def body(self, _):
         pass
+
+
+@contextlib.contextmanager
+def flipped(path, at):
+    """One byte of a file is another for a while."""
+    def flip():
+        with open(path, "r+b") as f:
+            f.seek(at)
+            byte = f.read(1)[0]
+            f.seek(at)
+            f.write(bytes([byte ^ 1]))
+    flip()
+    try:
+        yield
+    finally:
+        flip()
 
 
 def history(scottyd, host):
@@ -245,6 +263,7 @@ class Journal(unittest.TestCase):
                 self.assertEqual(own(scottyd, "cut", "history"), 0)
                 # Not only what memory has.
                 self.assertIn("\nEarliest:  0\n", scottyd.get("/api/earliest/number").body)
+                self.check_cut(scottyd, endpoint)
                 killed_at = time.time()
                 kill(scottyd)
             with sp.Scottyd(config, state=self.state) as scottyd:
@@ -256,6 +275,22 @@ class Journal(unittest.TestCase):
                                      capture_output=True, timeout=60, check=False)
             self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
             self.assertRegex(checked.stdout, r"history/0+1\.sh: +good")
+
+    def check_cut(self, scottyd, endpoint):
+        """What can't be read is left out, and the answer says from when on it is whole."""
+        url = "/api/hosts/wide/app/number?history=60"
+        self.assertIsNone(scottyd.get(url).headers["X-Scotty-History-Cut"])
+        with flipped(os.path.join(self.state, "history", "000000000001.sh"), 100):
+            answer = scottyd.get(url)
+        whole = answer.headers["X-Scotty-History-Cut"]
+        self.assertRegex(whole, r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ$")
+        whole_s = datetime.datetime.fromisoformat(whole.replace("Z", "+00:00")).timestamp()
+        served = {v["value"] for v in answer.json()[0]["values"]}
+        missing = [n for n in range(1, max(served) + 1) if n not in served]
+        self.assertNotEqual(missing, [])
+        self.assertLess(float(endpoint.said[missing[-1]]), whole_s)
+        self.assertLess(whole_s, float(endpoint.said[missing[-1]]) + 4 * sp.SLOW)
+        self.assertEqual(own(scottyd, "cut", "history"), 1)
 
     def test_without_a_state_directory_nothing_is_written(self):
         with Numbered() as endpoint:

@@ -5,16 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "fault.h"
 #include "fault_io.h"
+#include "journal/journal_priv.h"
 #include "journal_fixture.h"
 
 /* Few enough that much is only on disk, but the newest values fit. */
 #define LITTLE_BYTES ((uint64_t)40 * 1024)
+
+/* Heads of a few chunks and the foot. */
+#define SEALED_OVERHEAD 300
+
+/* Index, with a part of each endpoint, METAs and SCHEMAs, and foot, behind the chunks. */
+#define SEALED_TAIL ((ENDPOINTS + 2) * 40 + 48)
 
 /* The fleet's store is small; whole holds all that was ever polled. */
 struct world {
@@ -231,25 +239,29 @@ assert_same_times(struct asked *part, struct asked *whole, int64_t start_ns, int
 }
 
 static void
+assert_same_of(struct world *w, size_t endpoint, int64_t start_ns, int64_t end_ns)
+{
+	struct str host = gen_host(w->gen, endpoint);
+	struct asked part = ask(w->f.store, host, start_ns);
+	struct asked whole = ask(w->whole, host, start_ns);
+
+	while (next_series(&whole)) {
+		assert_true(next_series(&part));
+		assert_true(desc_eq(part.desc, whole.desc));
+		assert_same_records(&part, &whole, start_ns, end_ns);
+		assert_same_times(&part, &whole, start_ns, end_ns);
+		assert_true(iter_earliest(part.iter) <= start_ns || iter_earliest(part.iter) == 0);
+	}
+	assert_false(next_series(&part));
+	iter_free(part.iter);
+	iter_free(whole.iter);
+}
+
+static void
 assert_same_since(struct world *w, int64_t start_ns, int64_t end_ns)
 {
-	for (size_t e = 0; e < ENDPOINTS; e++) {
-		struct str host = gen_host(w->gen, e);
-		struct asked part = ask(w->f.store, host, start_ns);
-		struct asked whole = ask(w->whole, host, start_ns);
-
-		while (next_series(&whole)) {
-			assert_true(next_series(&part));
-			assert_true(desc_eq(part.desc, whole.desc));
-			assert_same_records(&part, &whole, start_ns, end_ns);
-			assert_same_times(&part, &whole, start_ns, end_ns);
-			assert_true(
-			    iter_earliest(part.iter) <= start_ns || iter_earliest(part.iter) == 0);
-		}
-		assert_false(next_series(&part));
-		iter_free(part.iter);
-		iter_free(whole.iter);
-	}
+	for (size_t e = 0; e < ENDPOINTS; e++)
+		assert_same_of(w, e, start_ns, end_ns);
 }
 
 /* At all kinds of starts and ends. */
@@ -484,6 +496,56 @@ assert_part_of_whole(struct world *w)
 }
 
 static void
+room_may_be_a_share_of_the_file_system(void **state)
+{
+	struct world *w = *state;
+	struct statvfs fs;
+	size_t before;
+
+	assert_int_equal(statvfs(w->f.dir, &fs), 0);
+	/* About 20000 bytes. */
+	w->f.conf.disk_bytes = 0;
+	w->f.conf.disk_percent = 20000.0 * 100 / ((double)fs.f_blocks * (double)fs.f_frsize);
+	start(w);
+	for (int i = 0; i < 12; i++) {
+		poll(w, 20);
+		seal(w);
+	}
+	before = sealed_count(w);
+	assert_in_range(before, 2, 10);
+	/* The file system shrinks, so to say. */
+	w->f.journal->history->conf.disk_percent /= 2;
+	seal(w);
+	assert_in_range(sealed_count(w), 1, before - 1);
+}
+
+/* If it can't be sealed, as the disk is full, it is made less full. */
+static void
+a_full_disk_costs_what_is_too_much(void **state)
+{
+	struct world *w = *state;
+	struct err err;
+
+	start(w);
+	for (int i = 0; i < 6; i++) {
+		poll(w, 20);
+		seal(w);
+	}
+	poll(w, 20);
+	fixture_turn(&w->f, w->f.conf.segment_ns);
+	w->f.journal->history->conf.disk_bytes = 10000;
+	fault_io(1, 10, ENOSPC);
+	assert_int_equal(journal_seal(w->f.journal, clock_real_ns(), &err), -1);
+	assert_int_equal(sealed_count(w), 6);
+	fault_io(2, 1, ENOSPC);
+	assert_int_equal(journal_seal(w->f.journal, clock_real_ns(), &err), -1);
+	fault_io(0, 0, 0);
+	assert_in_range(sealed_count(w), 1, 5);
+	assert_int_equal(journal_seal(w->f.journal, clock_real_ns(), &err), 0);
+	assert_part_of_whole(w);
+}
+
+static void
 write_sealed(struct world *w, const char *name, const char *bytes, size_t len)
 {
 	char path[512];
@@ -503,6 +565,15 @@ read_sealed(struct world *w, const char *name, size_t *len)
 
 	snprintf(from, sizeof(from), "../history/%s", name);
 	return fixture_read(&w->f, from, len);
+}
+
+static void
+delete_sealed(struct world *w, const char *name)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/history/%s", w->f.dir, name);
+	assert_int_equal(unlink(path), 0);
 }
 
 static void
@@ -566,6 +637,185 @@ a_damaged_file_costs_only_what_is_damaged(void **state)
 	start(w);
 	assert_all_same(w);
 	free(bytes);
+}
+
+static void
+copy_file(const char *from, const char *to)
+{
+	char bytes[16384];
+	FILE *in = fopen(from, "r"), *out = fopen(to, "w");
+	size_t n;
+
+	assert_non_null(in);
+	assert_non_null(out);
+	n = fread(bytes, 1, sizeof(bytes), in);
+	assert_in_range(n, 1, sizeof(bytes) - 1);
+	assert_int_equal(fwrite(bytes, 1, n, out), n);
+	fclose(in);
+	assert_int_equal(fclose(out), 0);
+}
+
+/* history_v1.sh: 60 polls of the fleet, made when the format was of version 1. */
+static void
+files_of_version_1_are_read(void **state)
+{
+	struct world *w = *state;
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/history", w->f.dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/history/000000000001.sh", w->f.dir);
+	copy_file(TEST_DATA "/history_v1.sh", path);
+	for (; w->f.poll_count < 60; w->f.poll_count++) {
+		for (size_t e = 0; e < ENDPOINTS; e++) {
+			(void)gen_poll(w->f.gen, e, w->f.poll_count);
+			append(w->whole, w->gen, e, w->f.poll_count);
+		}
+	}
+	start(w);
+	assert_all_same(w);
+	/* Until it is only on disk. */
+	for (int i = 0; i < 4; i++) {
+		poll(w, 70);
+		seal(w);
+	}
+	assert_int_equal(sealed_count(w), 5);
+	assert_all_same(w);
+}
+
+/* One that has a chunk of its own, or several, among those that share one. */
+static void
+large_endpoints_have_chunks_of_their_own(void **state)
+{
+	static const char name[] = "000000000001.sh";
+	struct world *w = *state;
+	struct journal_check check;
+	char dir[128];
+
+	w->f.conf.band_bytes = 0;
+	w->f.conf.segment_bytes = 1 << 30;
+	start(w);
+	poll(w, 4000);
+	seal(w);
+	snprintf(dir, sizeof(dir), "%s/history", w->f.dir);
+	assert_true(journal_check_file(dir, name, &check));
+	assert_string_equal(check.fault, "");
+	assert_true(check.chunk_count > 2 + ENDPOINTS);
+	poll(w, 30);
+	assert_same_since(w, 0, INT64_MAX);
+}
+
+/* A sealed file of many endpoints that were polled twice each, and of the segment it was. */
+static void
+small_endpoints_take_little_room(void **state)
+{
+	struct world *w = *state;
+	struct gen_conf conf = { .endpoint_count = 300,
+		.metric_count = 10,
+		.changed_permille = 300,
+		.interval_ns = 10 * NS_PER_S,
+		.jitter_ns = NS_PER_S,
+		.jitter_unit_ns = NS_PER_MS };
+	struct gen *gen = gen_new(&conf);
+	size_t journal_bytes, sealed_bytes;
+	char name[256];
+
+	assert_non_null(gen);
+	w->f.conf.band_bytes = 0;
+	w->memory_bytes = 64 << 20;
+	start(w);
+	for (uint64_t n = 0; n < 2; n++) {
+		for (size_t e = 0; e < conf.endpoint_count; e++)
+			append(w->f.store, gen, e, n);
+		fixture_turn(&w->f, 300 * NS_PER_MS);
+	}
+	gen_free(gen);
+	assert_int_equal(fixture_files(&w->f, ".sj", name), 1);
+	free(fixture_read(&w->f, name, &journal_bytes));
+	seal(w);
+	free(read_sealed(w, "000000000001.sh", &sealed_bytes));
+	/* The index has 40 bytes of each. */
+	assert_in_range(
+	    sealed_bytes, 1, journal_bytes + conf.endpoint_count * 40 + SEALED_OVERHEAD);
+}
+
+/* From when on the history of an endpoint from start_ns on is said to be whole; 0: all of it. */
+static int64_t
+cut_of(struct world *w, size_t endpoint, int64_t start_ns)
+{
+	struct asked part = ask(w->f.store, gen_host(w->gen, endpoint), start_ns);
+	int64_t cut_ns = iter_cut_ns(part.iter);
+
+	iter_free(part.iter);
+	return cut_ns;
+}
+
+static int64_t
+newest_ns(struct world *w)
+{
+	struct asked whole = ask(w->whole, gen_host(w->gen, 0), 0);
+	struct record record;
+
+	assert_true(next_series(&whole));
+	assert_true(iter_latest(whole.iter, &record));
+	iter_free(whole.iter);
+	return record.ts_ns;
+}
+
+static void
+what_is_left_out_is_told(void **state)
+{
+	struct world *w = *state;
+	int64_t ends_ns[6], cut_ns;
+	char *bytes;
+	size_t len;
+
+	w->f.conf.band_bytes = 0;
+	start(w);
+	for (int i = 0; i < 6; i++) {
+		poll(w, 70);
+		ends_ns[i] = newest_ns(w) + 10 * NS_PER_S; /* the others come after the first */
+		seal(w);
+	}
+	poll(w, 33);
+	assert_all_same(w);
+	for (size_t e = 0; e < ENDPOINTS; e++)
+		assert_int_equal(cut_of(w, e, 0), 0);
+	/* What the chunk of the sets says is wrong: it is met as it is read. */
+	bytes = read_sealed(w, "000000000003.sh", &len);
+	bytes[len - SEALED_TAIL - 8] ^= 1;
+	write_sealed(w, "000000000003.sh", bytes, len);
+	free(bytes);
+	for (size_t e = 0; e < ENDPOINTS; e++) {
+		cut_ns = cut_of(w, e, 0);
+		assert_in_range(cut_ns, ends_ns[1], ends_ns[2]);
+		assert_same_of(w, e, cut_ns, INT64_MAX);
+		assert_int_equal(cut_of(w, e, ends_ns[2]), 0);
+	}
+	/* It may be gone, like one that was set aside. */
+	delete_sealed(w, "000000000003.sh");
+	assert_in_range(cut_of(w, 0, 0), ends_ns[1], ends_ns[2]);
+	assert_int_equal(cut_of(w, 0, ends_ns[2]), 0);
+	assert_same_since(w, ends_ns[2], INT64_MAX);
+}
+
+static void
+more_than_there_is_room_for_is_told(void **state)
+{
+	struct world *w = *state;
+
+	w->f.conf.read_bytes = 400 * 1024;
+	start(w);
+	for (int i = 0; i < 30; i++) {
+		poll(w, 400);
+		seal(w);
+	}
+	for (size_t e = 0; e < ENDPOINTS; e++) {
+		int64_t cut_ns = cut_of(w, e, 0);
+
+		assert_true(cut_ns > 0);
+		assert_same_of(w, e, cut_ns, INT64_MAX);
+	}
 }
 
 static void
@@ -708,10 +958,21 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    how_far_back_the_files_go_is_known, setup, teardown),
 		cmocka_unit_test_setup_teardown(
+		    room_may_be_a_share_of_the_file_system, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_full_disk_costs_what_is_too_much, setup, teardown),
+		cmocka_unit_test_setup_teardown(
 		    without_retention_nothing_is_sealed, setup, teardown),
 		cmocka_unit_test_setup_teardown(numbers_are_never_used_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    a_damaged_file_costs_only_what_is_damaged, setup, teardown),
+		cmocka_unit_test_setup_teardown(files_of_version_1_are_read, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    large_endpoints_have_chunks_of_their_own, setup, teardown),
+		cmocka_unit_test_setup_teardown(small_endpoints_take_little_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_left_out_is_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    more_than_there_is_room_for_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    a_damaged_segment_is_sealed_up_to_the_damage, setup, teardown),
 		cmocka_unit_test_setup_teardown(
