@@ -15,6 +15,10 @@
 
 /* Most that one reader gets of all memory for reading. */
 #define SHARE 2
+/* The same of one who reads oldest first, of all memory for that. */
+#define FOLLOWING_SHARE 8
+/* One who reads oldest first is asked after so much of a file whether it is enough. */
+#define PIECE_BYTES ((size_t)2 * 1024 * 1024)
 /* Memory for what is so long on disk: at first, and if that was not enough. */
 #define MEMORY_PER_BYTE 4
 #define MEMORY_LEAST    ((uint64_t)4 * 1024 * 1024)
@@ -47,6 +51,8 @@ struct reading {
 	size_t sealed_len;
 	uint64_t content_bytes; /* of the set in the sealed files to be read */
 	bool is_cut;
+	bool has_stopped;      /* within a file, as it was enough */
+	uint64_t next;         /* see past_found */
 	uint64_t memory_bytes; /* granted */
 	struct store *store;
 	struct store_restore *restore;
@@ -264,10 +270,33 @@ collect(struct reading *r, struct source *s, struct err *err)
 
 /* Restoring. */
 
+/* Bytes of the records at p that are fed together: so many at least, if there are. */
+static size_t
+piece_bytes(const char *p, size_t len, size_t least)
+{
+	struct redo_skimmed record;
+	size_t n = 0;
+
+	if (least >= len)
+		return len;
+	while (n < len && n < least && redo_skim(p + n, len - n, &record))
+		n += record.bytes;
+	return n < len && n < least ? len : n; /* what makes no sense is refused there */
+}
+
+static bool
+is_enough(struct reading *r)
+{
+	if (r->set == NULL)
+		r->set = store_find(r->store, r->query->host, r->query->app);
+	return r->set != NULL && r->query->is_enough(r->query->ctx, r->set);
+}
+
 static int
 feed(struct reading *r, struct buf *records, struct err *err)
 {
-	size_t good;
+	size_t least = r->query->oldest_first ? PIECE_BYTES : SIZE_MAX;
+	size_t good, n;
 
 	if (records->len == 0)
 		return 0;
@@ -276,7 +305,13 @@ feed(struct reading *r, struct buf *records, struct err *err)
 		return -1;
 	}
 	memset(records->p + records->len, 0, RESTORE_SLACK);
-	return restore_feed(r->restore, records->p, records->len, &good, err);
+	for (size_t at = 0; at < records->len && !r->has_stopped; at += n) {
+		n = piece_bytes(records->p + at, records->len - at, least);
+		if (restore_feed(r->restore, records->p + at, n, &good, err) != 0)
+			return -1;
+		r->has_stopped = at + n < records->len && is_enough(r);
+	}
+	return 0;
 }
 
 /* What is no good is left out. */
@@ -293,7 +328,17 @@ note_bad(struct reading *r, const struct err *err)
 		    STR_ARG(r->query->host), err->text);
 }
 
-/* One file. -1 with ERR_NOMEM. */
+/* True if that is no reason to leave the file out: it is to be tried again. */
+static bool
+is_to_be_told(struct reading *r, enum segment_found found, uint64_t number, const struct err *err)
+{
+	if (err->code == ERR_NOMEM)
+		return true;
+	return r->query->oldest_first && !r->query->leaves_out && found == SEGMENT_FAILED &&
+	       history_has(r->history, number);
+}
+
+/* One file. -1 with ERR_NOMEM, ERR_IO. */
 static int
 read_file(struct reading *r, const struct segment_file *file, struct err *err)
 {
@@ -312,7 +357,7 @@ read_file(struct reading *r, const struct segment_file *file, struct err *err)
 			rc = feed(r, &source.records, err);
 	}
 	if (found != SEGMENT_CHUNK || rc != 0) {
-		rc = err->code == ERR_NOMEM ? -1 : 0;
+		rc = is_to_be_told(r, found, file->number, err) ? -1 : 0;
 		/* One that went meanwhile was too old. */
 		if (rc == 0 && source.sealed.reader.fd >= 0)
 			note_bad(r, err);
@@ -325,15 +370,22 @@ read_file(struct reading *r, const struct segment_file *file, struct err *err)
 
 /* Memory. */
 
-static bool
-take_memory(struct history *h, uint64_t bytes)
+static _Atomic uint64_t *
+memory_of(struct history *h, bool oldest_first)
 {
-	uint64_t used = h->reading_bytes;
+	return oldest_first ? &h->following_bytes : &h->reading_bytes;
+}
+
+static bool
+take_memory(struct reading *r, uint64_t bytes)
+{
+	_Atomic uint64_t *all = memory_of(r->history, r->query->oldest_first);
+	uint64_t used = *all;
 
 	do {
-		if (used + bytes > h->conf.read_bytes)
+		if (used + bytes > r->history->conf.read_bytes)
 			return false;
-	} while (!atomic_compare_exchange_weak(&h->reading_bytes, &used, used + bytes));
+	} while (!atomic_compare_exchange_weak(all, &used, used + bytes));
 	return true;
 }
 
@@ -343,7 +395,7 @@ drop_store(struct reading *r)
 	restore_free(r->restore);
 	series_set_unref(r->set);
 	store_free(r->store);
-	r->history->reading_bytes -= r->memory_bytes;
+	*memory_of(r->history, r->query->oldest_first) -= r->memory_bytes;
 	r->restore = NULL;
 	r->set = NULL;
 	r->store = NULL;
@@ -355,7 +407,7 @@ make_store(struct reading *r, uint64_t memory_bytes, struct err *err)
 {
 	struct store_conf conf = { .memory_bytes = memory_bytes };
 
-	if (!take_memory(r->history, memory_bytes)) {
+	if (!take_memory(r, memory_bytes)) {
 		r->history->refused_count++;
 		err_set(err, ERR_LIMIT,
 		    "too much history on disk is being read: try again, or ask for less of it");
@@ -457,16 +509,119 @@ restore(struct reading *r, struct err *err)
 	return 0;
 }
 
+/* Oldest first. */
+
+/* Bytes of the set's records in a file; 0 if there are none. -1 with ERR_IO, ERR_NOMEM. */
+static int
+content_of(struct reading *r, const struct segment_file *file, uint64_t *bytes, int64_t *whole_ns,
+    struct err *err)
+{
+	struct source source;
+	enum segment_found found = source_open(r, &source, file, err);
+	int rc = 0;
+
+	*bytes = 0;
+	for (size_t i = 0; found == SEGMENT_CHUNK && i < source.of_set_len; i++) {
+		*bytes += source.of_set[i].content_bytes;
+		*whole_ns = source.of_set[i].whole_ns;
+	}
+	if (found != SEGMENT_CHUNK) {
+		rc = is_to_be_told(r, found, file->number, err) ? -1 : 0;
+		if (rc == 0 && source.sealed.reader.fd >= 0)
+			note_bad(r, err);
+	}
+	source_close(&source);
+	return rc;
+}
+
+/* The file to go on with: the newest that has all from start_ns on, else the oldest. */
+static int
+find_oldest(struct reading *r, size_t *first, struct err *err)
+{
+	size_t i = 0;
+
+	if (r->query->next > 0) {
+		while (i < r->sealed_len && r->files.files[i].number < r->query->next)
+			i++;
+		*first = i;
+		return 0;
+	}
+	*first = 0;
+	for (i = r->sealed_len; i > 0; i--) {
+		int64_t whole_ns;
+		uint64_t bytes;
+
+		if (content_of(r, &r->files.files[i - 1], &bytes, &whole_ns, err) != 0)
+			return -1;
+		if (bytes > 0 && whole_ns <= r->query->start_ns) {
+			*first = i - 1;
+			break;
+		}
+	}
+	return 0;
+}
+
+/* One file to a store of its own, as each is a whole; of a large one, some pieces. */
+static int
+read_alone(struct reading *r, const struct segment_file *file, struct err *err)
+{
+	uint64_t most = r->history->conf.read_bytes / FOLLOWING_SHARE, bytes;
+	int64_t whole_ns;
+
+	if (content_of(r, file, &bytes, &whole_ns, err) != 0)
+		return -1;
+	if (bytes == 0)
+		return 0;
+	bytes = bytes * MEMORY_PER_BYTE + MEMORY_LEAST;
+	for (;; bytes *= MEMORY_PER_BYTE) {
+		if (bytes > most)
+			bytes = most;
+		r->has_stopped = false;
+		if (make_store(r, bytes, err) != 0 || read_file(r, file, err) != 0)
+			return -1;
+		if (!was_short(r) || bytes == most)
+			break;
+		drop_store(r);
+	}
+	r->is_cut = was_short(r);
+	restore_free(r->restore);
+	r->restore = NULL;
+	return 0;
+}
+
+static int
+follow(struct reading *r, struct err *err)
+{
+	size_t i;
+
+	if (find_oldest(r, &i, err) != 0)
+		return -1;
+	r->next = r->query->next > 0 ? r->query->next : 1;
+	for (; i < r->sealed_len; i++) {
+		uint64_t number = r->files.files[i].number;
+
+		if (read_alone(r, &r->files.files[i], err) != 0)
+			return -1;
+		r->next = number + !r->has_stopped;
+		if (r->store != NULL && is_enough(r))
+			break;
+		drop_store(r);
+	}
+	return 0;
+}
+
 /* Sealed files, then segments that are not. */
 static int
 list_files(struct reading *r, struct err *err)
 {
-	struct segment_files segments;
+	struct segment_files segments = { 0 };
 	uint64_t last = 0;
-	int rc;
+	int rc = 0;
 
 	/* In this order: what is sealed in between is in one list at least. */
-	rc = segment_files_list(&segments, r->history->journal_fd, SEGMENT_JOURNAL, err);
+	if (!r->query->oldest_first)
+		rc = segment_files_list(
+		    &segments, r->history->journal_fd, SEGMENT_JOURNAL, err);
 	if (rc == 0)
 		rc = history_list(r->history, &r->files, err);
 	r->sealed_len = r->files.len;
@@ -488,22 +643,23 @@ history_past_open(struct store_past *past, const struct past_query *query, struc
 	struct reading r = { .history = h, .query = query };
 	int rc = -1;
 
-	*found = (struct past_found){ .store = NULL };
+	*found = (struct past_found){ .store = NULL, .next = query->next };
 	if (h->journal_fd < 0 || h->history_fd < 0)
 		return 0;
-	h->query_count++;
+	h->query_count += !query->oldest_first;
 	if (list_files(&r, err) != 0) {
 		note_bad(&r, err);
 		rc = err->code == ERR_NOMEM ? -1 : 0;
 		goto out;
 	}
-	if (restore(&r, err) != 0)
+	if ((query->oldest_first ? follow(&r, err) : restore(&r, err)) != 0)
 		goto out;
 	rc = 0;
+	found->next = r.next;
 	h->cut_count += r.is_cut;
 	if (r.set == NULL || series_set_birth_ns(r.set) != query->birth_ns)
 		goto out;
-	*found = (struct past_found){ r.store, r.set, r.is_cut, r.memory_bytes };
+	*found = (struct past_found){ r.store, r.set, r.is_cut, r.memory_bytes, r.next };
 out:
 	if (found->store == NULL)
 		drop_store(&r);
@@ -518,6 +674,6 @@ history_past_close(struct store_past *past, struct past_found *found)
 
 	series_set_unref(found->set);
 	store_free(found->store);
-	h->reading_bytes -= found->memory_bytes;
+	*memory_of(h, found->next > 0) -= found->memory_bytes;
 	*found = (struct past_found){ .store = NULL };
 }

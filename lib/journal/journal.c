@@ -22,6 +22,8 @@
 
 #define BACKOFF_FIRST_NS NS_PER_S
 #define BACKOFF_MOST_NS  (30 * NS_PER_S)
+/* A segment that somebody waits for ends when it is so old. */
+#define WANTED_NS (5 * NS_PER_S)
 /* After so long without trouble the next one is the first again. */
 #define WELL_NS (60 * NS_PER_S)
 
@@ -211,8 +213,10 @@ try_to_begin(struct journal *j, int64_t mono_ns, int64_t real_ns)
 static bool
 is_segment_over(const struct journal *j, int64_t mono_ns)
 {
-	return j->segment.bytes >= j->conf.segment_bytes ||
-	       mono_ns - j->begun_ns >= j->conf.segment_ns;
+	int64_t age_ns = mono_ns - j->begun_ns;
+
+	return j->segment.bytes >= j->conf.segment_bytes || age_ns >= j->conf.segment_ns ||
+	       (age_ns >= WANTED_NS && history_wants_segment(j->history));
 }
 
 /* Writing. */

@@ -69,6 +69,10 @@ position_of(const struct state *state, struct db_query *query)
 		.flags = (uint32_t)db_i64(query, 9),
 		.tag = tag_of(state, db_i64(query, 10)),
 		.from_ns = db_i64(query, 11),
+		.row_ns = db_i64(query, 12),
+		.skip_target = (uint32_t)db_i64(query, 13),
+		.skip_at = (uint32_t)db_i64(query, 14),
+		.skip_at_row = (uint32_t)db_i64(query, 15),
 	};
 }
 
@@ -169,6 +173,10 @@ save_one(void *ctx, struct cursor_position *pos, struct err *err)
 	db_bind_i64(query, 10, pos->flags);
 	db_bind_i64(query, 11, saving->now_s);
 	db_bind_i64(query, 12, pos->from_ns);
+	db_bind_i64(query, 13, pos->row_ns);
+	db_bind_i64(query, 14, pos->skip_target);
+	db_bind_i64(query, 15, pos->skip_at);
+	db_bind_i64(query, 16, pos->skip_at_row);
 	return db_run(query, err);
 }
 
