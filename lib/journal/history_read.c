@@ -270,18 +270,32 @@ collect(struct reading *r, struct source *s, struct err *err)
 
 /* Restoring. */
 
-/* Bytes of the records at p that are fed together: so many at least, if there are. */
+/*
+ * True if the set lets go of series that have ended, so that nobody can ask for them any more: a
+ * poll with another schema and no rows, of which only two zeros are left (store/redo_priv.h).
+ */
+static bool
+frees_series(const struct redo_skimmed *record)
+{
+	return record->about == REDO_ABOUT_POLL && record->schema != 0 &&
+	       record->bytes - record->rest == 2;
+}
+
+/* Bytes of the records at p that are fed before it is asked whether they are enough. */
 static size_t
-piece_bytes(const char *p, size_t len, size_t least)
+piece_bytes(const char *p, size_t len)
 {
 	struct redo_skimmed record;
 	size_t n = 0;
 
-	if (least >= len)
-		return len;
-	while (n < len && n < least && redo_skim(p + n, len - n, &record))
+	while (n < len && n < PIECE_BYTES) {
+		if (!redo_skim(p + n, len - n, &record))
+			return len; /* it is refused there */
+		if (n > 0 && frees_series(&record))
+			break;
 		n += record.bytes;
-	return n < len && n < least ? len : n; /* what makes no sense is refused there */
+	}
+	return n;
 }
 
 static bool
@@ -295,7 +309,6 @@ is_enough(struct reading *r)
 static int
 feed(struct reading *r, struct buf *records, struct err *err)
 {
-	size_t least = r->query->oldest_first ? PIECE_BYTES : SIZE_MAX;
 	size_t good, n;
 
 	if (records->len == 0)
@@ -306,7 +319,9 @@ feed(struct reading *r, struct buf *records, struct err *err)
 	}
 	memset(records->p + records->len, 0, RESTORE_SLACK);
 	for (size_t at = 0; at < records->len && !r->has_stopped; at += n) {
-		n = piece_bytes(records->p + at, records->len - at, least);
+		n = records->len - at;
+		if (r->query->oldest_first)
+			n = piece_bytes(records->p + at, n);
 		if (restore_feed(r->restore, records->p + at, n, &good, err) != 0)
 			return -1;
 		r->has_stopped = at + n < records->len && is_enough(r);

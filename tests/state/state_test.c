@@ -285,7 +285,7 @@ a_newer_format_is_refused_and_not_touched(void **state)
 
 	state_close(f->state);
 	f->state = NULL;
-	run_sql(f, "state.db", "PRAGMA user_version=4; CREATE TABLE novelties (x)");
+	run_sql(f, "state.db", "PRAGMA user_version=99; CREATE TABLE novelties (x)");
 	before = read_file(f, "state.db");
 	assert_null(state_open(f->dir.path, &err));
 	assert_int_equal(err.code, ERR_DENIED);
