@@ -294,20 +294,32 @@ put_back(const struct place *place, const struct stream *s, struct mark *mark, u
 	mark->in_piece = mark->has_base = false;
 }
 
+/*
+ * What the piece gave out is skipped from here on. A mark can tell that of one piece only: if some
+ * was skipped in this one already and is not part of it, what is less comes again.
+ */
+static void
+skip_given(struct mark *mark)
+{
+	bool is_whole = mark->skip_target <= mark->row || mark->at > mark->skip_at ||
+	                (mark->at == mark->skip_at && mark->at_row >= mark->skip_at_row);
+
+	if (mark->skip_target > mark->target ||
+	    (!is_whole && mark->target - mark->skip_target < mark->skip_target - mark->row))
+		return;
+	mark->skip_target = mark->target;
+	mark->skip_at = mark->at;
+	mark->skip_at_row = mark->at_row;
+}
+
 void
 place_break_piece(struct place *place, uint32_t number)
 {
 	struct mark *mark = &place->streams[number].read;
-	struct mark before = *mark;
 
+	skip_given(mark);
 	put_back(place, place->set->streams[number], mark, mark->row);
 	place->streams[number].read_ns = place->streams[number].row_ns;
-	/* Of one in which some is skipped already, that which it gave out comes again. */
-	if (mark->skip_target <= mark->row) {
-		mark->skip_target = before.target;
-		mark->skip_at = before.at;
-		mark->skip_at_row = before.at_row;
-	}
 }
 
 void
