@@ -339,7 +339,7 @@ cursor_past_begin(
 	struct series_set *set = cursor->past.found.set;
 	uint32_t first, next, first_in_memory;
 	struct past_rows rows;
-	bool goes_back, goes_on;
+	bool goes_back, goes_on, is_asked;
 	struct err err;
 
 	*failed = false;
@@ -347,9 +347,13 @@ cursor_past_begin(
 	*mark = place->streams[stream].read;
 	goes_back = place->streams[stream].goes_back;
 	first_in_memory = place->set->streams[stream]->first_row;
+	is_asked = place->past_next == cursor->past.found.next;
 	lock_drop(&place->set->lock);
 	/* Nobody appends to it. */
 	if (goes_back || !rows_of(set, stream, &first, &next) || next <= mark->row)
+		return false;
+	/* It fell behind since, and what it lacks is in another file. */
+	if (first > mark->row && !is_asked)
 		return false;
 	goes_on = mark->in_piece && first <= mark->row && mark->target <= next;
 	if (goes_on)
