@@ -12,22 +12,19 @@ import scottyd_proc as sp
 import sinks
 from durability_test import BATCH, SOON, Durable
 
-OUTAGE = float(os.environ.get("SCOTTY_OUTAGE_SECONDS") or 20) * sp.SLOW
-# What is polled in that time, and what memory has room for, in seconds.
-MEMORY = os.environ.get("SCOTTY_FOLLOW_MEMORY") or "4MiB"
-HELD_S = 10 * sp.SLOW
+ENDPOINTS, METRICS, INTERVAL_S = 100, 250, 1
+OUTAGE = float(os.environ.get("SCOTTY_OUTAGE_SECONDS") or 24) * sp.SLOW
+# Room for some five seconds beside the newest values.
+MEMORY = os.environ.get("M") or "1200KiB"
 
 
 class Follow(Durable):
-    def held_seconds(self, scottyd):
-        """So far back memory reaches."""
-        return scottyd.get_json("/metricsapi/store/availablePages")
-
     def metric(self, scottyd, path):
         return scottyd.get_json("/metricsapi" + path)[0]["value"]
 
     def test_what_memory_gave_up_comes_from_disk(self):
-        fleet, sink = self.fleet(), self.recorder()
+        """Down, killed in the middle, and up again."""
+        fleet, sink = self.fleet(ENDPOINTS, METRICS, INTERVAL_S), self.recorder()
         file = ledger.Lines(fleet.directory)
         writers = [sinks.influx(sink.port, batch=BATCH), file.element(batch=BATCH)]
         ledgers = [ledger.Ledger(fleet, sink, BATCH), ledger.Ledger(fleet, file, BATCH)]
@@ -43,15 +40,17 @@ class Follow(Durable):
             one.run_begins(killed_ns)
         scottyd = self.start(config, fleet.state, flags=SOON)
         time.sleep(OUTAGE / 2)
-        print(scottyd.get("/metricsapi/store").body)
-        state = sinks.writer(scottyd)
-        print(state)
-        begin, backlog = sink.count(), state["valuesNotWritten"]
+        state, held_s = sinks.writer(scottyd), float(self.metric(scottyd, "/store/timeSpan"))
+        self.assertLess(held_s, OUTAGE / 3)
+        self.assertEqual(state["missed"], 0)
+        begin, sent = sink.count(), time.monotonic()
+        lag = sinks.writer(scottyd, "file")["lagSeconds"]
         sink.up()
-        since = time.monotonic()
-        sp.eventually(lambda: sink.count() - begin >= backlog, "caught up", 90)
-        print(f"{backlog} values, {backlog / (time.monotonic() - since):.0f}/s")
-        time.sleep(1)
+        sp.eventually(lambda: sink.count() >= begin + state["valuesNotWritten"], "caught up", 90)
+        rate = state["valuesNotWritten"] / (time.monotonic() - sink.requests[0][0])
+        print(f"down for {time.monotonic() - sent:.1f} s more; {state['valuesNotWritten']} values "
+              f"behind, {held_s:.1f} s in memory; caught up at {rate:.0f}/s; lag of the other "
+              f"{lag:.2f} s, then {sinks.writer(scottyd, 'file')['lagSeconds']:.2f} s")
         until = self.drain(scottyd, config, ("w", "file"))
         times = {}
         for one in ledgers:
