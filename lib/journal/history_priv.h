@@ -53,7 +53,7 @@ struct history {
 	bool failing; /* the thread's */
 
 	_Atomic uint64_t file_count, bytes, sealed_count, dropped_count, error_count, query_count,
-	    refused_count, cut_count, reading_bytes,
+	    refused_count, cut_count, reading_bytes, followed_count,
 	    following_bytes; /* the same of those who read oldest first */
 	_Atomic int64_t oldest_ns; /* begin of the oldest file; TS_NONE */
 };

@@ -618,8 +618,10 @@ follow(struct reading *r, struct err *err)
 		if (read_alone(r, &r->files.files[i], err) != 0)
 			return -1;
 		r->next = number + !r->has_stopped;
-		if (r->store != NULL && is_enough(r))
+		if (r->store != NULL && is_enough(r)) {
+			r->history->followed_count++;
 			break;
+		}
 		drop_store(r);
 	}
 	return 0;
