@@ -294,13 +294,17 @@ open_in_memory(struct cursor *cursor, struct place *place, const struct mark *ma
 static enum opened
 open_in_past(struct cursor *cursor, struct place *place, bool is_free)
 {
+	bool was_open = cursor->past.place == place, failed;
 	struct series_set *set;
 	struct mark mark;
-	bool failed;
 
 	switch (cursor_past_open(cursor, place, is_free)) {
 	case PAST_OPEN:
-		break;
+		if (was_open)
+			break;
+		/* All streams get what it has of them, as the next one begins behind it. */
+		place->next_stream = 0;
+		return NOTHING_NEW;
 	case PAST_LATER:
 		return GOES_ON_LATER;
 	case PAST_NOTHING:

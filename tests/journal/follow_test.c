@@ -197,7 +197,7 @@ put(struct world *w, uint32_t path, uint32_t group, int64_t ts_ns)
 	/* The batch does not copy texts. */
 	static const char *const paths[PATHS] = { "/0", "/1", "/2", "/3", "/4", "/5", "/6", "/7",
 		"/8", "/9" };
-	static const char *const texts[] = { "", "a", "text", "another one", "0123456789abcdef" };
+	static const char *const texts[] = { "", "a", "text", "another-one", "0123456789abcdef" };
 	struct metric_desc desc = { .path = str_of(paths[path]),
 		.kind = kinds[path % ARRAY_LEN(kinds)] };
 	uint32_t v = draw(w, 4) == 0 ? draw(w, 1000000) : 7;
@@ -709,10 +709,295 @@ whatever_happens_all_is_read_in_order(void **state)
 	}
 }
 
+/* What the little store's cursor gave, of what that of the whole gave, from some place on each. */
+static void
+assert_ends_of_all(struct world *w, uint64_t missed)
+{
+	struct err err;
+	uint64_t sum = 0;
+
+	w->all = (struct reader){ .mode = w->little.mode };
+	w->all.cursor = cursor_new(w->whole, "w", w->all.mode, &err);
+	assert_non_null(w->all.cursor);
+	while (reader_read(&w->all, 128) > 0)
+		cursor_commit(w->all.cursor);
+	for (size_t i = 0; i < HOSTS * PATHS * GROUPS; i++) {
+		struct buf *part = &(&w->little.read[0][0][0])[i];
+		struct buf *whole = &(&w->all.read[0][0][0])[i];
+
+		assert_true(part->len <= whole->len);
+		if (part->len > 0)
+			assert_memory_equal(
+			    part->p, whole->p + whole->len - part->len, part->len);
+		for (size_t k = 0; k < whole->len - part->len; k++)
+			sum += whole->p[k] == ' ';
+	}
+	assert_int_equal(sum, missed);
+}
+
+static void
+drop_file(struct world *w, unsigned number)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/history/%012u.sh", w->f.dir, number);
+	assert_int_equal(unlink(path), 0);
+}
+
+static void
+what_was_dropped_is_missed_and_no_more(void **state)
+{
+	struct world *w = *state;
+	struct err err;
+
+	w->f.conf.disk_bytes = 40000;
+	start(w);
+	open_little(w, CURSOR_EVERY);
+	for (int i = 0; i < 12; i++) {
+		poll(w, 50, false);
+		seal(w);
+	}
+	poll(w, 20, false);
+	assert_int_equal(journal_seal(w->f.journal, clock_real_ns(), &err), 0);
+	assert_in_range(fixture_files_in(&w->f, "history", ".sh", NULL), 2, 8);
+	read_all(w, &w->little);
+	assert_in_range(cursor_missed_count(w->little.cursor), 1, 600 * HOSTS * PATHS);
+	assert_ends_of_all(w, cursor_missed_count(w->little.cursor));
+}
+
+static void
+files_may_go_while_they_are_read(void **state)
+{
+	struct world *w = *state;
+	uint64_t missed;
+
+	start(w);
+	open_little(w, CURSOR_EVERY);
+	for (int i = 0; i < 8; i++) {
+		poll(w, 50, false);
+		seal(w);
+	}
+	/* In the first file of some, which is open for one of them. */
+	for (int i = 0; i < 30; i++)
+		assert_int_equal(reader_read(&w->little, 10), 10);
+	assert_int_equal(w->open_count, 1);
+	drop_file(w, 1);
+	drop_file(w, 4);
+	read_all(w, &w->little);
+	/* Of those that had read the first only the fourth is missed, save the row that led to it. */
+	missed = cursor_missed_count(w->little.cursor);
+	assert_in_range(missed, 50 * HOSTS * PATHS, 2 * 50 * HOSTS * PATHS);
+	reader_rewind(&w->little);
+	assert_int_equal(reader_read(&w->little, 10), 0);
+	assert_int_equal(cursor_missed_count(w->little.cursor), missed);
+}
+
+static void
+a_failing_disk_is_tried_again(void **state)
+{
+	struct world *w = *state;
+
+	start(w);
+	open_little(w, CURSOR_EVERY);
+	for (int i = 0; i < 4; i++) {
+		poll(w, 100, false);
+		seal(w);
+	}
+	w->error_count = 7;
+	assert_int_equal(reader_read(&w->little, 100), 0);
+	assert_true(cursor_is_waiting(w->little.cursor));
+	assert_int_equal(w->opened_count, HOSTS);
+	/* Not at once. */
+	assert_int_equal(reader_read(&w->little, 100), 0);
+	assert_int_equal(w->opened_count, HOSTS);
+	assert_all_read(w);
+}
+
+static void
+in_the_end_it_goes_on_without_the_disk(void **state)
+{
+	struct world *w = *state;
+
+	start(w);
+	open_little(w, CURSOR_EVERY);
+	for (int i = 0; i < 4; i++) {
+		poll(w, 100, false);
+		seal(w);
+	}
+	poll(w, 10, false);
+	/* Of this file nothing can be opened, and nobody knows for how long. */
+	for (int i = 0; i < 20; i++) {
+		fault_io(1, 1000000, EIO);
+		assert_int_equal(reader_read(&w->little, 100), 0);
+		fault_io(0, 0, 0);
+		test_mono_ns += 61 * NS_PER_S;
+		if (!cursor_is_waiting(w->little.cursor))
+			break;
+		if (w->opened_count >= 11 * HOSTS)
+			break;
+	}
+	assert_int_equal(w->opened_count, 11 * HOSTS);
+	fault_io(1, 1000000, EIO);
+	while (reader_read(&w->little, 100) > 0)
+		reader_commit(&w->little);
+	fault_io(0, 0, 0);
+	assert_true(cursor_missed_count(w->little.cursor) > 0);
+	read_all(w, &w->little);
+	assert_ends_of_all(w, cursor_missed_count(w->little.cursor));
+}
+
+static void
+lack_of_memory_is_waited_out(void **state)
+{
+	struct world *w = *state;
+	struct cursor_record records[100];
+	unsigned nth = 1;
+	size_t n;
+
+	start(w);
+	open_little(w, CURSOR_EVERY);
+	for (int i = 0; i < 3; i++) {
+		poll(w, 60, false);
+		seal(w);
+	}
+	poll(w, 10, false);
+	do {
+		bool happened;
+
+		fault_malloc(nth);
+		n = cursor_read(w->little.cursor, records, ARRAY_LEN(records));
+		happened = fault_happened();
+		fault_malloc(0);
+		for (size_t i = 0; i < n; i++)
+			note(&w->little, &records[i]);
+		if (nth % 7 == 0)
+			reader_rewind(&w->little);
+		else
+			reader_commit(&w->little);
+		test_mono_ns += NS_PER_S;
+		nth = happened ? nth + 1 : 1;
+	} while (n > 0 || nth > 1);
+	assert_all_read(w);
+}
+
+static void
+readers_share_a_bounded_memory(void **state)
+{
+	struct world *w = *state;
+	struct reader others[4] = { { .mode = CURSOR_EVERY } };
+	struct cursor_record record;
+	struct err err;
+	size_t got = 0;
+
+	w->f.conf.read_bytes = 16 << 20; /* three of them */
+	start(w);
+	open_little(w, CURSOR_EVERY);
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "o%zu", i);
+		others[i].cursor = cursor_new(w->f.store, name, CURSOR_EVERY, &err);
+		others[i].cursor->past.mono_ns = mono_ns;
+	}
+	for (int i = 0; i < 3; i++) {
+		poll(w, 100, false);
+		seal(w);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		got += cursor_read(others[i].cursor, &record, 1);
+	assert_int_equal(w->open_count, got);
+	assert_in_range(got, 1, ARRAY_LEN(others));
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		cursor_free(others[i].cursor);
+	assert_int_equal(w->open_count, 0);
+	assert_all_read(w);
+}
+
+/* Frames, as text by host and path. */
+static void
+read_rollup(struct world *w, struct rollup *r, struct reader *reader)
+{
+	int64_t now_ns = 0;
+	bool waited;
+
+	do {
+		struct cursor_record records[64];
+		struct err err;
+		size_t n;
+
+		assert_int_equal(rollup_read(r, now_ns, records, ARRAY_LEN(records), &n, &err), 0);
+		for (size_t i = 0; i < n; i++)
+			note(reader, &records[i]);
+		rollup_commit(r);
+		waited = cursor_is_waiting(reader->cursor);
+		if (waited) {
+			test_mono_ns += 61 * NS_PER_S;
+			fixture_turn(&w->f, 6 * NS_PER_S);
+			try_to_seal(w);
+		}
+		/* Long enough for the frame of a series that has ended. */
+		now_ns += n > 0 ? 0 : 100 * NS_PER_S;
+	} while (waited || now_ns < 1000 * NS_PER_S);
+}
+
+static void
+roll_ups_go_on_there_too(void **state)
+{
+	struct world *w = *state;
+	struct rollup *little, *all;
+	struct err err;
+
+	start(w);
+	begin_little(w, CURSOR_EVERY);
+	for (size_t i = 0; i < HOSTS * PATHS * GROUPS; i++)
+		buf_clear(&(&w->little.read[0][0][0])[i]);
+	cursor_free(w->little.cursor);
+	reader_open(&w->little, w->f.store);
+	little = rollup_new(w->f.store, w->little.cursor, 10 * NS_PER_S, ROLLUP_MEAN, &err);
+	assert_non_null(little);
+	poll(w, 8, false);
+	/* In the middle of a frame. */
+	for (int i = 0; i < 2; i++) {
+		struct cursor_record records[8];
+		size_t n;
+
+		assert_int_equal(rollup_read(little, 0, records, 8, &n, &err), 0);
+		for (size_t k = 0; k < n; k++)
+			note(&w->little, &records[k]);
+		rollup_commit(little);
+	}
+	for (int i = 0; i < 5; i++) {
+		poll(w, 90, false);
+		seal(w);
+	}
+	poll(w, 20, false);
+	assert_much_was_reclaimed(w);
+	w->all = (struct reader){ .mode = CURSOR_EVERY };
+	w->all.cursor = cursor_new(w->whole, "w", CURSOR_EVERY, &err);
+	all = rollup_new(w->whole, w->all.cursor, 10 * NS_PER_S, ROLLUP_MEAN, &err);
+	assert_non_null(all);
+	read_rollup(w, little, &w->little);
+	read_rollup(w, all, &w->all);
+	assert_int_equal(rollup_missed_count(little), 0);
+	assert_same(&w->little, &w->all);
+	rollup_free(little);
+	rollup_free(all);
+	w->little.cursor = w->all.cursor = NULL;
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+		    what_was_dropped_is_missed_and_no_more, setup, teardown),
+		cmocka_unit_test_setup_teardown(files_may_go_while_they_are_read, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_failing_disk_is_tried_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    in_the_end_it_goes_on_without_the_disk, setup, teardown),
+		cmocka_unit_test_setup_teardown(lack_of_memory_is_waited_out, setup, teardown),
+		cmocka_unit_test_setup_teardown(readers_share_a_bounded_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(roll_ups_go_on_there_too, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    a_cursor_that_was_held_back_gets_all, setup, teardown),
 		cmocka_unit_test_setup_teardown(so_does_one_of_changes, setup, teardown),
