@@ -23,7 +23,7 @@ struct history_conf {
 	size_t band_bytes;    /* sorted out at a time; 0 = 32 MiB */
 	/* Most memory of all who query, and again of all who read oldest first; 0 = 256 MiB. */
 	uint64_t read_bytes;
-	bool manual;          /* for tests: no thread, history_turn is called */
+	bool manual; /* for tests: no thread, history_turn is called */
 };
 
 struct sealed_info {
@@ -54,7 +54,7 @@ struct history {
 
 	_Atomic uint64_t file_count, bytes, sealed_count, dropped_count, error_count, query_count,
 	    refused_count, cut_count, reading_bytes, followed_count,
-	    following_bytes; /* the same of those who read oldest first */
+	    following_bytes;       /* the same of those who read oldest first */
 	_Atomic int64_t oldest_ns; /* begin of the oldest file; TS_NONE */
 };
 

@@ -637,8 +637,7 @@ list_files(struct reading *r, struct err *err)
 
 	/* In this order: what is sealed in between is in one list at least. */
 	if (!r->query->oldest_first)
-		rc = segment_files_list(
-		    &segments, r->history->journal_fd, SEGMENT_JOURNAL, err);
+		rc = segment_files_list(&segments, r->history->journal_fd, SEGMENT_JOURNAL, err);
 	if (rc == 0)
 		rc = history_list(r->history, &r->files, err);
 	r->sealed_len = r->files.len;

@@ -240,8 +240,7 @@ fill_window(struct cursor *cursor, struct series_set *set, const struct mark *ma
 		w->from_row = mark->row;
 		w->before_row = mark->target;
 		w->oldest_first = true;
-		if (!add_slots(cursor, mark) ||
-		    !window_start(w, set, cursor->stream))
+		if (!add_slots(cursor, mark) || !window_start(w, set, cursor->stream))
 			return false;
 		window_run(w, most);
 		if (!w->full || most > MOST_EVENTS)
@@ -655,8 +654,7 @@ void
 cursor_commit(struct cursor *cursor)
 {
 	/* The past that is open belongs to the place that is read. */
-	settle(cursor, place_commit,
-	    cursor->place != NULL ? cursor->place : cursor->past.place);
+	settle(cursor, place_commit, cursor->place != NULL ? cursor->place : cursor->past.place);
 }
 
 void
@@ -803,6 +801,15 @@ cursor_saved(struct cursor *cursor)
 			place_free(cursor->store, place);
 		series_set_unref(set);
 	}
+}
+
+void
+cursor_begin_new(struct cursor *cursor, int64_t since_ns)
+{
+	lock_take(&cursor->store->lock);
+	for (struct place *place = cursor->places; place != NULL; place = place->next)
+		place_begin_new(place, since_ns);
+	lock_drop(&cursor->store->lock);
 }
 
 int

@@ -44,9 +44,9 @@ void cursor_free(struct cursor *); /* NULL is fine */
 
 /*
  * Copies at most max records to out[0..max) and returns how many; 0 means caught up, that there is
- * no memory for the moment, or that the disk is waited for: nothing is lost by that. Strings, lists and distributions in the
- * records stay valid until the next cursor call; host, app and desc until the next commit or
- * rewind.
+ * no memory for the moment, or that the disk is waited for: nothing is lost by that. Strings, lists
+ * and distributions in the records stay valid until the next cursor call; host, app and desc until
+ * the next commit or rewind.
  */
 size_t cursor_read(struct cursor *, struct cursor_record *out, size_t max);
 /* The last read ended though some is to come from disk. */
@@ -115,11 +115,16 @@ void cursor_saved(struct cursor *);
 /* False: cursor_save has nothing to tell. */
 bool cursor_has_changes(const struct cursor *);
 /*
- * Goes on from that position. Before the first read. Rows that are not in memory are read from disk,
- * or missed; a row that is not there yet is taken for the newest. -1 with ERR_NOTFOUND (there is no such
- * stream, or another one: it is read from its oldest row), ERR_PROTO (the numbers make no sense:
- * the same), ERR_NOMEM.
+ * Goes on from that position. Before the first read. Rows that are not in memory are read from
+ * disk, or missed; a row that is not there yet is taken for the newest. -1 with ERR_NOTFOUND (there
+ * is no such stream, or another one: it is read from its oldest row), ERR_PROTO (the numbers make
+ * no sense: the same), ERR_NOMEM.
  */
 int cursor_restore(struct cursor *, const struct cursor_position *, struct err *);
+/*
+ * What began after that time and has no position is read from its first row on, which may be on
+ * disk: the cursor was there before it. After the last cursor_restore, before the first read.
+ */
+void cursor_begin_new(struct cursor *, int64_t since_ns);
 
 #endif

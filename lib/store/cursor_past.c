@@ -3,8 +3,8 @@
  * disk has it, in a scratch store (past.h). Its windows are a cursor's as those of memory.
  *
  * The disk may be slow, full or broken. A place whose past can't be had for the moment is left for
- * later, ever longer, while the others go on; after some tries it goes on without. Rows that are not
- * sealed yet are waited for in the same way.
+ * later, ever longer, while the others go on; after some tries it goes on without. Rows that are
+ * not sealed yet are waited for in the same way.
  */
 #include <stdlib.h>
 
@@ -77,8 +77,8 @@ note_lack(struct lacks *lacks, const struct place *place, uint32_t i)
 	int64_t ts_ns = stream->committed_ns;
 
 	*lack = (struct lack){ .row = stream->read.row, .back_ns = TS_NONE };
-	lack->is_wanted =
-	    stream->is_behind && (stream->goes_back || lack->row < place->set->streams[i]->first_row);
+	lack->is_wanted = stream->is_behind &&
+	                  (stream->goes_back || lack->row < place->set->streams[i]->first_row);
 	if (!lack->is_wanted)
 		return;
 	if (stream->goes_back) {
@@ -230,7 +230,8 @@ has_some(const struct cursor_past *past, struct lacks *lacks)
 
 /* What is not there may not be sealed yet. */
 static enum past_state
-wait_for_seal(struct cursor *cursor, struct place *place, const struct lacks *lacks, bool was_sealed)
+wait_for_seal(
+    struct cursor *cursor, struct place *place, const struct lacks *lacks, bool was_sealed)
 {
 	struct store_past *from = cursor->past.from;
 

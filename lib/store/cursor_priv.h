@@ -12,11 +12,11 @@
  * are left. So what a piece did not hand out was missed, and rows lost beyond it are too.
  *
  * Where the past is kept (past.h), a mark stays where it is when its rows are given up. The cursor
- * then reads pieces from there, until it comes to the oldest row that memory has; what the sums lack
- * by then was missed. A piece that was begun in memory and lost rows is broken up: its rows are read
- * again in other pieces, and what it gave out of them is skipped. Rows whose records nobody counted
- * (of before a restart, of a broken piece) go into the sums by a guess, the same for all of them, so
- * that only those that nobody has make a difference.
+ * then reads pieces from there, until it comes to the oldest row that memory has; what the sums
+ * lack by then was missed. A piece that was begun in memory and lost rows is broken up: its rows
+ * are read again in other pieces, and what it gave out of them is skipped. Rows whose records
+ * nobody counted (of before a restart, of a broken piece) go into the sums by a guess, the same for
+ * all of them, so that only those that nobody has make a difference.
  *
  * A place belongs to its cursor's thread while it is held (read from since the last commit), and
  * to the store's lock otherwise. The marks in it have the set's lock, as whoever gives up rows
@@ -36,7 +36,7 @@ struct place;
 struct cursor_past {
 	struct store_past *from;
 	struct past_found found; /* store NULL: none is open */
-	struct place *place;     /* of which it is, while that is being read; NULL: it may be closed */
+	struct place *place; /* of which it is, while that is being read; NULL: it may be closed */
 	struct window window;
 	bool has_failed; /* and it was said */
 	int64_t (*mono_ns)(void);
@@ -61,7 +61,7 @@ struct cursor {
 	struct window *window; /* memory_window or that of the past */
 	struct window memory_window;
 	struct cursor_past past;
-	bool waits; /* see cursor_is_waiting */
+	bool waits;            /* see cursor_is_waiting */
 	struct place *place;   /* NULL: none */
 	struct schema *schema; /* a reference */
 	uint32_t stream;
@@ -101,11 +101,12 @@ struct mark {
 struct place_stream {
 	struct mark committed, read;
 	uint64_t missed_count; /* since the last commit */
-	int64_t committed_ns,
-	    row_ns, read_ns; /* the rows committed.row, read.row, read.target are not older */
-	bool changed; /* committed is to be saved */
-	bool is_behind; /* rows it needs are not in memory */
-	bool goes_back; /* to the first row that is not older than: */
+	int64_t committed_ns, row_ns,
+	    read_ns;      /* the rows committed.row, read.row, read.target are not older */
+	bool changed;     /* committed is to be saved */
+	bool is_behind;   /* rows it needs are not in memory */
+	bool is_restored; /* the marks are those of a position */
+	bool goes_back;   /* to the first row that is not older than: */
 	int64_t back_ns;
 };
 
@@ -118,7 +119,7 @@ struct place {
 	/* The set's lock. */
 	struct place_stream *streams; /* of all streams that the set has made */
 	uint32_t len;
-	bool gone; /* the set was forgotten; to change it the store's lock too */
+	bool gone;          /* the set was forgotten; to change it the store's lock too */
 	uint64_t past_next; /* see past_query.next */
 
 	/* The cursor's thread. */
@@ -194,7 +195,8 @@ enum past_state cursor_past_open(struct cursor *, struct place *, bool is_free);
  * A piece of the stream from the past that is open. *mark is where it is then. False: it has none.
  * *failed: no memory.
  */
-bool cursor_past_begin(struct cursor *, struct place *, uint32_t stream, struct mark *, bool *failed);
+bool cursor_past_begin(
+    struct cursor *, struct place *, uint32_t stream, struct mark *, bool *failed);
 /* Descriptions of the window's slots become those of the cursor's store. False: no memory. */
 bool cursor_past_adopt(struct cursor *);
 /* Nothing more is read of the one that is open. */
@@ -234,6 +236,9 @@ void place_saved(struct place *); /* of all its streams */
 /* See cursor_restore. The set has such a place. Locks taken: series. */
 int place_restore(
     struct cursor *, struct series_set *, const struct cursor_position *, struct err *);
+
+/* See cursor_begin_new. Locks taken: series. */
+void place_begin_new(struct place *, int64_t since_ns);
 
 /*
  * Time of the oldest record not committed; INT64_MAX: none. *count grows by how many there are.

@@ -19,8 +19,8 @@ struct past_query {
 	bool (*is_enough)(void *ctx, struct series_set *);
 	void *ctx;
 	/*
-	 * For who follows all there is, oldest first: no more is read than is enough, and what there
-	 * is no room for is left out at the end. Only what is sealed is read.
+	 * For who follows all there is, oldest first: no more is read than is enough, and what
+	 * there is no room for is left out at the end. Only what is sealed is read.
 	 */
 	bool oldest_first;
 	bool leaves_out; /* what the disk fails to give is left out; else it is ERR_IO */

@@ -341,8 +341,8 @@ place_begin_past_piece(struct place *place, uint32_t number, const struct past_r
 	struct place_stream *stream = &place->streams[number];
 	struct mark *mark = &stream->read;
 
-	mark->has_base = place->cursor->mode == CURSOR_CHANGES &&
-	                 (mark->wants_base || rows->from > mark->row);
+	mark->has_base =
+	    place->cursor->mode == CURSOR_CHANGES && (mark->wants_base || rows->from > mark->row);
 	mark->wants_base = false;
 	mark->in_piece = true;
 	mark->row = rows->from;
@@ -555,8 +555,7 @@ place_save(struct place *place, uint32_t number, struct cursor_position *out, in
 
 	lock_take(&set->lock);
 	/* One that has to go back first is where it was. */
-	found = !place->gone && place->streams[number].changed &&
-	        !place->streams[number].goes_back;
+	found = !place->gone && place->streams[number].changed && !place->streams[number].goes_back;
 	if (found) {
 		mark = &place->streams[number].committed;
 		*row_ns = mark->in_piece ? place->streams[number].committed_ns : TS_NONE;
@@ -735,8 +734,8 @@ guess_unknown(const struct place *place, const struct stream *s, struct mark *ma
 {
 	mark->guess_row = s->first_row;
 	mark->guess = guess_of(place, s);
-	mark->sum = lost_of(place->cursor, s) -
-	            (uint64_t)mark->guess * (mark->guess_row - mark->target);
+	mark->sum =
+	    lost_of(place->cursor, s) - (uint64_t)mark->guess * (mark->guess_row - mark->target);
 }
 
 /* REQUIRES the set's lock. */
@@ -766,9 +765,39 @@ put_mark(struct place *place, const struct stream *s, struct mark mark,
 	stream->goes_back = has_past && back_ns != TS_NONE;
 	stream->back_ns = back_ns;
 	stream->is_behind = has_past && (stream->goes_back || mark.row < s->first_row);
+	stream->is_restored = true;
 	place->past_next = 0;
 	place->done_count = 0; /* it has news again */
 	place->tag = pos->tag;
+}
+
+/* The stream is read from its first row on. REQUIRES the set's lock. */
+static void
+begin_at_first(struct place *place, const struct stream *s)
+{
+	struct place_stream *stream = &place->streams[s->number];
+	struct mark mark = { .row = 0 };
+
+	guess_unknown(place, s, &mark);
+	stream->read = stream->committed = mark;
+	stream->committed_ns = stream->row_ns = stream->read_ns = s->begin_ns;
+	stream->is_behind = true;
+}
+
+void
+place_begin_new(struct place *place, int64_t since_ns)
+{
+	struct series_set *set = place->set;
+
+	lock_take(&set->lock);
+	for (uint32_t i = 0; place_past(place) != NULL && i < place->len; i++) {
+		const struct stream *s = set->streams[i];
+		bool is_new = set->birth_ns >= since_ns || s->begin_ns >= since_ns;
+
+		if (is_new && !place->streams[i].is_restored && s->first_row > 0)
+			begin_at_first(place, s);
+	}
+	lock_drop(&set->lock);
 }
 
 /* False if rows came meanwhile, so that what was counted is of no use. */
