@@ -23,7 +23,7 @@
 #define BACKOFF_FIRST_NS NS_PER_S
 #define BACKOFF_MOST_NS  (30 * NS_PER_S)
 /* A segment that somebody waits for ends when it is so old. */
-#define WANTED_NS (5 * NS_PER_S)
+#define WANTED_NS (15 * NS_PER_S)
 /* After so long without trouble the next one is the first again. */
 #define WELL_NS (60 * NS_PER_S)
 

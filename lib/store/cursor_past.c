@@ -387,11 +387,13 @@ cursor_past_begin(
 	return true;
 }
 
-/* Keeps a reference to the one equal to desc in the cursor's store. NULL: no memory. */
-static const struct meta *
-find_meta(struct cursor *cursor, const struct metric_desc *desc)
+/*
+ * The one equal to desc in the cursor's store, which is kept; *meta is NULL if there is no room for
+ * it. False: no memory.
+ */
+static bool
+find_meta(struct cursor *cursor, const struct metric_desc *desc, struct meta **meta)
 {
-	struct meta *meta;
 	struct err err;
 
 	if (cursor->meta_len == cursor->meta_cap) {
@@ -399,14 +401,15 @@ find_meta(struct cursor *cursor, const struct metric_desc *desc)
 		struct meta **metas = realloc(cursor->metas, cap * sizeof(struct meta *));
 
 		if (metas == NULL)
-			return NULL;
+			return false;
 		cursor->metas = metas;
 		cursor->meta_cap = cap;
 	}
-	meta = meta_intern(cursor->store, desc, desc_hash(desc), &err);
-	if (meta != NULL)
-		cursor->metas[cursor->meta_len++] = meta;
-	return meta;
+	*meta = meta_intern(cursor->store, desc, desc_hash(desc), &err);
+	if (*meta == NULL)
+		return err.code == ERR_LIMIT;
+	cursor->metas[cursor->meta_len++] = *meta;
+	return true;
 }
 
 /* What the set has at that position, if it is the same series; else NULL. */
@@ -421,27 +424,40 @@ same_in(const struct schema *schema, uint32_t stream, const struct slot *slot)
 	return meta != NULL && desc_eq(&meta->desc, &slot->meta->desc) ? meta : NULL;
 }
 
+/* False: no memory. */
+static bool
+adopt_slot(struct cursor *cursor, const struct schema *schema, struct slot *slot)
+{
+	const struct meta *same = same_in(schema, cursor->stream, slot);
+	struct meta *meta = NULL;
+
+	if (same != NULL) {
+		slot->meta = same;
+		return true;
+	}
+	if (!find_meta(cursor, &slot->meta->desc, &meta))
+		return false;
+	slot->meta = meta;
+	/* Nobody could be told of it: it is missed. */
+	if (meta == NULL)
+		slot->first = NO_EVENT;
+	return true;
+}
+
 bool
 cursor_past_adopt(struct cursor *cursor)
 {
 	struct series_set *set = cursor->place->set;
+	struct window *w = cursor->window;
 	struct schema *schema;
-	bool done = true;
+	bool done;
 
 	lock_take(&set->lock);
 	schema = set->schema == NULL ? NULL : schema_ref(set->schema);
 	lock_drop(&set->lock);
 	done = schema == NULL || cursor_keep_schema(cursor, schema);
-	for (size_t i = 0; done && i < cursor->window->slot_len; i++) {
-		struct slot *slot = &cursor->window->slots[i];
-		const struct meta *meta = same_in(schema, cursor->stream, slot);
-
-		if (meta == NULL)
-			meta = find_meta(cursor, &slot->meta->desc);
-		if (meta != NULL)
-			slot->meta = meta;
-		done = meta != NULL;
-	}
+	for (size_t i = 0; done && i < w->slot_len; i++)
+		done = adopt_slot(cursor, schema, &w->slots[i]);
 	schema_unref(schema);
 	return done;
 }

@@ -472,6 +472,7 @@ place_rewind(struct place *place)
 	struct series_set *set = place->set;
 
 	lock_take(&set->lock);
+	place->past_next = 0;
 	for (uint32_t i = 0; i < place->len; i++) {
 		struct place_stream *stream = &place->streams[i];
 
@@ -487,7 +488,6 @@ place_rewind(struct place *place)
 			skip_lost(place, set->streams[i]);
 	}
 	lock_drop(&set->lock);
-	place->past_next = 0;
 	place->done_count = 0;
 	place->next_stream = 0;
 }
