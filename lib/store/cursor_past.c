@@ -19,6 +19,8 @@
 #define RETRY_MOST_NS (60 * NS_PER_S)
 /* So often; all together some minutes. */
 #define TRIES_MOST 11
+/* How often it is said that the disk fails. */
+#define SAY_NS (600 * NS_PER_S)
 
 void
 cursor_past_init(struct cursor *cursor)
@@ -85,8 +87,9 @@ note_lack(struct lacks *lacks, const struct place *place, uint32_t i)
 		lack->back_ns = stream->back_ns;
 		ts_ns = ts_ns < stream->back_ns ? ts_ns : stream->back_ns;
 	}
-	if (ts_ns > TS_NONE && ts_ns - 1 < lacks->start_ns)
-		lacks->start_ns = ts_ns - 1;
+	ts_ns -= ts_ns > TS_NONE;
+	if (ts_ns < lacks->start_ns)
+		lacks->start_ns = ts_ns;
 }
 
 /* -1 with ERR_NOMEM. */
@@ -184,16 +187,18 @@ end_tries(struct place *place)
 	place->past_asked = 0;
 }
 
-/* Said once, until it works again. */
 static void
 say_failed(struct cursor *cursor, const struct place *place, const struct err *err)
 {
-	if (!cursor->past.has_failed)
-		log_warn("store",
-		    "%s: history of %.*s on disk can't be read: %s; it is tried again for some "
-		    "minutes, then what it has counts as missed",
-		    cursor->name, STR_ARG(place->set->host), err->text);
-	cursor->past.has_failed = true;
+	int64_t now_ns = cursor->past.mono_ns();
+
+	if (now_ns < cursor->past.next_say_ns)
+		return;
+	cursor->past.next_say_ns = now_ns + SAY_NS;
+	log_warn("store",
+	    "%s: history of %.*s on disk can't be read: %s; it is tried again for some minutes, "
+	    "then what it has counts as missed",
+	    cursor->name, STR_ARG(place->set->host), err->text);
 }
 
 static int
@@ -218,7 +223,6 @@ open_past(struct cursor *cursor, struct place *place, struct lacks *lacks, struc
 			say_failed(cursor, place, err);
 		return -1;
 	}
-	past->has_failed = past->has_failed && query.leaves_out;
 	return 0;
 }
 
@@ -268,6 +272,9 @@ find_past(struct cursor *cursor, struct place *place, struct lacks *lacks)
 	}
 	if (go_back(cursor, place, lacks, &err) != 0) {
 		cursor_past_close(cursor);
+		lock_take(&place->set->lock);
+		place->past_next = 0; /* that file was not read */
+		lock_drop(&place->set->lock);
 		goto later;
 	}
 	end_tries(place);

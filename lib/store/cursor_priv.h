@@ -38,7 +38,7 @@ struct cursor_past {
 	struct past_found found; /* store NULL: none is open */
 	struct place *place; /* of which it is, while that is being read; NULL: it may be closed */
 	struct window window;
-	bool has_failed; /* and it was said */
+	int64_t next_say_ns; /* that it fails */
 	int64_t (*mono_ns)(void);
 };
 
