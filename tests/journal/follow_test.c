@@ -1034,38 +1034,13 @@ read_rollup(struct world *w, struct rollup *r, struct reader *reader)
 	} while (waited || now_ns < 1000 * NS_PER_S);
 }
 
+/* All frames were given, whole, once or again. Frees the roll-up. */
 static void
-roll_ups_go_on_there_too(void **state)
+assert_all_frames(struct world *w, struct rollup *little)
 {
-	struct world *w = *state;
-	struct rollup *little, *all;
+	struct rollup *all;
 	struct err err;
 
-	start(w);
-	begin_little(w, CURSOR_EVERY);
-	for (size_t i = 0; i < HOSTS * PATHS * GROUPS; i++)
-		buf_clear(&(&w->little.read[0][0][0])[i]);
-	cursor_free(w->little.cursor);
-	reader_open(&w->little, w->f.store);
-	little = rollup_new(w->f.store, w->little.cursor, 10 * NS_PER_S, ROLLUP_MEAN, &err);
-	assert_non_null(little);
-	poll(w, 8, false);
-	/* In the middle of a frame. */
-	for (int i = 0; i < 2; i++) {
-		struct cursor_record records[8];
-		size_t n;
-
-		assert_int_equal(rollup_read(little, 0, records, 8, &n, &err), 0);
-		for (size_t k = 0; k < n; k++)
-			note(&w->little, &records[k]);
-		rollup_commit(little);
-	}
-	for (int i = 0; i < 5; i++) {
-		poll(w, 90, false);
-		seal(w);
-	}
-	poll(w, 20, false);
-	assert_much_was_reclaimed(w);
 	w->all = (struct reader){ .mode = CURSOR_EVERY };
 	w->all.cursor = cursor_new(w->whole, "w", CURSOR_EVERY, &err);
 	all = rollup_new(w->whole, w->all.cursor, 10 * NS_PER_S, ROLLUP_MEAN, &err);
@@ -1077,6 +1052,96 @@ roll_ups_go_on_there_too(void **state)
 	rollup_free(little);
 	rollup_free(all);
 	w->little.cursor = w->all.cursor = NULL;
+}
+
+static struct rollup *
+begin_rollup(struct world *w)
+{
+	struct rollup *rollup;
+	struct err err;
+
+	cursor_free(w->little.cursor);
+	reader_open(&w->little, w->f.store);
+	rollup = rollup_new(w->f.store, w->little.cursor, 10 * NS_PER_S, ROLLUP_MEAN, &err);
+	assert_non_null(rollup);
+	return rollup;
+}
+
+/* Into the middle of a frame. */
+static void
+read_some_frames(struct world *w, struct rollup *rollup)
+{
+	for (int i = 0; i < 2; i++) {
+		struct cursor_record records[8];
+		struct err err;
+		size_t n;
+
+		assert_int_equal(rollup_read(rollup, 0, records, 8, &n, &err), 0);
+		for (size_t k = 0; k < n; k++)
+			note(&w->little, &records[k]);
+		rollup_commit(rollup);
+	}
+}
+
+static void
+poll_much(struct world *w)
+{
+	for (int i = 0; i < 5; i++) {
+		poll(w, 90, false);
+		seal(w);
+	}
+	poll(w, 20, false);
+	assert_much_was_reclaimed(w);
+}
+
+/* Nothing of it was read. */
+static void
+forget_all(struct reader *r)
+{
+	for (size_t i = 0; i < HOSTS * PATHS * GROUPS; i++)
+		buf_clear(&(&r->read[0][0][0])[i]);
+}
+
+static void
+roll_ups_begin_their_frames_anew_there(void **state)
+{
+	struct world *w = *state;
+	struct rollup *little;
+
+	start(w);
+	begin_little(w, CURSOR_EVERY);
+	forget_all(&w->little);
+	little = begin_rollup(w);
+	poll(w, 14, false);
+	read_some_frames(w, little);
+	reader_save(&w->little);
+	poll_much(w);
+	rollup_free(little);
+	w->little.cursor = NULL;
+	little = begin_rollup(w);
+	for (size_t i = 0; i < w->little.kept_len; i++) {
+		struct err err;
+
+		if (cursor_restore(w->little.cursor, &w->little.kept[i].pos, &err) != 0)
+			fail_msg("%s", err.text);
+	}
+	assert_all_frames(w, little);
+}
+
+static void
+roll_ups_go_on_there_too(void **state)
+{
+	struct world *w = *state;
+	struct rollup *little;
+
+	start(w);
+	begin_little(w, CURSOR_EVERY);
+	forget_all(&w->little);
+	little = begin_rollup(w);
+	poll(w, 8, false);
+	read_some_frames(w, little);
+	poll_much(w);
+	assert_all_frames(w, little);
 }
 
 int
@@ -1094,6 +1159,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(lack_of_memory_is_waited_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(readers_share_a_bounded_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(roll_ups_go_on_there_too, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    roll_ups_begin_their_frames_anew_there, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    a_cursor_that_was_held_back_gets_all, setup, teardown),
 		cmocka_unit_test_setup_teardown(so_does_one_of_changes, setup, teardown),
