@@ -89,6 +89,17 @@ history_next_number(struct history *h)
 	return number;
 }
 
+bool
+history_has(struct history *h, uint64_t number)
+{
+	bool known;
+
+	lock_take(&h->lock);
+	known = is_known(h, number);
+	lock_drop(&h->lock);
+	return known;
+}
+
 int
 history_list(struct history *h, struct segment_files *files, struct err *err)
 {
@@ -241,12 +252,8 @@ static int
 seal_one(struct history *h, const struct segment_file *file, struct err *err)
 {
 	char name[SEGMENT_NAME_BYTES];
-	bool known;
 
-	lock_take(&h->lock);
-	known = is_known(h, file->number);
-	lock_drop(&h->lock);
-	if (!known && seal(h, file, err) != 0)
+	if (!history_has(h, file->number) && seal(h, file, err) != 0)
 		return -1;
 	CRASH_POINT("before segment goes");
 	segment_name(name, SEGMENT_JOURNAL, file->number);
@@ -326,6 +333,11 @@ history_turn(struct history *h, int64_t real_ns, struct err *err)
 		if (files.files[i].number < before && h->conf.retention_ns > 0)
 			rc = seal_one(h, &files.files[i], err);
 	}
+	if (rc == 0 && !h->stopping) {
+		lock_take(&h->lock);
+		h->sealed_before = before;
+		lock_drop(&h->lock);
+	}
 	/* If there is no room to seal, that makes some. */
 	if (rc == 0)
 		rc = drop_old(h, real_ns, err);
@@ -393,6 +405,44 @@ history_seal_before(struct history *h, uint64_t number)
 	lock_drop(&h->lock);
 }
 
+/* Who waits for that. */
+
+uint64_t
+history_past_seal(struct store_past *past)
+{
+	struct history *h = CONTAINER_OF(past, struct history, past);
+	uint64_t number;
+
+	lock_take(&h->lock);
+	number = h->before + 1;
+	h->wanted = number;
+	lock_drop(&h->lock);
+	return number;
+}
+
+bool
+history_past_is_sealed(struct store_past *past, uint64_t number)
+{
+	struct history *h = CONTAINER_OF(past, struct history, past);
+	bool sealed;
+
+	lock_take(&h->lock);
+	sealed = h->sealed_before >= number;
+	lock_drop(&h->lock);
+	return sealed;
+}
+
+bool
+history_wants_segment(struct history *h)
+{
+	bool wants;
+
+	lock_take(&h->lock);
+	wants = h->wanted > h->before;
+	lock_drop(&h->lock);
+	return wants;
+}
+
 /* Making and ending it. */
 
 struct history *
@@ -404,8 +454,15 @@ history_new(const struct history_conf *conf, struct own *own, struct err *err)
 		err_nomem(err);
 		return NULL;
 	}
-	h->past =
-	    (struct store_past){ history_past_open, history_past_close, history_past_earliest };
+	h->past = (struct store_past){
+		.open = history_past_open,
+		.close = history_past_close,
+		.earliest = history_past_earliest,
+	};
+	if (conf->retention_ns > 0) {
+		h->past.seal = history_past_seal;
+		h->past.is_sealed = history_past_is_sealed;
+	}
 	h->conf = *conf;
 	h->conf.state_dir = strdup(conf->state_dir);
 	if (h->conf.band_bytes == 0)

@@ -22,8 +22,9 @@ struct history_conf {
 	uint64_t disk_bytes;  /* with the journal */
 	double disk_percent;  /* if it is not 0, so much of the file system instead */
 	size_t band_bytes;    /* sorted out at a time; 0 = 32 MiB */
-	uint64_t read_bytes;  /* most memory of all who read; 0 = 256 MiB */
-	bool manual;          /* for tests: no thread, history_turn is called */
+	/* Most memory of all who query, and again of all who read oldest first; 0 = 256 MiB. */
+	uint64_t read_bytes;
+	bool manual; /* for tests: no thread, history_turn is called */
 };
 
 struct sealed_info {
@@ -46,12 +47,15 @@ struct history {
 	size_t len, cap;           /* lock */
 	uint64_t next_number;      /* lock; above all there were */
 	uint64_t before;           /* lock; segments below that number are over */
+	uint64_t wanted;           /* lock; those below that are to be */
+	uint64_t sealed_before;    /* lock; those below that are sealed */
 	bool has_work;             /* lock */
 
 	bool failing; /* the thread's */
 
 	_Atomic uint64_t file_count, bytes, sealed_count, dropped_count, error_count, query_count,
-	    refused_count, cut_count, reading_bytes;
+	    refused_count, cut_count, reading_bytes, followed_count,
+	    following_bytes;       /* the same of those who read oldest first */
 	_Atomic int64_t oldest_ns; /* begin of the oldest file; TS_NONE */
 };
 
@@ -70,10 +74,14 @@ void history_stop(struct history *);
 
 /* Segments with lower numbers are not written any more. */
 void history_seal_before(struct history *, uint64_t number);
+/* True if the segment that is being written should end soon, as somebody waits for it. */
+bool history_wants_segment(struct history *);
 /* Above the numbers of all there are or were. */
 uint64_t history_next_number(struct history *);
 /* Adds what there is to the list. -1 with ERR_NOMEM. */
 int history_list(struct history *, struct segment_files *, struct err *);
+/* False: it was dropped, or there never was one. */
+bool history_has(struct history *, uint64_t number);
 /* What the thread does when it wakes up. -1 with ERR_IO, ERR_NOMEM: to be tried again. */
 int history_turn(struct history *, int64_t real_ns, struct err *);
 
@@ -81,6 +89,9 @@ int history_turn(struct history *, int64_t real_ns, struct err *);
 int history_past_open(
     struct store_past *, const struct past_query *, struct past_found *, struct err *);
 void history_past_close(struct store_past *, struct past_found *);
+/* history.c */
+uint64_t history_past_seal(struct store_past *);
+bool history_past_is_sealed(struct store_past *, uint64_t number);
 
 /* history_earliest.c */
 int64_t history_past_earliest(

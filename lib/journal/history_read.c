@@ -15,6 +15,10 @@
 
 /* Most that one reader gets of all memory for reading. */
 #define SHARE 2
+/* The same of one who reads oldest first, of all memory for that. */
+#define FOLLOWING_SHARE 8
+/* One who reads oldest first is asked after so much of a file whether it is enough. */
+#define PIECE_BYTES ((size_t)2 * 1024 * 1024)
 /* Memory for what is so long on disk: at first, and if that was not enough. */
 #define MEMORY_PER_BYTE 4
 #define MEMORY_LEAST    ((uint64_t)4 * 1024 * 1024)
@@ -50,6 +54,8 @@ struct reading {
 	bool has_enough;        /* what is read on is in case memory gives up more meanwhile */
 	bool lacks;             /* what comes next does not begin where what was read ends */
 	int64_t whole_ns;       /* from then on nothing is left out */
+	bool has_stopped;       /* within a file, as it was enough */
+	uint64_t next;          /* see past_found */
 	uint64_t memory_bytes;  /* granted */
 	struct store *store;
 	struct store_restore *restore;
@@ -302,10 +308,46 @@ collect(struct reading *r, struct source *s, struct err *err)
 
 /* Restoring. */
 
+/*
+ * True if the set lets go of series that have ended, so that nobody can ask for them any more: a
+ * poll with another schema and no rows, of which only two zeros are left (store/redo_priv.h).
+ */
+static bool
+frees_series(const struct redo_skimmed *record)
+{
+	return record->about == REDO_ABOUT_POLL && record->schema != 0 &&
+	       record->bytes - record->rest == 2;
+}
+
+/* Bytes of the records at p that are fed before it is asked whether they are enough. */
+static size_t
+piece_bytes(const char *p, size_t len)
+{
+	struct redo_skimmed record;
+	size_t n = 0;
+
+	while (n < len && n < PIECE_BYTES) {
+		if (!redo_skim(p + n, len - n, &record))
+			return len; /* it is refused there */
+		if (n > 0 && frees_series(&record))
+			break;
+		n += record.bytes;
+	}
+	return n;
+}
+
+static bool
+is_enough(struct reading *r)
+{
+	if (r->set == NULL)
+		r->set = store_find(r->store, r->query->host, r->query->app);
+	return r->set != NULL && r->query->is_enough(r->query->ctx, r->set);
+}
+
 static int
 feed(struct reading *r, struct buf *records, struct err *err)
 {
-	size_t good;
+	size_t good, n;
 
 	if (records->len == 0)
 		return 0;
@@ -314,7 +356,15 @@ feed(struct reading *r, struct buf *records, struct err *err)
 		return -1;
 	}
 	memset(records->p + records->len, 0, RESTORE_SLACK);
-	return restore_feed(r->restore, records->p, records->len, &good, err);
+	for (size_t at = 0; at < records->len && !r->has_stopped; at += n) {
+		n = records->len - at;
+		if (r->query->oldest_first)
+			n = piece_bytes(records->p + at, n);
+		if (restore_feed(r->restore, records->p + at, n, &good, err) != 0)
+			return -1;
+		r->has_stopped = at + n < records->len && is_enough(r);
+	}
+	return 0;
 }
 
 /* What is no good is left out. */
@@ -371,7 +421,17 @@ note_whole(struct reading *r, const struct source *s)
 		r->whole_ns = whole_ns;
 }
 
-/* One file. -1 with ERR_NOMEM. */
+/* True if that is no reason to leave the file out: it is to be tried again. */
+static bool
+is_to_be_told(struct reading *r, enum segment_found found, uint64_t number, const struct err *err)
+{
+	if (err->code == ERR_NOMEM)
+		return true;
+	return r->query->oldest_first && !r->query->leaves_out && found == SEGMENT_FAILED &&
+	       history_has(r->history, number);
+}
+
+/* One file. -1 with ERR_NOMEM, ERR_IO. */
 static int
 read_file(struct reading *r, const struct segment_file *file, struct err *err)
 {
@@ -394,7 +454,7 @@ read_file(struct reading *r, const struct segment_file *file, struct err *err)
 			note_whole(r, &source);
 	}
 	if (found != SEGMENT_CHUNK || rc != 0) {
-		rc = err->code == ERR_NOMEM ? -1 : 0;
+		rc = is_to_be_told(r, found, file->number, err) ? -1 : 0;
 		/* One that went meanwhile was too old. */
 		if (rc == 0 && source.sealed.reader.fd >= 0)
 			note_bad(r, err);
@@ -407,15 +467,22 @@ read_file(struct reading *r, const struct segment_file *file, struct err *err)
 
 /* Memory. */
 
-static bool
-take_memory(struct history *h, uint64_t bytes)
+static _Atomic uint64_t *
+memory_of(struct history *h, bool oldest_first)
 {
-	uint64_t used = h->reading_bytes;
+	return oldest_first ? &h->following_bytes : &h->reading_bytes;
+}
+
+static bool
+take_memory(struct reading *r, uint64_t bytes)
+{
+	_Atomic uint64_t *all = memory_of(r->history, r->query->oldest_first);
+	uint64_t used = *all;
 
 	do {
-		if (used + bytes > h->conf.read_bytes)
+		if (used + bytes > r->history->conf.read_bytes)
 			return false;
-	} while (!atomic_compare_exchange_weak(&h->reading_bytes, &used, used + bytes));
+	} while (!atomic_compare_exchange_weak(all, &used, used + bytes));
 	return true;
 }
 
@@ -425,7 +492,7 @@ drop_store(struct reading *r)
 	restore_free(r->restore);
 	series_set_unref(r->set);
 	store_free(r->store);
-	r->history->reading_bytes -= r->memory_bytes;
+	*memory_of(r->history, r->query->oldest_first) -= r->memory_bytes;
 	r->restore = NULL;
 	r->set = NULL;
 	r->store = NULL;
@@ -437,7 +504,7 @@ make_store(struct reading *r, uint64_t memory_bytes, struct err *err)
 {
 	struct store_conf conf = { .memory_bytes = memory_bytes };
 
-	if (!take_memory(r->history, memory_bytes)) {
+	if (!take_memory(r, memory_bytes)) {
 		r->history->refused_count++;
 		err_set(err, ERR_LIMIT,
 		    "too much history on disk is being read: try again, or ask for less of it");
@@ -547,16 +614,120 @@ restore(struct reading *r, struct err *err)
 	return 0;
 }
 
+/* Oldest first. */
+
+/* Bytes of the set's records in a file; 0 if there are none. -1 with ERR_IO, ERR_NOMEM. */
+static int
+content_of(struct reading *r, const struct segment_file *file, uint64_t *bytes, int64_t *whole_ns,
+    struct err *err)
+{
+	struct source source;
+	enum segment_found found = source_open(r, &source, file, err);
+	int rc = 0;
+
+	*bytes = 0;
+	for (size_t i = 0; found == SEGMENT_CHUNK && i < source.of_set_len; i++) {
+		*bytes += source.of_set[i].content_bytes;
+		*whole_ns = source.of_set[i].whole_ns;
+	}
+	if (found != SEGMENT_CHUNK) {
+		rc = is_to_be_told(r, found, file->number, err) ? -1 : 0;
+		if (rc == 0 && source.sealed.reader.fd >= 0)
+			note_bad(r, err);
+	}
+	source_close(&source);
+	return rc;
+}
+
+/* The file to go on with: the newest that has all from start_ns on, else the oldest. */
+static int
+find_oldest(struct reading *r, size_t *first, struct err *err)
+{
+	size_t i = 0;
+
+	if (r->query->next > 0) {
+		while (i < r->sealed_len && r->files.files[i].number < r->query->next)
+			i++;
+		*first = i;
+		return 0;
+	}
+	*first = 0;
+	for (i = r->sealed_len; i > 0; i--) {
+		int64_t whole_ns;
+		uint64_t bytes;
+
+		if (content_of(r, &r->files.files[i - 1], &bytes, &whole_ns, err) != 0)
+			return -1;
+		if (bytes > 0 && whole_ns <= r->query->start_ns) {
+			*first = i - 1;
+			break;
+		}
+	}
+	return 0;
+}
+
+/* One file to a store of its own, as each is a whole; of a large one, some pieces. */
+static int
+read_alone(struct reading *r, const struct segment_file *file, struct err *err)
+{
+	uint64_t most = r->history->conf.read_bytes / FOLLOWING_SHARE, bytes;
+	int64_t whole_ns;
+
+	if (content_of(r, file, &bytes, &whole_ns, err) != 0)
+		return -1;
+	if (bytes == 0)
+		return 0;
+	bytes = bytes * MEMORY_PER_BYTE + MEMORY_LEAST;
+	for (;; bytes *= MEMORY_PER_BYTE) {
+		if (bytes > most)
+			bytes = most;
+		r->has_stopped = false;
+		if (make_store(r, bytes, err) != 0 || read_file(r, file, err) != 0)
+			return -1;
+		if (!was_short(r) || bytes == most)
+			break;
+		drop_store(r);
+	}
+	r->is_cut = was_short(r);
+	restore_free(r->restore);
+	r->restore = NULL;
+	return 0;
+}
+
+static int
+follow(struct reading *r, struct err *err)
+{
+	size_t i;
+
+	if (find_oldest(r, &i, err) != 0)
+		return -1;
+	r->next = r->query->next > 0 ? r->query->next : 1;
+	for (; i < r->sealed_len; i++) {
+		uint64_t number = r->files.files[i].number;
+
+		if (read_alone(r, &r->files.files[i], err) != 0)
+			return -1;
+		r->next = number + !r->has_stopped;
+		if (r->store != NULL && is_enough(r)) {
+			r->history->followed_count++;
+			break;
+		}
+		drop_store(r);
+	}
+	return 0;
+}
+
 /* Sealed files, then segments that are not. */
 static int
 list_files(struct reading *r, struct err *err)
 {
-	struct segment_files segments;
+	struct segment_files segments = { 0 };
 	uint64_t last = 0;
-	int rc;
+	int rc = 0;
 
 	/* In this order: what is sealed in between is in one list at least. */
-	rc = segment_files_list(&segments, r->history->journal_fd, SEGMENT_JOURNAL, err);
+	if (!r->query->oldest_first)
+		rc = segment_files_list(&segments, r->history->journal_fd, SEGMENT_JOURNAL, err);
 	if (rc == 0)
 		rc = history_list(r->history, &r->files, err);
 	r->sealed_len = r->files.len;
@@ -578,18 +749,19 @@ history_past_open(struct store_past *past, const struct past_query *query, struc
 	struct reading r = { .history = h, .query = query };
 	int rc = -1;
 
-	*found = (struct past_found){ .store = NULL };
+	*found = (struct past_found){ .store = NULL, .next = query->next };
 	if (h->journal_fd < 0 || h->history_fd < 0)
 		return 0;
-	h->query_count++;
+	h->query_count += !query->oldest_first;
 	if (list_files(&r, err) != 0) {
 		note_bad(&r, err);
 		rc = err->code == ERR_NOMEM ? -1 : 0;
 		goto out;
 	}
-	if (restore(&r, err) != 0)
+	if ((query->oldest_first ? follow(&r, err) : restore(&r, err)) != 0)
 		goto out;
 	rc = 0;
+	found->next = r.next;
 	h->cut_count += r.is_cut;
 	found->is_cut = r.is_cut;
 	found->whole_ns = r.whole_ns;
@@ -612,6 +784,6 @@ history_past_close(struct store_past *past, struct past_found *found)
 
 	series_set_unref(found->set);
 	store_free(found->store);
-	h->reading_bytes -= found->memory_bytes;
+	*memory_of(h, found->next > 0) -= found->memory_bytes;
 	*found = (struct past_found){ .store = NULL };
 }

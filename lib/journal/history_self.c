@@ -18,6 +18,7 @@ COUNTER(sealed_count)
 COUNTER(dropped_count)
 COUNTER(error_count)
 COUNTER(query_count)
+COUNTER(followed_count)
 COUNTER(refused_count)
 COUNTER(cut_count)
 COUNTER(reading_bytes)
@@ -45,6 +46,8 @@ static const struct own_metric metrics[] = {
 	    read_error_count },
 	{ "/history/queries", "Reads of history on disk", UNIT_NONE, KIND_UINT64, 0,
 	    read_query_count },
+	{ "/history/followed", "Shares of endpoints in files of history, read by writers",
+	    UNIT_NONE, KIND_UINT64, 0, read_followed_count },
 	{ "/history/refused", "Reads of history on disk refused, as there were too many at once",
 	    UNIT_NONE, KIND_UINT64, 0, read_refused_count },
 	{ "/history/cut", "Reads of history on disk that left some out, too much of it or damaged",

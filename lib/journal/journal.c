@@ -29,6 +29,8 @@
 
 #define BACKOFF_FIRST_NS NS_PER_S
 #define BACKOFF_MOST_NS  (30 * NS_PER_S)
+/* A segment that somebody waits for ends when it is so old. */
+#define WANTED_NS (15 * NS_PER_S)
 /* After so long without trouble the next one is the first again. */
 #define WELL_NS (60 * NS_PER_S)
 
@@ -225,7 +227,10 @@ try_to_begin(struct journal *j, int64_t mono_ns, int64_t real_ns)
 static bool
 is_segment_over(const struct journal *j, int64_t mono_ns)
 {
-	if (mono_ns - j->begun_ns >= j->conf.segment_ns)
+	int64_t age_ns = mono_ns - j->begun_ns;
+
+	if (age_ns >= j->conf.segment_ns ||
+	    (age_ns >= WANTED_NS && history_wants_segment(j->history)))
 		return true;
 	return j->segment.bytes >= j->conf.segment_bytes &&
 	       j->told_bytes >= STATES_PART * j->state_bytes;

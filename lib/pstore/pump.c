@@ -392,7 +392,7 @@ look_up_missed(struct pump *p, int64_t now_ns)
 	if (missed <= p->missed_said || now_ns < p->next_say_ns)
 		return;
 	log_warn("writer",
-	    "%s: too far behind, the store gave up records before they were written: new=%" PRIu64
+	    "%s: too far behind, records were given up before they were written: new=%" PRIu64
 	    " all=%" PRIu64,
 	    p->consumer->name, missed - p->missed_said, missed);
 	p->missed_said = missed;
@@ -436,6 +436,14 @@ end_round(struct pump *p, int64_t now_ns)
 	look_up_lag(p, now_ns);
 }
 
+static enum pump_state
+state_after_round(const struct pump *p)
+{
+	if (!p->ran_out)
+		return PUMP_WRITING;
+	return queue_is_waiting(p->queue) ? PUMP_WAITING : PUMP_IDLE;
+}
+
 static int64_t
 turn_read(struct pump *p, int64_t now_ns)
 {
@@ -457,7 +465,7 @@ turn_read(struct pump *p, int64_t now_ns)
 	p->next_read_ns = p->ran_out ? now_ns + p->idle_ns : INT64_MIN;
 	if (p->round_records == 0) {
 		end_round(p, now_ns);
-		p->state = p->ran_out ? PUMP_IDLE : PUMP_WRITING;
+		p->state = state_after_round(p);
 		return p->next_read_ns;
 	}
 	p->counts.waiting = p->round_records;
@@ -546,7 +554,7 @@ turn_send(struct pump *p, int64_t now_ns)
 	now_ns = mono_ns(p);
 	if (done) {
 		end_round(p, now_ns);
-		p->state = p->ran_out ? PUMP_IDLE : PUMP_WRITING;
+		p->state = state_after_round(p);
 		return p->next_read_ns;
 	}
 	look_up_lag(p, now_ns);

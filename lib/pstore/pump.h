@@ -101,7 +101,7 @@ void pump_pause(struct pump *, bool paused);
 enum pump_state {
 	PUMP_IDLE, /* all is written */
 	PUMP_WRITING,
-	PUMP_WAITING,  /* for its records per second, or the journal */
+	PUMP_WAITING,  /* for its records per second, the journal, or history on disk */
 	PUMP_RETRYING, /* after an error */
 	PUMP_REFUSED,  /* misconfigured: tried now and then */
 	PUMP_PAUSED,
@@ -119,11 +119,12 @@ struct pump_stats {
 	uint64_t unwritable;   /* values that it can't hold: NaN */
 	uint64_t refused;      /* by the server, for good */
 	uint64_t dead_letters; /* of these, those kept in the file */
-	uint64_t missed;       /* reclaimed before they were read */
+	uint64_t missed;       /* gone from memory and disk before they were read */
 	uint64_t waiting;      /* read but not acknowledged */
 	/*
-	 * In the store and not acknowledged, as of a second ago: values, also of those left out,
-	 * and inactive markers; of a roll-up what goes into frames that are not in the making yet.
+	 * In the store or its history on disk and not acknowledged, as of a second ago: values,
+	 * also of those left out, and inactive markers; after a restart what is on disk is a guess;
+	 * of a roll-up what goes into frames that are not in the making yet.
 	 */
 	uint64_t left;
 	double position; /* in what the store holds, percent; 100 = all is acknowledged */

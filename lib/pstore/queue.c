@@ -132,6 +132,12 @@ queue_missed_count(const struct queue *q)
 	return q->rollup != NULL ? rollup_missed_count(q->rollup) : cursor_missed_count(q->cursor);
 }
 
+bool
+queue_is_waiting(const struct queue *q)
+{
+	return cursor_is_waiting(q->cursor);
+}
+
 int64_t
 queue_lag_ns(struct queue *q, int64_t now_ns, uint64_t *count)
 {

@@ -24,6 +24,7 @@ int queue_read(
 void queue_commit(struct queue *); /* and keeps the position */
 void queue_rewind(struct queue *);
 uint64_t queue_missed_count(const struct queue *);
+bool queue_is_waiting(const struct queue *); /* see cursor_is_waiting */
 /* See cursor_lag_ns; records, not frames. */
 int64_t queue_lag_ns(struct queue *, int64_t real_now_ns, uint64_t *count);
 

@@ -94,7 +94,7 @@ static const struct own_metric templates[] = {
 	    read_error_time },
 	{ "maxRecordsPerSecond", "Limit of all threads, 0 = none", UNIT_NONE, KIND_UINT64, 0,
 	    read_max_records },
-	{ "missed", "Records reclaimed before they were read", UNIT_NONE, KIND_UINT64, 0,
+	{ "missed", "Records gone from memory and disk, unread", UNIT_NONE, KIND_UINT64, 0,
 	    read_missed },
 	{ "paused", "True while paused", UNIT_NONE, KIND_BOOL, 0, read_paused },
 	{ "refused", "Records that the server refused for good", UNIT_NONE, KIND_UINT64, 0,

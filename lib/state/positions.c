@@ -69,6 +69,10 @@ position_of(const struct state *state, struct db_query *query)
 		.flags = (uint32_t)db_i64(query, 9),
 		.tag = tag_of(state, db_i64(query, 10)),
 		.from_ns = db_i64(query, 11),
+		.row_ns = db_i64(query, 12),
+		.skip_target = (uint32_t)db_i64(query, 13),
+		.skip_at = (uint32_t)db_i64(query, 14),
+		.skip_at_row = (uint32_t)db_i64(query, 15),
 	};
 }
 
@@ -94,6 +98,32 @@ load(struct state *state, int64_t id, struct cursor *cursor, struct err *err)
 	return more;
 }
 
+/*
+ * What is newer than the last position that was saved was never read. The clocks of both may differ
+ * a little, and a round takes its time. REQUIRES the lock.
+ */
+#define SLACK_S 60
+
+static int
+begin_new(struct state *state, int64_t id, struct cursor *cursor, struct err *err)
+{
+	struct db_query *query = state_query(state, QUERY_POSITIONS_TIME, err);
+	int more = -1;
+
+	if (query == NULL)
+		return -1;
+	db_bind_i64(query, 1, id);
+	more = db_next(query, err);
+	if (more == 1) {
+		int64_t saved_s = db_i64(query, 0);
+
+		db_reset(query);
+		if (saved_s > SLACK_S)
+			cursor_begin_new(cursor, (saved_s - SLACK_S) * NS_PER_S);
+	}
+	return more < 0 ? -1 : 0;
+}
+
 int
 state_positions_load(
     struct state *state, const char *writer, struct cursor *cursor, struct err *err)
@@ -106,7 +136,7 @@ state_positions_load(
 		return -1;
 	rc = find_writer(state, writer, &id, err);
 	if (rc == 1)
-		rc = load(state, id, cursor, err);
+		rc = load(state, id, cursor, err) == 0 ? begin_new(state, id, cursor, err) : -1;
 	return state_leave(state, STATE_READ, rc, err);
 }
 
@@ -169,6 +199,10 @@ save_one(void *ctx, struct cursor_position *pos, struct err *err)
 	db_bind_i64(query, 10, pos->flags);
 	db_bind_i64(query, 11, saving->now_s);
 	db_bind_i64(query, 12, pos->from_ns);
+	db_bind_i64(query, 13, pos->row_ns);
+	db_bind_i64(query, 14, pos->skip_target);
+	db_bind_i64(query, 15, pos->skip_at);
+	db_bind_i64(query, 16, pos->skip_at_row);
 	return db_run(query, err);
 }
 

@@ -36,6 +36,11 @@ static const char *const steps[] = {
 
 	/* Of roll-ups: see struct cursor_frames; without its flag it says nothing. */
 	"ALTER TABLE positions ADD COLUMN from_ns INTEGER NOT NULL DEFAULT 0;",
+
+	"ALTER TABLE positions ADD COLUMN row_ns INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE positions ADD COLUMN skip_target INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE positions ADD COLUMN skip_at INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE positions ADD COLUMN skip_at_row INTEGER NOT NULL DEFAULT 0;",
 };
 
 #define FORMAT ((int)ARRAY_LEN(steps))

@@ -32,10 +32,14 @@ static const char *const sql[QUERY_COUNT] = {
 	[QUERY_SETS_SWEEP] = "DELETE FROM sets WHERE id NOT IN (SELECT set_id FROM positions)",
 	[QUERY_POSITIONS_OF] =
 	    "SELECT host, app, stream, birth, row, target, at, at_row, remaining,"
-	    " flags, set_id, from_ns FROM positions JOIN sets ON sets.id = set_id"
+	    " flags, set_id, from_ns, row_ns, skip_target, skip_at, skip_at_row FROM positions "
+	    "JOIN sets ON sets.id = set_id"
 	    " WHERE writer = ?1",
+	[QUERY_POSITIONS_TIME] = "SELECT coalesce(max(saved_s), 0) FROM positions"
+	                         " WHERE writer = ?1",
 	[QUERY_POSITION_PUT] = "INSERT OR REPLACE INTO positions"
-	                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+	                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,"
+	                       " ?13, ?14, ?15, ?16)",
 	[QUERY_POSITIONS_DROP] = "DELETE FROM positions WHERE writer = ?1",
 	[QUERY_POSITIONS_SWEEP] = "DELETE FROM positions WHERE saved_s < ?1",
 };

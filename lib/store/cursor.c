@@ -56,7 +56,9 @@ cursor_new(struct store *store, const char *name, enum cursor_mode mode, struct 
 	cursor->store = store;
 	cursor->mode = mode;
 	cursor->most_slots = MOST_SLOTS;
-	window_init(&cursor->window);
+	window_init(&cursor->memory_window);
+	cursor->window = &cursor->memory_window;
+	cursor_past_init(cursor);
 	cursor->name = strdup(name);
 	if (cursor->name == NULL) {
 		err_nomem(err);
@@ -98,7 +100,9 @@ cursor_free(struct cursor *cursor)
 	cursor_rewind(cursor); /* lets go of what it holds */
 	cursor_saved(cursor);
 	cursor_detach(cursor);
-	window_fini(&cursor->window);
+	window_fini(&cursor->memory_window);
+	cursor_past_fini(cursor);
+	free(cursor->metas);
 	free(cursor->schemas);
 	free(cursor->name);
 	free(cursor);
@@ -155,9 +159,8 @@ leave_place(struct cursor *cursor, const struct place *place)
 
 /* The window. */
 
-/* Keeps the schema until its descriptions are no longer needed. False: out of memory. */
-static bool
-keep_schema(struct cursor *cursor, struct schema *schema)
+bool
+cursor_keep_schema(struct cursor *cursor, struct schema *schema)
 {
 	if (cursor->schema_len > 0 && cursor->schemas[cursor->schema_len - 1] == schema)
 		return true;
@@ -178,34 +181,35 @@ keep_schema(struct cursor *cursor, struct schema *schema)
 static void
 close_window(struct cursor *cursor)
 {
-	window_keep(&cursor->window);
+	window_keep(cursor->window);
 	schema_unref(cursor->schema);
 	cursor->schema = NULL;
 	cursor->place = NULL;
 }
 
 /*
- * A piece of the stream to read, with the schema of this moment. False if it has nothing new. *end:
- * there is no such stream.
+ * A piece of the stream to read in memory, with the schema of this moment, or where else it is.
+ * *end: there is no such stream.
  */
-static bool
+static enum piece
 begin_piece(
     struct cursor *cursor, struct place *place, uint32_t stream, struct mark *mark, bool *end)
 {
 	struct series_set *set = place->set;
-	bool found;
+	enum piece piece = PIECE_NONE;
 
 	lock_take(&set->lock);
 	*end = place->gone || stream >= set->stream_count;
-	found = !*end && place_begin_piece(place, stream);
-	if (found) {
+	if (!*end)
+		piece = place_begin_piece(place, stream);
+	if (piece == PIECE_IN_MEMORY) {
 		*mark = place->streams[stream].read;
 		cursor->schema = schema_ref(set->schema);
 		if (set->streams[stream]->first_row > mark->row)
 			mark->row = set->streams[stream]->first_row;
 	}
 	lock_drop(&set->lock);
-	return found;
+	return piece;
 }
 
 /* Slots for positions from mark->at on. False: out of memory. */
@@ -215,10 +219,10 @@ add_slots(struct cursor *cursor, const struct mark *mark)
 	const struct schema *schema = cursor->schema;
 	uint32_t len = schema->streams[cursor->stream].len, at = mark->at;
 
-	for (; at < len && cursor->window.slot_len < cursor->most_slots; at++) {
+	for (; at < len && cursor->window->slot_len < cursor->most_slots; at++) {
 		const struct meta *meta = schema_meta(schema, cursor->stream, at);
 
-		if (meta != NULL && window_add(&cursor->window, at, meta) != 0)
+		if (meta != NULL && window_add(cursor->window, at, meta) != 0)
 			return false;
 	}
 	cursor->window_is_last = at >= len;
@@ -226,9 +230,9 @@ add_slots(struct cursor *cursor, const struct mark *mark)
 }
 
 static bool
-fill_window(struct cursor *cursor, const struct mark *mark)
+fill_window(struct cursor *cursor, struct series_set *set, const struct mark *mark)
 {
-	struct window *w = &cursor->window;
+	struct window *w = cursor->window;
 	size_t most = MOST_EVENTS;
 
 	for (;;) {
@@ -236,8 +240,7 @@ fill_window(struct cursor *cursor, const struct mark *mark)
 		w->from_row = mark->row;
 		w->before_row = mark->target;
 		w->oldest_first = true;
-		if (!add_slots(cursor, mark) ||
-		    !window_start(w, cursor->place->set, cursor->stream))
+		if (!add_slots(cursor, mark) || !window_start(w, set, cursor->stream))
 			return false;
 		window_run(w, most);
 		if (!w->full || most > MOST_EVENTS)
@@ -248,29 +251,129 @@ fill_window(struct cursor *cursor, const struct mark *mark)
 	}
 }
 
-enum opened { OPENED, NOTHING_NEW, NO_MEMORY };
+enum opened {
+	OPENED,
+	NOTHING_NEW,
+	GOES_ON_LATER, /* some of the place is on disk: it is the next place's turn */
+	NOT_YET,       /* the same, and it did not get further */
+	NOT_NOW,       /* no memory, or what was given out has to go first */
+};
 
-/* A window of the next stream of the place that has news. */
-static enum opened
-open_window(struct cursor *cursor, struct place *place)
+/* True if rows of the window may have been given up before it had read them. */
+static bool
+has_lost_rows(struct place *place, uint32_t stream, const struct mark *mark)
 {
-	struct mark mark;
-	bool end;
+	bool lost;
 
-	if (place->next_stream == 0)
-		place->round_count = place->set->append_count;
-	while (!begin_piece(cursor, place, place->next_stream, &mark, &end) && !end)
-		place->next_stream++;
-	if (end) {
-		place->next_stream = 0;
-		place->done_count = place->round_count;
-		return NOTHING_NEW;
-	}
+	lock_take(&place->set->lock);
+	lost = place_past(place) != NULL && mark->row < place->set->streams[stream]->first_row;
+	lock_drop(&place->set->lock);
+	return lost;
+}
+
+/* A window of a piece in memory that was begun. */
+static enum opened
+open_in_memory(struct cursor *cursor, struct place *place, const struct mark *mark)
+{
+	cursor->window = &cursor->memory_window;
 	cursor->place = place;
 	cursor->stream = place->next_stream;
-	if (!fill_window(cursor, &mark)) {
+	if (!fill_window(cursor, place->set, mark)) {
 		close_window(cursor);
-		return NO_MEMORY;
+		return NOT_NOW;
+	}
+	if (has_lost_rows(place, cursor->stream, mark)) {
+		close_window(cursor);
+		return NOTHING_NEW; /* it is looked for where it is now */
+	}
+	return OPENED;
+}
+
+/* The same of the past. NOTHING_NEW: look again; GOES_ON_LATER: not this stream. */
+static enum opened
+open_in_past(struct cursor *cursor, struct place *place, bool is_free)
+{
+	bool was_open = cursor->past.place == place, failed;
+	struct series_set *set;
+	struct mark mark;
+
+	switch (cursor_past_open(cursor, place, is_free)) {
+	case PAST_OPEN:
+		if (was_open)
+			break;
+		/* All streams get what it has of them, as the next one begins behind it. */
+		place->next_stream = 0;
+		return NOTHING_NEW;
+	case PAST_LATER:
+		return GOES_ON_LATER;
+	case PAST_NOTHING:
+		place->has_moved = true;
+		return NOTHING_NEW;
+	case PAST_IN_USE:
+		return NOT_NOW;
+	}
+	if (!cursor_past_begin(cursor, place, place->next_stream, &mark, &failed))
+		return failed ? NOT_NOW : GOES_ON_LATER;
+	place->has_moved = true;
+	set = cursor->past.found.set;
+	cursor->window = &cursor->past.window;
+	cursor->place = place;
+	cursor->stream = place->next_stream;
+	cursor->schema = schema_ref(set->schema); /* nobody appends to it */
+	if (fill_window(cursor, set, &mark) && cursor_past_adopt(cursor))
+		return OPENED;
+	close_window(cursor);
+	return NOT_NOW;
+}
+
+/* All streams were looked at. */
+static enum opened
+end_round(struct cursor *cursor, struct place *place)
+{
+	bool is_late = place->is_late, has_moved = place->has_moved;
+
+	cursor_past_leave(cursor);
+	place->next_stream = 0;
+	place->is_late = place->has_moved = false;
+	if (is_late)
+		return has_moved ? GOES_ON_LATER : NOT_YET;
+	place->past_tries = 0;
+	place->done_count = place->round_count;
+	return NOTHING_NEW;
+}
+
+/* A window of the next stream of the place that has news. is_free: see cursor_past_open. */
+static enum opened
+open_window(struct cursor *cursor, struct place *place, bool is_free)
+{
+	if (place->next_stream == 0)
+		place->round_count = place->set->append_count;
+	for (;;) {
+		enum opened opened = NOTHING_NEW;
+		struct mark mark;
+		bool end;
+
+		switch (begin_piece(cursor, place, place->next_stream, &mark, &end)) {
+		case PIECE_NONE:
+			if (end)
+				return end_round(cursor, place);
+			place->next_stream++;
+			break;
+		case PIECE_IN_MEMORY:
+			opened = open_in_memory(cursor, place, &mark);
+			break;
+		case PIECE_IN_PAST:
+			opened = open_in_past(cursor, place, is_free);
+			if (opened == GOES_ON_LATER) {
+				place->is_late = true;
+				place->next_stream++;
+			}
+			break;
+		}
+		if (opened == NOT_NOW)
+			return opened;
+		if (opened == OPENED)
+			break;
 	}
 	cursor->slot = 0;
 	cursor->in_slot = false;
@@ -290,9 +393,9 @@ static bool
 next_change(struct cursor *cursor, bool with_base, uint32_t row, struct found *out)
 {
 	while (cursor->event != NO_EVENT) {
-		const struct event *event = &cursor->window.events[cursor->event];
+		const struct event *event = &cursor->window->events[cursor->event];
 
-		const struct row_time *time = &cursor->window.times[event->time];
+		const struct row_time *time = &cursor->window->times[event->time];
 
 		cursor->event = event->next;
 		if (time->row < row || event->is_leave || (event->is_base && !with_base))
@@ -310,7 +413,7 @@ step_time(struct cursor *cursor, const struct row_time *time)
 	const struct event *event = NULL;
 
 	if (cursor->event != NO_EVENT)
-		event = &cursor->window.events[cursor->event];
+		event = &cursor->window->events[cursor->event];
 	if (event != NULL && event->time == cursor->time) {
 		cursor->event = event->next;
 		cursor->state = event->is_leave ? NULL : event;
@@ -324,7 +427,7 @@ static bool
 next_of_every(struct cursor *cursor, uint32_t row, struct found *out)
 {
 	while (cursor->time > 0) {
-		const struct row_time *time = &cursor->window.times[--cursor->time];
+		const struct row_time *time = &cursor->window->times[--cursor->time];
 
 		if (!step_time(cursor, time) || time->row < row)
 			continue;
@@ -337,7 +440,7 @@ next_of_every(struct cursor *cursor, uint32_t row, struct found *out)
 static void
 begin_slot(struct cursor *cursor)
 {
-	const struct window *w = &cursor->window;
+	const struct window *w = cursor->window;
 
 	cursor->in_slot = true;
 	cursor->event = w->slots[cursor->slot].first;
@@ -354,7 +457,7 @@ begin_slot(struct cursor *cursor)
 static size_t
 read_slots(struct cursor *cursor, struct mark *mark, struct cursor_record *out, size_t max)
 {
-	struct window *w = &cursor->window;
+	struct window *w = cursor->window;
 	size_t n = 0;
 
 	while (n < max && cursor->slot < w->slot_len) {
@@ -373,6 +476,10 @@ read_slots(struct cursor *cursor, struct mark *mark, struct cursor_record *out, 
 			mark->at_row = 0;
 			cursor->slot++;
 			cursor->in_slot = false;
+			continue;
+		}
+		if (mark_has_given(mark, slot->at, found.time->row)) {
+			mark->left -= !(cursor->mode == CURSOR_CHANGES && found.event->is_base);
 			continue;
 		}
 		out[n].host = cursor->place->set->host;
@@ -404,7 +511,7 @@ read_window(struct cursor *cursor, struct cursor_record *out, size_t max)
 	lock_drop(&set->lock);
 	if (!gone)
 		n = read_slots(cursor, &before, out, max);
-	end = gone || cursor->slot == cursor->window.slot_len;
+	end = gone || cursor->slot == cursor->window->slot_len;
 	lock_take(&set->lock);
 	mark = &place->streams[cursor->stream].read;
 	mark->at = before.at;
@@ -475,8 +582,24 @@ settle(struct cursor *cursor, void (*settle_place)(struct place *), struct place
 			release_place(cursor, place);
 		}
 	}
+	/* A window of the past has no descriptions of its own. */
+	if (cursor->place != NULL && cursor->window == &cursor->past.window)
+		return;
 	while (cursor->schema_len > 0)
 		schema_unref(cursor->schemas[--cursor->schema_len]);
+	while (cursor->meta_len > 0)
+		meta_unref(cursor->store, cursor->metas[--cursor->meta_len]);
+}
+
+/* Memory in which the past was read, which may be much, is given back once all was. */
+static void
+tidy_past(struct cursor *cursor)
+{
+	if (cursor->waits || cursor->past.place != NULL || cursor->past.window.event_cap == 0)
+		return;
+	cursor_past_close(cursor);
+	window_fini(&cursor->past.window);
+	window_init(&cursor->past.window);
 }
 
 size_t
@@ -484,32 +607,43 @@ cursor_read(struct cursor *cursor, struct cursor_record *out, size_t max)
 {
 	size_t n = 0, looked = 0;
 
-	window_release(&cursor->window);
+	window_release(&cursor->memory_window);
+	window_release(&cursor->past.window);
+	cursor->waits = false;
 	while (n < max) {
 		enum opened opened = OPENED;
 
 		/* What was given out leads into the window's memory. */
-		if (cursor->place == NULL && n > 0 && cursor->window.dist_count > 0)
+		if (cursor->place == NULL && n > 0 &&
+		    (cursor->memory_window.dist_count > 0 || cursor->past.window.dist_count > 0))
 			break;
 		if (cursor->place == NULL) {
 			struct place *place = take_place(cursor, &looked);
 
 			if (place == NULL)
 				break;
-			opened = open_window(cursor, place);
+			opened = open_window(cursor, place, n == 0);
 			/* Else the round that ended began before the last append. */
 			if (opened == NOTHING_NEW &&
 			    place->done_count == place->set->append_count) {
 				leave_place(cursor, place);
 				looked++;
 			}
+			if (opened == GOES_ON_LATER || opened == NOT_YET) {
+				leave_place(cursor, place);
+				looked += opened == NOT_YET;
+				cursor->waits = true;
+			}
 		}
-		if (opened == NO_MEMORY ||
-		    (opened == OPENED && !keep_schema(cursor, cursor->schema)))
+		if (opened == NOT_NOW ||
+		    (opened == OPENED && cursor->window == &cursor->memory_window &&
+		        !cursor_keep_schema(cursor, cursor->schema)))
 			break;
 		if (opened == OPENED)
 			n += read_window(cursor, &out[n], max - n);
 	}
+	if (n == 0)
+		tidy_past(cursor);
 	cursor->read_count += n;
 	if (cursor->read_count == 0) /* then nobody would commit, and the sets stay held */
 		cursor_commit(cursor);
@@ -519,16 +653,24 @@ cursor_read(struct cursor *cursor, struct cursor_record *out, size_t max)
 void
 cursor_commit(struct cursor *cursor)
 {
-	settle(cursor, place_commit, cursor->place);
+	/* The past that is open belongs to the place that is read. */
+	settle(cursor, place_commit, cursor->place != NULL ? cursor->place : cursor->past.place);
 }
 
 void
 cursor_rewind(struct cursor *cursor)
 {
 	close_window(cursor);
-	window_release(&cursor->window);
-	window_reset(&cursor->window);
+	window_release(&cursor->memory_window);
+	window_reset(&cursor->memory_window);
+	cursor_past_close(cursor);
 	settle(cursor, place_rewind, NULL);
+}
+
+bool
+cursor_is_waiting(const struct cursor *cursor)
+{
+	return cursor->waits;
 }
 
 uint64_t
@@ -659,6 +801,15 @@ cursor_saved(struct cursor *cursor)
 			place_free(cursor->store, place);
 		series_set_unref(set);
 	}
+}
+
+void
+cursor_begin_new(struct cursor *cursor, int64_t since_ns)
+{
+	lock_take(&cursor->store->lock);
+	for (struct place *place = cursor->places; place != NULL; place = place->next)
+		place_begin_new(place, since_ns);
+	lock_drop(&cursor->store->lock);
 }
 
 int

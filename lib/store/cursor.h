@@ -3,10 +3,16 @@
  *
  * Records of one series come oldest first; series come in no set order. One record per time stamp
  * of the series' group, whether the value changed or not (CURSOR_EVERY), or one per stored value
- * (CURSOR_CHANGES). An inactive marker comes once in both. Pages may be reclaimed under a slow
- * cursor: it moves on and counts the records it missed.
+ * (CURSOR_CHANGES). An inactive marker comes once in both.
  *
- * Threads: a cursor belongs to one thread. Locks taken: store, series, pages, meta.
+ * Pages may be reclaimed under a slow cursor. If they are kept on disk (store/past.h) it reads them
+ * there, oldest first, an endpoint's share of one file at a time and then the next endpoint, and
+ * goes on in memory; a read then takes as long as the disk does. What is in neither counts as
+ * missed: rows that the disk lost or dropped, series whose position was used anew by then, and what
+ * is left of a set that is forgotten.
+ *
+ * Threads: a cursor belongs to one thread. Locks taken: store, series, pages, meta; none of them
+ * while files are read.
  */
 #ifndef SCOTTY_STORE_CURSOR_H
 #define SCOTTY_STORE_CURSOR_H
@@ -31,25 +37,27 @@ struct cursor_record {
 /*
  * Opens the cursor called name (copied) at the oldest value held. The store must outlive it.
  * NULL on error: ERR_EXISTS if the name is in use, ERR_NOMEM, ERR_LIMIT (no room for its places:
- * 200 to 300 bytes an endpoint).
+ * 300 to 500 bytes an endpoint).
  */
 struct cursor *cursor_new(struct store *, const char *name, enum cursor_mode, struct err *);
 void cursor_free(struct cursor *); /* NULL is fine */
 
 /*
- * Copies at most max records to out[0..max) and returns how many; 0 means caught up, or that there
- * is no memory for the moment: nothing is lost by that. Strings, lists and distributions in the
- * records stay valid until the next cursor call; host, app and desc until the next commit or
- * rewind.
+ * Copies at most max records to out[0..max) and returns how many; 0 means caught up, that there is
+ * no memory for the moment, or that the disk is waited for: nothing is lost by that. Strings, lists
+ * and distributions in the records stay valid until the next cursor call; host, app and desc until
+ * the next commit or rewind.
  */
 size_t cursor_read(struct cursor *, struct cursor_record *out, size_t max);
+/* The last read ended though some is to come from disk. */
+bool cursor_is_waiting(const struct cursor *);
 void cursor_commit(struct cursor *); /* done with what was read */
 void cursor_rewind(struct cursor *); /* read it again from the last commit */
-/* Records reclaimed before they were read; a rewind may turn some back into unread ones. */
+/* Records lost before they were read; a rewind may turn some back into unread ones. */
 uint64_t cursor_missed_count(const struct cursor *);
 /*
  * Age of the oldest record not committed; 0: all are. *count (may be NULL): how many there are,
- * inactive markers too.
+ * inactive markers too, and those on disk, which are guessed after a restart.
  */
 int64_t cursor_lag_ns(struct cursor *, int64_t now_ns, uint64_t *count);
 
@@ -66,6 +74,8 @@ struct cursor_position {
 	uint32_t flags;  /* CURSOR_POSITION_FLAGS at most */
 	uint64_t tag;    /* the keeper's own word about the set; 0 until it gave one */
 	int64_t from_ns; /* see struct cursor_frames; with a flag that says it is so */
+	int64_t row_ns;  /* the row is not older; 0: not known */
+	uint32_t skip_target, skip_at, skip_at_row;
 };
 #define CURSOR_POSITION_FLAGS 31
 
@@ -105,11 +115,16 @@ void cursor_saved(struct cursor *);
 /* False: cursor_save has nothing to tell. */
 bool cursor_has_changes(const struct cursor *);
 /*
- * Goes on from that position. Before the first read. Rows that were given up meanwhile are missed;
- * a row that is not there yet is taken for the newest. -1 with ERR_NOTFOUND (there is no such
- * stream, or another one: it is read from its oldest row), ERR_PROTO (the numbers make no sense:
- * the same), ERR_NOMEM.
+ * Goes on from that position. Before the first read. Rows that are not in memory are read from
+ * disk, or missed; a row that is not there yet is taken for the newest. -1 with ERR_NOTFOUND (there
+ * is no such stream, or another one: it is read from its oldest row), ERR_PROTO (the numbers make
+ * no sense: the same), ERR_NOMEM.
  */
 int cursor_restore(struct cursor *, const struct cursor_position *, struct err *);
+/*
+ * What began after that time and has no position is read from its first row on, which may be on
+ * disk: the cursor was there before it. After the last cursor_restore, before the first read.
+ */
+void cursor_begin_new(struct cursor *, int64_t since_ns);
 
 #endif

@@ -18,6 +18,13 @@ struct past_query {
 	/* Asked now and then with the set as far as it is restored: true if that will do. */
 	bool (*is_enough)(void *ctx, struct series_set *);
 	void *ctx;
+	/*
+	 * For who follows all there is, oldest first: no more is read than is enough, and what
+	 * there is no room for is left out at the end. Only what is sealed is read.
+	 */
+	bool oldest_first;
+	bool leaves_out; /* what the disk fails to give is left out; else it is ERR_IO */
+	uint64_t next;   /* that of what was found before, to go on there; 0: from start_ns on */
 };
 
 struct past_found {
@@ -30,10 +37,14 @@ struct past_found {
 	bool is_cut;
 	uint64_t memory_bytes; /* that it was granted */
 	int64_t whole_ns;      /* if is_cut: from then on it is not because of that */
+	uint64_t next;         /* oldest first: what is next; never 0 */
 };
 
 struct store_past {
-	/* -1 with ERR_LIMIT (too much is being read already), ERR_NOMEM. Else to be closed. */
+	/*
+	 * -1 with ERR_LIMIT (too much is being read already), ERR_NOMEM, or ERR_IO if it is oldest
+	 * first. Else to be closed.
+	 */
 	int (*open)(
 	    struct store_past *, const struct past_query *, struct past_found *, struct err *);
 	void (*close)(struct store_past *, struct past_found *);
@@ -44,6 +55,12 @@ struct store_past {
 	 */
 	int64_t (*earliest)(struct store_past *, struct str host, struct str app, int64_t birth_ns,
 	    int64_t whole_ns);
+	/*
+	 * Has all that was told so far sealed soon, and says by which number to ask for that. NULL:
+	 * nothing is ever sealed, so it is no use to follow.
+	 */
+	uint64_t (*seal)(struct store_past *);
+	bool (*is_sealed)(struct store_past *, uint64_t number);
 };
 
 /* From here on; NULL: there is nothing but memory, and nobody reads any more. Lent. */

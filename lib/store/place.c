@@ -108,6 +108,7 @@ init_marks(struct place *place)
 		stream->read.wants_base = s->first_row > 0;
 		stream->committed = stream->read;
 		stream->committed_ns = s->base_ns > s->begin_ns ? s->base_ns : s->begin_ns;
+		stream->row_ns = stream->read_ns = stream->committed_ns;
 	}
 }
 
@@ -193,13 +194,21 @@ static void
 settle(struct place_stream *stream)
 {
 	if (stream->committed.row != stream->read.row)
-		stream->committed_ns = stream->read_ns;
+		stream->committed_ns = stream->read.in_piece ? stream->row_ns : stream->read_ns;
 	stream->changed = stream->changed || !same_place(&stream->committed, &stream->read);
 	stream->committed = stream->read;
 	stream->missed_count = 0;
 }
 
-/* Rows that are gone are done with. REQUIRES the set's lock. */
+struct store_past *
+place_past(const struct place *place)
+{
+	struct store_past *past = place->set->store->past;
+
+	return past == NULL || past->seal == NULL ? NULL : past;
+}
+
+/* Rows that are gone are in the past, or done with. REQUIRES the set's lock. */
 static void
 skip_lost(struct place *place, const struct stream *s)
 {
@@ -207,6 +216,13 @@ skip_lost(struct place *place, const struct stream *s)
 	struct mark *mark = &stream->read;
 	uint64_t lost = lost_of(place->cursor, s);
 
+	if (place_past(place) != NULL) {
+		if (s->first_row > mark->row && !stream->is_behind) {
+			stream->is_behind = true;
+			place->past_next = 0;
+		}
+		return;
+	}
 	if (s->first_row <= mark->target)
 		return;
 	miss(place, stream, lost - mark->sum);
@@ -249,17 +265,165 @@ places_note_row(const struct stream *s, int64_t ts_ns)
 	}
 }
 
-bool
+/* Records that a row may have, where nobody counted them. */
+static uint32_t
+guess_of(const struct place *place, const struct stream *s)
+{
+	return place->cursor->mode == CURSOR_EVERY ? s->active_count : 1;
+}
+
+/* The mark goes back to that row. What it had read of a piece is read again. */
+static void
+put_back(const struct place *place, const struct stream *s, struct mark *mark, uint32_t row)
+{
+	if (mark->row >= mark->guess_row) {
+		mark->guess = guess_of(place, s);
+		mark->guess_row = mark->target < s->first_row ? mark->target : s->first_row;
+		if (mark->target >= s->first_row)
+			mark->sum = lost_of(place->cursor, s);
+	}
+	/* The sum is that of all before guess_row, or of all before target if that is less. */
+	if (mark->target < mark->guess_row)
+		mark->sum -= (uint64_t)mark->guess * (mark->target - row);
+	else
+		mark->sum -= (uint64_t)mark->guess * (mark->guess_row - row);
+	mark->row = mark->target = row;
+	mark->left = 0;
+	mark->at = mark->at_row = 0;
+	mark->wants_base = mark->wants_base || mark->has_base;
+	mark->in_piece = mark->has_base = false;
+}
+
+/*
+ * What the piece gave out is skipped from here on. A mark can tell that of one piece only: if some
+ * was skipped in this one already and is not part of it, what is less comes again.
+ */
+static void
+skip_given(struct mark *mark)
+{
+	bool is_whole = mark->skip_target <= mark->row || mark->at > mark->skip_at ||
+	                (mark->at == mark->skip_at && mark->at_row >= mark->skip_at_row);
+
+	if (mark->skip_target > mark->target ||
+	    (!is_whole && mark->target - mark->skip_target < mark->skip_target - mark->row))
+		return;
+	mark->skip_target = mark->target;
+	mark->skip_at = mark->at;
+	mark->skip_at_row = mark->at_row;
+}
+
+void
+place_break_piece(struct place *place, uint32_t number)
+{
+	struct mark *mark = &place->streams[number].read;
+
+	skip_given(mark);
+	put_back(place, place->set->streams[number], mark, mark->row);
+	place->streams[number].read_ns = place->streams[number].row_ns;
+}
+
+void
+place_go_back(struct place *place, uint32_t number, uint32_t row)
+{
+	struct place_stream *stream = &place->streams[number];
+
+	stream->goes_back = false;
+	if (row < stream->read.row) {
+		put_back(place, place->set->streams[number], &stream->read, row);
+		stream->committed_ns = stream->row_ns = stream->read_ns = stream->back_ns;
+	}
+	stream->committed = stream->read;
+}
+
+void
+place_begin_past_piece(struct place *place, uint32_t number, const struct past_rows *rows)
+{
+	struct place_stream *stream = &place->streams[number];
+	struct mark *mark = &stream->read;
+
+	mark->has_base =
+	    place->cursor->mode == CURSOR_CHANGES && (mark->wants_base || rows->from > mark->row);
+	mark->wants_base = false;
+	mark->in_piece = true;
+	mark->row = rows->from;
+	mark->target = rows->end;
+	mark->at = mark->at_row = 0;
+	mark->left = rows->count;
+	mark->sum += mark->row < mark->guess_row
+	                 ? (uint64_t)mark->guess * (mark->target - mark->row)
+	                 : rows->count;
+	stream->row_ns = stream->read_ns;
+	stream->read_ns = rows->end_ns;
+}
+
+/* All before the oldest row of memory is done with, or nowhere. REQUIRES the set's lock. */
+static void
+arrive(struct place *place, struct place_stream *stream, const struct stream *s)
+{
+	struct mark *mark = &stream->read;
+	uint64_t lost = lost_of(place->cursor, s);
+
+	/* A guess may have been too high. */
+	if ((int64_t)(lost - mark->sum) > 0)
+		miss(place, stream, lost - mark->sum);
+	mark->sum = lost;
+	mark->row = mark->target = s->first_row;
+	mark->guess_row = 0;
+	stream->is_behind = false;
+}
+
+void
+place_give_up(struct place *place, uint32_t number)
+{
+	const struct stream *s = place->set->streams[number];
+	struct place_stream *stream = &place->streams[number];
+	struct mark *mark = &stream->read;
+
+	stream->goes_back = false;
+	if (mark->row >= s->first_row)
+		return;
+	mark->wants_base = true;
+	if (mark->in_piece && mark->target > s->first_row) {
+		mark->row = s->first_row; /* what it had before is left of it at its end */
+		return;
+	}
+	miss(place, stream, mark->left);
+	mark->left = 0;
+	mark->in_piece = mark->has_base = false;
+	stream->read_ns = s->base_ns;
+	arrive(place, stream, s);
+}
+
+/* True if what the stream needs next is not in memory. REQUIRES the set's lock. */
+static bool
+is_in_past(struct place *place, struct place_stream *stream, const struct stream *s)
+{
+	if (!stream->is_behind)
+		return false;
+	if (place_past(place) == NULL)
+		place_give_up(place, s->number);
+	else if (stream->goes_back || stream->read.row < s->first_row)
+		return true;
+	if (stream->read.row == s->first_row && !stream->read.in_piece)
+		arrive(place, stream, s);
+	stream->is_behind = false;
+	return false;
+}
+
+enum piece
 place_begin_piece(struct place *place, uint32_t number)
 {
 	const struct stream *s = place->set->streams[number];
 	struct mark *mark = &place->streams[number].read;
 
+	if (is_in_past(place, &place->streams[number], s))
+		return PIECE_IN_PAST;
 	if (mark->in_piece)
-		return true;
+		return PIECE_IN_MEMORY;
 	mark->wants_base = mark->wants_base && place->cursor->mode == CURSOR_CHANGES;
 	if (mark->row == s->next_row && !mark->wants_base)
-		return false;
+		return PIECE_NONE;
+	place->streams[number].row_ns = place->streams[number].read_ns;
 	mark->in_piece = true;
 	mark->has_base = mark->wants_base;
 	mark->wants_base = false;
@@ -267,7 +431,7 @@ place_begin_piece(struct place *place, uint32_t number)
 	mark->left = sum_of(place->cursor, s) - mark->sum;
 	mark->sum += mark->left;
 	mark->at = mark->at_row = 0;
-	return true;
+	return PIECE_IN_MEMORY;
 }
 
 void
@@ -308,11 +472,15 @@ place_rewind(struct place *place)
 	struct series_set *set = place->set;
 
 	lock_take(&set->lock);
+	place->past_next = 0;
 	for (uint32_t i = 0; i < place->len; i++) {
 		struct place_stream *stream = &place->streams[i];
 
 		place->cursor->missed_count -= stream->missed_count;
 		stream->missed_count = 0;
+		if (stream->read.target != stream->committed.target)
+			stream->read_ns = stream->committed_ns;
+		stream->row_ns = stream->committed_ns;
 		stream->read = stream->committed;
 		if (place->gone)
 			lose_all(place, set->streams[i]);
@@ -386,7 +554,8 @@ place_save(struct place *place, uint32_t number, struct cursor_position *out, in
 	bool found;
 
 	lock_take(&set->lock);
-	found = !place->gone && place->streams[number].changed;
+	/* One that has to go back first is where it was. */
+	found = !place->gone && place->streams[number].changed && !place->streams[number].goes_back;
 	if (found) {
 		mark = &place->streams[number].committed;
 		*row_ns = mark->in_piece ? place->streams[number].committed_ns : TS_NONE;
@@ -404,7 +573,15 @@ place_save(struct place *place, uint32_t number, struct cursor_position *out, in
 			         (mark->has_base ? HAS_BASE : 0u) |
 			         (mark->wants_base ? WANTS_BASE : 0u) |
 			         (place->cursor->mode == CURSOR_CHANGES ? OF_CHANGES : 0u),
+			.row_ns = place->streams[number].committed_ns,
 		};
+		if (mark->skip_target > mark->row) {
+			out->skip_target = mark->skip_target;
+			out->skip_at = mark->skip_at;
+			out->skip_at_row = mark->skip_at_row;
+		}
+		if (out->row_ns == TS_NONE)
+			out->row_ns = 0;
 	}
 	lock_drop(&set->lock);
 	return found;
@@ -455,6 +632,9 @@ mark_of(const struct cursor_position *pos, enum cursor_mode mode)
 		mark.target = mark.row;
 		return mark;
 	}
+	mark.skip_target = pos->skip_target;
+	mark.skip_at = pos->skip_at;
+	mark.skip_at_row = pos->skip_at_row;
 	mark.wants_base = (pos->flags & WANTS_BASE) != 0;
 	mark.in_piece = (pos->flags & IN_PIECE) != 0;
 	if (mark.in_piece) {
@@ -481,20 +661,44 @@ place_of(
 	return place;
 }
 
-/* Moves the mark back to where the frames begin that were not done with. -1 with ERR_NOMEM. */
+/* Where memory begins, of a stream. */
+struct memory_begin {
+	uint32_t row;
+	int64_t before_ns; /* time of the row before it */
+	bool has_past;     /* and that is kept */
+};
+
+/* True if rows from that time on may be in the past. */
+static bool
+reaches_past(const struct memory_begin *memory, int64_t from_ns)
+{
+	return memory->has_past && memory->row > 0 && from_ns <= memory->before_ns;
+}
+
+/*
+ * Moves the mark back to where the frames begin that were not done with; *back_ns: it goes there
+ * once it reads, else TS_NONE. -1 with ERR_NOMEM.
+ */
 static int
 move_back(const struct cursor *cursor, struct series_set *set, const struct cursor_position *pos,
-    struct mark *mark, struct err *err)
+    const struct memory_begin *memory, struct mark *mark, int64_t *back_ns, struct err *err)
 {
 	const struct cursor_frames *frames = &cursor->frames;
 	struct row_search search = { .row = mark->row, .from_ns = TS_NONE };
 
+	*back_ns = TS_NONE;
 	if ((pos->flags & FROM) == 0 && frames->begin_ns == NULL)
 		return 0;
-	if ((pos->flags & FROM) != 0) {
+	if ((pos->flags & FROM) != 0)
 		search.from_ns = pos->from_ns > TS_NONE ? pos->from_ns : TS_NONE + 1;
-		if (frames->begin_ns != NULL)
-			search.from_ns = frames->begin_ns(frames->ctx, search.from_ns);
+	else if (mark->row < memory->row && pos->row_ns != 0)
+		search.from_ns = pos->row_ns;
+	if (search.from_ns != TS_NONE && frames->begin_ns != NULL)
+		search.from_ns = frames->begin_ns(frames->ctx, search.from_ns);
+	if (search.from_ns != TS_NONE && reaches_past(memory, search.from_ns)) {
+		*back_ns = search.from_ns;
+		*mark = (struct mark){ .row = mark->row, .target = mark->row };
+		return 0;
 	}
 	search.begin_ns = frames->begin_ns;
 	search.ctx = frames->ctx;
@@ -524,31 +728,82 @@ miss_unknown(struct place *place, const struct stream *s, struct mark *mark)
 		mark->row = mark->target;
 }
 
+/* The same of rows that may be in the past. REQUIRES the set's lock. */
+static void
+guess_unknown(const struct place *place, const struct stream *s, struct mark *mark)
+{
+	mark->guess_row = s->first_row;
+	mark->guess = guess_of(place, s);
+	mark->sum =
+	    lost_of(place->cursor, s) - (uint64_t)mark->guess * (mark->guess_row - mark->target);
+}
+
 /* REQUIRES the set's lock. */
 static void
 put_mark(struct place *place, const struct stream *s, struct mark mark,
-    const struct row_counts *counts, uint64_t tag)
+    const struct row_counts *counts, const struct cursor_position *pos, int64_t back_ns)
 {
 	struct place_stream *stream = &place->streams[s->number];
 	int64_t oldest_ns = s->base_ns > s->begin_ns ? s->base_ns : s->begin_ns;
+	bool has_past = place_past(place) != NULL;
 
-	if (mark.target < s->first_row)
-		miss_unknown(place, s, &mark);
-	else
+	if (mark.target >= s->first_row)
 		mark.sum = counts->sum - counts->count;
+	else if (has_past)
+		guess_unknown(place, s, &mark);
+	else
+		miss_unknown(place, s, &mark);
+	/* Of a row that is in the past. */
+	if (has_past && mark.row < s->first_row && pos->row_ns != 0 && pos->row_ns < oldest_ns)
+		oldest_ns = pos->row_ns;
 	stream->read = stream->committed = mark;
 	stream->read_ns = counts->from_ns != TS_NONE ? counts->from_ns : oldest_ns;
 	stream->committed_ns = counts->earliest_ns != TS_NONE ? counts->earliest_ns : oldest_ns;
+	stream->row_ns = stream->committed_ns;
 	stream->missed_count = 0;
 	stream->changed = false;
+	stream->goes_back = has_past && back_ns != TS_NONE;
+	stream->back_ns = back_ns;
+	stream->is_behind = has_past && (stream->goes_back || mark.row < s->first_row);
+	stream->is_restored = true;
+	place->past_next = 0;
 	place->done_count = 0; /* it has news again */
-	place->tag = tag;
+	place->tag = pos->tag;
+}
+
+/* The stream is read from its first row on. REQUIRES the set's lock. */
+static void
+begin_at_first(struct place *place, const struct stream *s)
+{
+	struct place_stream *stream = &place->streams[s->number];
+	struct mark mark = { .row = 0 };
+
+	guess_unknown(place, s, &mark);
+	stream->read = stream->committed = mark;
+	stream->committed_ns = stream->row_ns = stream->read_ns = s->begin_ns;
+	stream->is_behind = true;
+}
+
+void
+place_begin_new(struct place *place, int64_t since_ns)
+{
+	struct series_set *set = place->set;
+
+	lock_take(&set->lock);
+	for (uint32_t i = 0; place_past(place) != NULL && i < place->len; i++) {
+		const struct stream *s = set->streams[i];
+		bool is_new = set->birth_ns >= since_ns || s->begin_ns >= since_ns;
+
+		if (is_new && !place->streams[i].is_restored && s->first_row > 0)
+			begin_at_first(place, s);
+	}
+	lock_drop(&set->lock);
 }
 
 /* False if rows came meanwhile, so that what was counted is of no use. */
 static bool
 try_restore(struct place *place, const struct cursor_position *pos, struct mark mark,
-    const struct row_counts *counts)
+    const struct row_counts *counts, int64_t back_ns)
 {
 	const struct stream *s = place->set->streams[pos->stream];
 
@@ -559,7 +814,7 @@ try_restore(struct place *place, const struct cursor_position *pos, struct mark 
 		mark.target = s->next_row;
 	if (mark.row > mark.target)
 		mark.row = mark.target;
-	put_mark(place, s, mark, counts, pos->tag);
+	put_mark(place, s, mark, counts, pos, back_ns);
 	return true;
 }
 
@@ -568,8 +823,10 @@ place_restore(struct cursor *cursor, struct series_set *set, const struct cursor
     struct err *err)
 {
 	struct mark mark = mark_of(pos, cursor->mode);
+	struct memory_begin memory = { .row = 0 };
 	struct row_counts counts;
 	struct place *place;
+	int64_t back_ns;
 	bool done;
 
 	if (!makes_sense(pos)) {
@@ -580,16 +837,19 @@ place_restore(struct cursor *cursor, struct series_set *set, const struct cursor
 	do {
 		lock_take(&set->lock);
 		place = place_of(cursor, set, pos);
+		if (place != NULL)
+			memory = (struct memory_begin){ set->streams[pos->stream]->first_row,
+				set->streams[pos->stream]->base_ns, place_past(place) != NULL };
 		lock_drop(&set->lock);
 		if (place == NULL)
 			break;
-		if (move_back(cursor, set, pos, &mark, err) != 0 ||
+		if (move_back(cursor, set, pos, &memory, &mark, &back_ns, err) != 0 ||
 		    count_rows(
 		        set, pos->stream, cursor->mode, mark.target, mark.row, &counts, err) != 0)
 			return -1;
 		lock_take(&set->lock);
 		place = place_of(cursor, set, pos);
-		done = place != NULL && try_restore(place, pos, mark, &counts);
+		done = place != NULL && try_restore(place, pos, mark, &counts, back_ns);
 		lock_drop(&set->lock);
 	} while (place != NULL && !done);
 	if (place != NULL)

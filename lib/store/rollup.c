@@ -455,7 +455,9 @@ rollup_read(struct rollup *r, int64_t now_ns, struct cursor_record *out, size_t 
 			}
 		}
 	} while (got > 0 && len < max);
-	len += end_idle(r, now_ns, &out[len], max - len);
+	/* What is waited for may go on with any of them. */
+	if (!cursor_is_waiting(r->cursor))
+		len += end_idle(r, now_ns, &out[len], max - len);
 	/* Nobody commits when there was nothing, and the cursor would hold on to what it read. */
 	if (r->given_count == 0)
 		rollup_commit(r);

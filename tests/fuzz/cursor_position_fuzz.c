@@ -46,7 +46,7 @@ fill(struct store *store)
 	series_set_unref(set);
 }
 
-/* As the database has it: six numbers of 32 bits, one of 64 (two have it). */
+/* As the database has it: six numbers of 32 bits, one of 64 (the rest have it). */
 static struct cursor_position
 position(const uint8_t bytes[32])
 {
@@ -60,6 +60,10 @@ position(const uint8_t bytes[32])
 	memcpy(&pos.flags, bytes + 20, 4);
 	memcpy(&pos.left, bytes + 24, 8);
 	memcpy(&pos.from_ns, bytes + 24, 8);
+	pos.row_ns = pos.from_ns;
+	pos.skip_target = pos.left % 64;
+	pos.skip_at = pos.left / 64 % 8;
+	pos.skip_at_row = pos.left / 512 % 64;
 	return pos;
 }
 

@@ -285,12 +285,12 @@ a_newer_format_is_refused_and_not_touched(void **state)
 
 	state_close(f->state);
 	f->state = NULL;
-	run_sql(f, "state.db", "PRAGMA user_version=4; CREATE TABLE novelties (x)");
+	run_sql(f, "state.db", "PRAGMA user_version=5; CREATE TABLE novelties (x)");
 	before = read_file(f, "state.db");
 	assert_null(state_open(f->dir.path, &err));
 	assert_int_equal(err.code, ERR_DENIED);
 	assert_non_null(
-	    strstr(err.text, "written by a newer scottyd (format 4, this one knows 3)"));
+	    strstr(err.text, "written by a newer scottyd (format 5, this one knows 4)"));
 	after = read_file(f, "state.db");
 	assert_true(str_eq(buf_view(&before), buf_view(&after)));
 	buf_fini(&before);

@@ -412,7 +412,7 @@ positions_that_do_not_fit_are_refused_or_clamped(void **state)
 {
 	struct fixture *f = *state;
 	struct reader r = { .mode = CURSOR_EVERY };
-	struct cursor_position other = { STR("web2"), STR("app"), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
+	struct cursor_position other = { .host = STR("web2"), .app = STR("app") };
 	struct err err;
 
 	reader_open(f, &r);
@@ -452,8 +452,15 @@ positions_that_do_not_fit_are_refused_or_clamped(void **state)
 	assert_int_equal(cursor_missed_count(r.cursor), 0);
 	/* All positions of a piece are done with, as a corrupt file may say. */
 	cursor_commit(r.cursor);
-	other = (struct cursor_position){ STR("web1"), STR("app"), series_set_birth_ns(f->set), 0,
-		1, 3, 77, 5, 2, 1, 0, 0 };
+	other = (struct cursor_position){ .host = STR("web1"),
+		.app = STR("app"),
+		.birth_ns = series_set_birth_ns(f->set),
+		.row = 1,
+		.target = 3,
+		.at = 77,
+		.at_row = 5,
+		.left = 2,
+		.flags = 1 };
 	assert_int_equal(cursor_restore(r.cursor, &other, &err), 0);
 	assert_string_equal(cursor_text(f, r.cursor, 10), "/1=3:3 /1=4:4");
 	assert_int_equal(cursor_missed_count(r.cursor), 2);
