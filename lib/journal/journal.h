@@ -42,9 +42,9 @@ struct journal_conf {
 	 * that are needed to restart.
 	 */
 	int64_t retention_ns;
-	uint64_t disk_bytes;      /* all files together; the oldest go */
-	double disk_percent;      /* if it is not 0, so much of the file system instead, as it is then */
-	int64_t restore_ns;       /* segments last written so long before the newest stay on disk */
+	uint64_t disk_bytes; /* all files together; the oldest go */
+	double disk_percent; /* if it is not 0, so much of the file system instead, as it is then */
+	int64_t restore_ns;  /* segments last written so long before the newest stay on disk */
 	uint64_t restore_bytes;   /* most that is read of segments at a start; 0 = no limit */
 	unsigned restore_threads; /* 0 = one per processor, up to 8 */
 	size_t band_bytes;        /* sorted out at a time; 0 = 32 MiB */

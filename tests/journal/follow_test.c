@@ -104,6 +104,15 @@ past_close(struct store_past *past, struct past_found *found)
 	w->real->close(w->real, found);
 }
 
+static int64_t
+past_earliest(
+    struct store_past *past, struct str host, struct str app, int64_t birth_ns, int64_t whole_ns)
+{
+	struct world *w = CONTAINER_OF(past, struct world, past);
+
+	return w->real->earliest(w->real, host, app, birth_ns, whole_ns);
+}
+
 static uint64_t
 past_seal(struct store_past *past)
 {
@@ -140,7 +149,8 @@ start(struct world *w)
 	f->mono_ns = clock_mono_ns();
 	w->real = f->store->past;
 	assert_non_null(w->real);
-	w->past = (struct store_past){ past_open, past_close, past_seal, past_is_sealed };
+	w->past =
+	    (struct store_past){ past_open, past_close, past_earliest, past_seal, past_is_sealed };
 	store_set_past(f->store, &w->past);
 }
 
