@@ -17,7 +17,7 @@ import unittest
 import scottyd_proc as sp
 
 SCOTTY = os.path.join(sp.BIN, "scotty")
-FORMAT = 3
+FORMAT = 4
 ROOT = os.getuid() == 0
 # As a user who is subject to permissions: root without what exempts it.
 MORTAL = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if ROOT else []
