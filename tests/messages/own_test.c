@@ -220,6 +220,51 @@ distributions_count_as_tricorder_does(void **state)
 }
 
 static void
+count_some(void *ctx, struct dist *dist, uint64_t *counts)
+{
+	counts[1] = *(const uint64_t *)ctx;
+	counts[2] = 1;
+	dist->sum = 15 * (double)counts[1] + 25;
+	dist->min = 15;
+	dist->max = 25;
+}
+
+static const struct own_counted counted = {
+	.metric = { .path = "/d/counted", .description = "D", .unit = "None", .kind = KIND_DIST },
+	.limits = limits,
+	.limit_count = 3,
+	.count = count_some,
+};
+
+static void
+distributions_may_be_counted_when_they_are_asked_for(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t some = 3;
+	const struct dist *d;
+
+	assert_int_equal(own_add_counted(f->own, &counted, &some, &f->err), 0);
+	assert_int_equal(own_add_counted(f->own, &counted, &some, &f->err), -1);
+	assert_int_equal(f->err.code, ERR_EXISTS);
+	for (; some > 0; some--) {
+		collect(f);
+		assert_int_equal(f->batch.len, 1);
+		assert_true(f->batch.desc[0].not_cumulative);
+		assert_int_equal(f->batch.desc[0].limit_count, 3);
+		d = f->batch.value[0].dist;
+		assert_int_equal(d->len, 4);
+		assert_int_equal(d->counts[0] + d->counts[3], 0);
+		assert_int_equal(d->counts[1], some);
+		assert_int_equal(d->count, some + 1);
+		assert_near(d->average, d->sum / (double)d->count);
+		assert_true(d->median >= 10 && d->median <= 25);
+	}
+	own_remove(f->own, &counted.metric, &some);
+	collect(f);
+	assert_int_equal(f->batch.len, 0);
+}
+
+static void
 medians_follow_the_table(void **state)
 {
 	static const struct {
@@ -284,6 +329,7 @@ static void
 without_memory_nothing_is_half_done(void **state)
 {
 	_Atomic int64_t number = 5;
+	uint64_t some = 3;
 	unsigned nth = 0;
 	bool happened;
 
@@ -300,6 +346,8 @@ without_memory_nothing_is_half_done(void **state)
 		own = own_new(&err);
 		if (own != NULL && own_add(own, rows, ARRAY_LEN(rows), &number, &err) == 0)
 			expected += ARRAY_LEN(rows);
+		if (own != NULL && own_add_counted(own, &counted, &some, &err) == 0)
+			expected++;
 		if (own != NULL)
 			dist = own_dist_new(own, "/d", "", "", limits, 3, &err);
 		if (dist != NULL) {
@@ -443,6 +491,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_batch_outlives_the_rows, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    distributions_count_as_tricorder_does, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    distributions_may_be_counted_when_they_are_asked_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(medians_follow_the_table, setup, teardown),
 		cmocka_unit_test(geometric_limits_are_1_2_5),
 		cmocka_unit_test(without_memory_nothing_is_half_done),
