@@ -15,7 +15,7 @@ from durability_test import BATCH, SOON, Durable
 ENDPOINTS, METRICS, INTERVAL_S = 100, 600, 3
 OUTAGE = float(os.environ.get("SCOTTY_OUTAGE_SECONDS") or 24) * sp.SLOW
 # Room for some five seconds beside the newest values.
-MEMORY = "1100KiB"
+MEMORY = "1600KiB"
 
 
 class Follow(Durable):

@@ -42,7 +42,7 @@ class Poison(unittest.TestCase):
                   "tags": {"d_c": TAG}}
         scottyd = sp.Scottyd({"writers": list(writers), "endpoints": [
             {**target, "app": "many", "port": many.port},
-            {**target, "app": "numbers", "port": numbers.port, "source": "prometheus"}]})
+            {**target, "app": "numbers", "port": numbers.port, "source": "prometheus"}]}, grows=True)
         self.addCleanup(lambda: scottyd.stopped or scottyd.__exit__(None, None, None))
         self.assertEqual(sp.ask(scottyd.port, "POST", "/api/poll").status, 202)
         self.wait_written(scottyd)
