@@ -64,9 +64,7 @@ class Peer:
         return path
 
     def cpu_seconds(self):
-        with open(f"/proc/{self.pid}/stat", encoding="ascii") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return sp.cpu_seconds(self.pid)
 
     def rss(self):
         with open(f"/proc/{self.pid}/status", encoding="ascii") as f:

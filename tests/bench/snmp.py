@@ -119,9 +119,9 @@ def run_exporter(scrapes):
             conn = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
             sp.eventually(lambda: answers(conn), "the exporter answers")
             scrape(conn, agents, scrapes // 10)
-            cpu = cpu_seconds(child.pid)
+            cpu = sp.cpu_seconds(child.pid)
             scrape(conn, agents, scrapes)
-            cpu = cpu_seconds(child.pid) - cpu
+            cpu = sp.cpu_seconds(child.pid) - cpu
         finally:
             child.terminate()
             child.wait()
@@ -147,12 +147,6 @@ def scrape(conn, agents, times):
         found = body.count(b"\ncolumn")
         if found != OBJECTS:
             raise AssertionError(f"the exporter gave {found} objects: {body[:300]!r}")
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main(args):

@@ -174,6 +174,13 @@ class Process:
         return code
 
 
+def cpu_seconds(pid):
+    """What a process has computed."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Scottyd(Process):
     """A running scottyd with a state directory of its own.
 
@@ -285,9 +292,7 @@ class Scottyd(Process):
             return int(re.search(rf"^{key}:\s+(\d+)", f.read(), re.M).group(1))
 
     def cpu_seconds(self):
-        with open(f"/proc/{self.child.pid}/stat", encoding="ascii") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.child.pid)
 
     def open_files(self):
         return len(os.listdir(f"/proc/{self.child.pid}/fd"))
