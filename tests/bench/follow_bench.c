@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cpu.h"
 #include "gen_metrics.h"
 #include "journal/journal.h"
 #include "store/cursor.h"
@@ -30,15 +31,6 @@ die(const char *what)
 {
 	fprintf(stderr, "follow_bench: %s\n", what);
 	exit(1);
-}
-
-static double
-cpu_s(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 static void

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cpu.h"
 #include "gen_metrics.h"
 #include "journal/journal.h"
 #include "store/iter.h"
@@ -41,15 +42,6 @@ die(const char *what)
 {
 	fprintf(stderr, "history_bench: %s\n", what);
 	exit(1);
-}
-
-static int64_t
-cpu_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	return ts.tv_sec * NS_PER_S + ts.tv_nsec;
 }
 
 static uint64_t

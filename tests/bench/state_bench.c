@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cpu.h"
 #include "messages/batch.h"
 #include "state/state.h"
 
@@ -21,15 +22,6 @@ die(const struct err *err)
 {
 	fprintf(stderr, "state_bench: %s\n", err->text);
 	exit(1);
-}
-
-static int64_t
-cpu_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	return ts.tv_sec * NS_PER_S + ts.tv_nsec;
 }
 
 /* One more value in each of its groups. */

@@ -25,6 +25,7 @@
 #endif
 
 #include "base/clock.h"
+#include "cpu.h"
 #include "gen_metrics.h"
 #include "pstore/kafka_producer.h"
 #include "pstore/pump.h"
@@ -44,15 +45,6 @@ die(const char *what)
 {
 	fprintf(stderr, "writers_bench: %s\n", what);
 	exit(1);
-}
-
-static double
-cpu_s(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 /* The server. */

@@ -17,8 +17,8 @@ import sinks
 import tallies
 
 # Sanitizers make all of it some ten times slower.
-ENDPOINTS = 5 if sp.SANITIZED else 50
-METRICS = 1000
+ENDPOINTS = 20 if sp.SANITIZED else 200
+METRICS = 250
 RATE = ENDPOINTS * METRICS  # values a second, to each writer
 OUTAGE = float(os.environ.get("SCOTTY_OUTAGE_SECONDS") or (20 if sp.SANITIZED else 120))
 BATCH = 10000

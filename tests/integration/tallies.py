@@ -130,7 +130,8 @@ class Servers:
     """One server of each kind, by kind, and perhaps more of them; files: paths."""
 
     def __init__(self, kinds=KINDS, files=()):
-        self.cluster = kp.MockCluster(partitions=64) if "kafka" in kinds else None
+        # Brokers keep 100,000 records of a partition, and a host's backlog comes at once.
+        self.cluster = kp.MockCluster(partitions=400) if "kafka" in kinds else None
         kinds = [kind for kind in kinds if kind != "kafka"]
         ports = [sp.free_port() for _ in kinds]
         self.program = Told(os.path.join(sp.BIN, "sink_sim"),

@@ -14,6 +14,7 @@
 #include "fault.h"
 #include "fault_io.h"
 #include "journal_fixture.h"
+#include "positions.h"
 #include "store/cursor_priv.h"
 #include "store/rollup.h"
 #include "store/store_priv.h"
@@ -23,16 +24,10 @@
 #define GROUPS 2
 #define MOVING (PATHS - 1) /* this one goes from group to group if series churn */
 #define BEGIN  (1700000000 * NS_PER_S)
-#define KEPT   256
 
 /* So little that most of what was polled is only on disk. */
 #define LITTLE_BYTES ((uint64_t)48 * 1024)
 #define MORE_BYTES   ((uint64_t)88 * 1024) /* with which a restart loses nothing */
-
-struct kept {
-	struct cursor_position pos;
-	char host[16];
-};
 
 /* What a cursor gave: texts by host, path and stream, in order. */
 struct reader {
@@ -40,9 +35,8 @@ struct reader {
 	enum cursor_mode mode;
 	struct buf read[HOSTS][PATHS][GROUPS];
 	size_t committed[HOSTS][PATHS][GROUPS], saved[HOSTS][PATHS][GROUPS];
-	struct kept kept[KEPT];
-	size_t kept_len;
-	uint64_t missed_count; /* by those before this cursor */
+	struct positions positions; /* saved */
+	uint64_t missed_count;      /* by those before this cursor */
 	uint64_t doubled_count;
 };
 
@@ -398,33 +392,12 @@ reader_rewind(struct reader *r)
 	go_back(r, r->committed);
 }
 
-static int
-keep(void *ctx, struct cursor_position *pos, struct err *err)
-{
-	struct reader *r = ctx;
-	struct kept *kept;
-	size_t i = 0;
-
-	(void)err;
-	while (i < r->kept_len && (!str_eq(pos->host, str_of(r->kept[i].host)) ||
-	                              pos->stream != r->kept[i].pos.stream))
-		i++;
-	assert_true(i < KEPT);
-	kept = &r->kept[i];
-	kept->pos = *pos;
-	snprintf(kept->host, sizeof(kept->host), "%.*s", STR_ARG(pos->host));
-	kept->pos.host = str_of(kept->host);
-	kept->pos.app = STR("app");
-	r->kept_len += i == r->kept_len;
-	return 0;
-}
-
 static void
 reader_save(struct reader *r)
 {
 	struct err err;
 
-	assert_int_equal(cursor_save(r->cursor, keep, r, &err), 0);
+	assert_int_equal(cursor_save(r->cursor, positions_keep, &r->positions, &err), 0);
 	cursor_saved(r->cursor);
 	memcpy(r->saved, r->committed, sizeof(r->saved));
 }
@@ -433,8 +406,6 @@ reader_save(struct reader *r)
 static void
 restart(struct world *w, struct reader *r, bool store_too)
 {
-	struct err err;
-
 	r->missed_count += cursor_missed_count(r->cursor);
 	cursor_free(r->cursor);
 	r->cursor = NULL;
@@ -444,10 +415,7 @@ restart(struct world *w, struct reader *r, bool store_too)
 		start(w);
 	}
 	reader_open(r, w->f.store);
-	for (size_t i = 0; i < r->kept_len; i++) {
-		if (cursor_restore(r->cursor, &r->kept[i].pos, &err) != 0)
-			fail_msg("%s", err.text);
-	}
+	positions_restore(&r->positions, r->cursor);
 	go_back(r, r->saved);
 	memcpy(r->committed, r->saved, sizeof(r->saved));
 }
@@ -1129,12 +1097,7 @@ roll_ups_begin_their_frames_anew_there(void **state)
 	rollup_free(little);
 	w->little.cursor = NULL;
 	little = begin_rollup(w);
-	for (size_t i = 0; i < w->little.kept_len; i++) {
-		struct err err;
-
-		if (cursor_restore(w->little.cursor, &w->little.kept[i].pos, &err) != 0)
-			fail_msg("%s", err.text);
-	}
+	positions_restore(&w->little.positions, w->little.cursor);
 	assert_all_frames(w, little);
 }
 

@@ -6,17 +6,12 @@
 #include <stdlib.h>
 
 #include "fault.h"
+#include "positions.h"
 #include "store/redo.h"
 #include "store_fixture.h"
 
 #define SETS  3
 #define PATHS 12
-#define KEPT  64
-
-struct kept {
-	struct cursor_position pos;
-	char host[16];
-};
 
 /* A cursor, what it gave and was committed, and what of it is kept. */
 struct reader {
@@ -26,8 +21,7 @@ struct reader {
 	size_t committed[SETS][PATHS], saved[SETS][PATHS];
 	uint64_t count, committed_count; /* records */
 	uint64_t missed_count;           /* by those before this cursor */
-	struct kept kept[KEPT];
-	size_t kept_len;
+	struct positions positions;      /* saved */
 };
 
 struct random {
@@ -109,25 +103,10 @@ reader_rewind(struct reader *r)
 static int
 keep(void *ctx, struct cursor_position *pos, struct err *err)
 {
-	struct reader *r = ctx;
-	struct kept *kept;
-	size_t i = 0;
-
-	(void)err;
 	/* The word about a set comes back, over restarts too. */
 	assert_true(pos->tag == 0 || pos->tag == (uint64_t)pos->host.p[pos->host.len - 1]);
 	pos->tag = (uint64_t)pos->host.p[pos->host.len - 1];
-	while (i < r->kept_len && (!str_eq(pos->host, str_of(r->kept[i].host)) ||
-	                              pos->stream != r->kept[i].pos.stream))
-		i++;
-	assert_true(i < KEPT);
-	kept = &r->kept[i];
-	kept->pos = *pos;
-	snprintf(kept->host, sizeof(kept->host), "%.*s", STR_ARG(pos->host));
-	kept->pos.host = str_of(kept->host);
-	kept->pos.app = STR("app");
-	r->kept_len += i == r->kept_len;
-	return 0;
+	return positions_keep(ctx, pos, err);
 }
 
 static void
@@ -135,7 +114,7 @@ reader_save(struct reader *r)
 {
 	struct err err;
 
-	assert_int_equal(cursor_save(r->cursor, keep, r, &err), 0);
+	assert_int_equal(cursor_save(r->cursor, keep, &r->positions, &err), 0);
 	cursor_saved(r->cursor);
 	memcpy(r->saved, r->committed, sizeof(r->saved));
 }
@@ -144,15 +123,10 @@ reader_save(struct reader *r)
 static void
 reader_restart(struct fixture *f, struct reader *r)
 {
-	struct err err;
-
 	r->missed_count += cursor_missed_count(r->cursor);
 	cursor_free(r->cursor);
 	reader_open(f, r);
-	for (size_t i = 0; i < r->kept_len; i++) {
-		if (cursor_restore(r->cursor, &r->kept[i].pos, &err) != 0)
-			fail_msg("%s", err.text);
-	}
+	positions_restore(&r->positions, r->cursor);
 	go_back(r, r->saved);
 	memcpy(r->committed, r->saved, sizeof(r->saved));
 }
@@ -338,11 +312,11 @@ what_is_missed_is_counted_over_restarts(void **state)
 static size_t
 count_positions(struct cursor *cursor)
 {
-	struct reader r = { .kept_len = 0 };
+	struct positions positions = { .len = 0 };
 	struct err err;
 
-	assert_int_equal(cursor_save(cursor, keep, &r, &err), 0);
-	return r.kept_len;
+	assert_int_equal(cursor_save(cursor, keep, &positions, &err), 0);
+	return positions.len;
 }
 
 static void
