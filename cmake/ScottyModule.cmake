@@ -70,6 +70,9 @@ function(scotty_test path)
   if(NOT T_TIMEOUT)
     set(T_TIMEOUT 60)
   endif()
+  if(SCOTTY_SANITIZE) # which makes all of it slower
+    math(EXPR T_TIMEOUT "${T_TIMEOUT} * 4")
+  endif()
   set_tests_properties(${name} PROPERTIES LABELS ${T_LABEL} TIMEOUT ${T_TIMEOUT})
 endfunction()
 
