@@ -530,6 +530,19 @@ was_short(const struct reading *r)
 
 /* The whole. */
 
+/* Of the set's records in a file; *whole_ns stays if there are none. */
+static uint64_t
+bytes_of_set(const struct source *s, int64_t *whole_ns)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < s->of_set_len; i++) {
+		bytes += s->of_set[i].content_bytes;
+		*whole_ns = s->of_set[i].whole_ns;
+	}
+	return bytes;
+}
+
 /*
  * The sealed file to begin with: the newest that has all from start_ns on, or as much as there is
  * room for.
@@ -548,10 +561,8 @@ find_first(struct reading *r)
 		int64_t whole_ns = INT64_MAX;
 		uint64_t bytes = 0;
 
-		for (size_t k = 0; found == SEGMENT_CHUNK && k < source.of_set_len; k++) {
-			bytes += source.of_set[k].content_bytes;
-			whole_ns = source.of_set[k].whole_ns;
-		}
+		if (found == SEGMENT_CHUNK)
+			bytes = bytes_of_set(&source, &whole_ns);
 		is_bad |= found != SEGMENT_CHUNK && source.sealed.reader.fd >= 0;
 		source_close(&source);
 		if (bytes == 0)
@@ -626,11 +637,9 @@ content_of(struct reading *r, const struct segment_file *file, uint64_t *bytes, 
 	int rc = 0;
 
 	*bytes = 0;
-	for (size_t i = 0; found == SEGMENT_CHUNK && i < source.of_set_len; i++) {
-		*bytes += source.of_set[i].content_bytes;
-		*whole_ns = source.of_set[i].whole_ns;
-	}
-	if (found != SEGMENT_CHUNK) {
+	if (found == SEGMENT_CHUNK) {
+		*bytes = bytes_of_set(&source, whole_ns);
+	} else {
 		rc = is_to_be_told(r, found, file->number, err) ? -1 : 0;
 		if (rc == 0 && source.sealed.reader.fd >= 0)
 			note_bad(r, err);

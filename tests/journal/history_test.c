@@ -35,12 +35,7 @@ struct world {
 static void
 setup_world(struct world *w)
 {
-	struct gen_conf conf = { .endpoint_count = ENDPOINTS,
-		.metric_count = METRICS,
-		.changed_permille = 300,
-		.interval_ns = 10 * NS_PER_S,
-		.jitter_ns = NS_PER_S,
-		.jitter_unit_ns = NS_PER_MS };
+	struct gen_conf conf = fixture_gen_conf();
 	struct store_conf store_conf = { .memory_bytes = 64 << 20 };
 	struct err err;
 

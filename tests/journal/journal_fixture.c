@@ -13,15 +13,21 @@
 
 #define BASE_NS (1700000000 * NS_PER_S)
 
-void
-fixture_init(struct fixture *f)
+struct gen_conf
+fixture_gen_conf(void)
 {
-	struct gen_conf conf = { .endpoint_count = ENDPOINTS,
+	return (struct gen_conf){ .endpoint_count = ENDPOINTS,
 		.metric_count = METRICS,
 		.changed_permille = 300,
 		.interval_ns = 10 * NS_PER_S,
 		.jitter_ns = NS_PER_S,
 		.jitter_unit_ns = NS_PER_MS };
+}
+
+void
+fixture_init(struct fixture *f)
+{
+	struct gen_conf conf = fixture_gen_conf();
 
 	*f = (struct fixture){ .mono_ns = 1000 * NS_PER_S, .real_ns = BASE_NS };
 	strcpy(f->dir, "/tmp/scotty-test-XXXXXX");

@@ -30,6 +30,9 @@ struct fixture {
 	struct journal *journal;
 };
 
+/* What is polled. */
+struct gen_conf fixture_gen_conf(void);
+
 void fixture_init(struct fixture *);
 /* Closes it, and deletes the directory. */
 void fixture_fini(struct fixture *);
