@@ -14,6 +14,7 @@ import time
 import unittest
 
 import scottyd_proc as sp
+from journal_test import Numbered
 
 SHIM = os.path.join(sp.BIN, "power_shim.so")
 CUTS = int(os.environ.get("SCOTTY_POWER_CUTS", 200 if not sp.SANITIZED else 30))
@@ -22,27 +23,6 @@ RUN_S = 12
 SECTOR = 512
 # journalSync, the time until it is written, and a busy machine.
 LATE_S = 1 + 0.25 + 0.75 * sp.SLOW
-
-
-class Numbered(sp.Endpoint):
-    """An endpoint whose answers are numbered, and which knows what it has said and when."""
-
-    def __init__(self):
-        self.said = {}
-        super().__init__()
-
-    @property
-    def body(self):
-        number = len(self.said) + 1
-        stamp = f"{time.time():.9f}"
-        self.said[number] = stamp
-        return json.dumps([sp.metric("/number", "int64", number, stamp, bits=64)] +
-                          [sp.metric(f"/other/{i}", "uint64", random.getrandbits(40), stamp,
-                                     bits=64) for i in range(20)]).encode()
-
-    @body.setter
-    def body(self, _):
-        pass
 
 
 class File:
@@ -128,7 +108,7 @@ class PowerCut(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.dir)
         self.state = os.path.join(self.dir, "state")
         self.log = os.path.join(self.dir, "log")
-        self.endpoints = {f"host{i}": Numbered() for i in range(ENDPOINTS)}
+        self.endpoints = {f"host{i}": Numbered(21) for i in range(ENDPOINTS)}
         for endpoint in self.endpoints.values():
             self.addCleanup(endpoint.close)
         self.registered = []  # (from when on, until when), by number
