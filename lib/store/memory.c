@@ -10,7 +10,7 @@
 /* From here on malloc takes whole pages of the system for a block. */
 #define MMAP_BYTES (128 * 1024)
 /* See trim_if_due. */
-#define FREED_PART 32
+#define FREED_PART 128
 
 /* What malloc takes for a block, as glibc rounds. */
 static size_t
