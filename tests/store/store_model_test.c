@@ -333,7 +333,15 @@ choose_streams(struct model_set *m, const struct poll *poll, int stream_of[GROUP
 	}
 }
 
-/* One metric of a poll; true if it is in the stream from now on, or may not go there yet. */
+/* A known metric stays in its stream until time goes on there and in that of its group. */
+static bool
+waits(const struct model_series *s, int stream, int64_t ts_ns, const int64_t *before_ns)
+{
+	return s->stream >= 0 && s->stream != stream &&
+	       (ts_ns <= before_ns[s->stream] || ts_ns <= before_ns[stream]);
+}
+
+/* One metric of a poll, which goes into its group's stream or stays where it is for now. */
 static void
 model_metric(struct model_set *m, size_t i, const struct poll *poll, const int *stream_of,
     const int64_t *before_ns, struct append_stats *stats)
@@ -344,7 +352,7 @@ model_metric(struct model_set *m, size_t i, const struct poll *poll, const int *
 	bool advances = ts_ns > before_ns[stream];
 	bool moves = s->stream >= 0 && s->stream != stream;
 
-	if (s->stream >= 0 && (!advances || (moves && ts_ns <= before_ns[s->stream]))) {
+	if ((s->stream >= 0 && !advances) || waits(s, stream, ts_ns, before_ns)) {
 		stats->stale++;
 		return;
 	}
@@ -362,12 +370,26 @@ model_metric(struct model_set *m, size_t i, const struct poll *poll, const int *
 	stats->added++;
 }
 
+/* True if a metric of the group goes into its stream; else that is as if the group were absent. */
+static bool
+is_fed(const struct model_set *m, const struct poll *poll, int group, int stream,
+    const int64_t *before_ns)
+{
+	for (size_t i = 0; i < SERIES; i++) {
+		if (poll->present[i] && poll->group[i] == group &&
+		    !waits(&m->series[i], stream, poll->ts_ns[group], before_ns))
+			return true;
+	}
+	return false;
+}
+
 /* Adds a poll to the model. */
 static struct append_stats
 model_append(struct model_set *m, const struct poll *poll)
 {
 	struct append_stats stats = { 0, 0 };
 	int64_t before_ns[STREAMS], marker_ns[STREAMS];
+	bool waited[SERIES] = { false };
 	int stream_of[GROUPS];
 
 	choose_streams(m, poll, stream_of);
@@ -378,19 +400,31 @@ model_append(struct model_set *m, const struct poll *poll)
 	for (int g = 0; g < GROUPS; g++) {
 		int s = stream_of[g];
 
-		if (s >= 0)
-			marker_ns[s] = poll->ts_ns[g] > before_ns[s] ? poll->ts_ns[g] : TS_NONE;
-		if (s >= 0)
-			m->streams[s].ts_ns = latest_of(before_ns[s], poll->ts_ns[g]);
+		if (s < 0 || !is_fed(m, poll, g, s, before_ns))
+			continue;
+		marker_ns[s] = poll->ts_ns[g] > before_ns[s] ? poll->ts_ns[g] : TS_NONE;
+		m->streams[s].ts_ns = latest_of(before_ns[s], poll->ts_ns[g]);
 	}
 	for (size_t i = 0; i < SERIES; i++) {
-		if (poll->present[i])
-			model_metric(m, i, poll, stream_of, before_ns, &stats);
+		int g = poll->group[i];
+
+		if (!poll->present[i])
+			continue;
+		waited[i] = waits(&m->series[i], stream_of[g], poll->ts_ns[g], before_ns);
+		model_metric(m, i, poll, stream_of, before_ns, &stats);
 	}
 	for (size_t i = 0; i < SERIES; i++) {
 		struct model_series *s = &m->series[i];
 
-		if (poll->present[i] || !is_active(s) || marker_ns[s->stream] == TS_NONE)
+		if (!is_active(s) || marker_ns[s->stream] == TS_NONE)
+			continue;
+		/* What waits is as it was at the times of the stream it is still in. */
+		if (poll->present[i] && waited[i] &&
+		    m->streams[s->stream].ts_ns == marker_ns[s->stream])
+			add_point(s, CURSOR_EVERY,
+			    (struct model_point){
+			        marker_ns[s->stream], last_point(s)->value, true });
+		if (poll->present[i])
 			continue;
 		add_change(s, marker_ns[s->stream], 0, false);
 		m->streams[s->stream].ts_ns = marker_ns[s->stream];
@@ -1061,18 +1095,33 @@ times_to_run(void)
 	return times;
 }
 
+/* Where the run is, for who reads of a failure. */
+static uint64_t now_seed;
+static int now_step = -1; /* -1: not running */
+
 static void
 run(uint64_t first_seed, uint64_t seeds, uint64_t memory_bytes, bool is_small)
 {
 	static struct world w;
 
 	for (uint64_t i = 0; i < seeds * times_to_run(); i++) {
-		open_world(
-		    &w, first_seed + i % seeds + i / seeds * SEEDS_APART, memory_bytes, is_small);
-		for (int k = 0; k < STEPS; k++)
+		now_seed = first_seed + i % seeds + i / seeds * SEEDS_APART;
+		open_world(&w, now_seed, memory_bytes, is_small);
+		for (now_step = 0; now_step < STEPS; now_step++)
 			step(&w);
 		close_world(&w);
 	}
+	now_step = -1;
+}
+
+static int
+say_where(void **state)
+{
+	(void)state;
+	if (now_step >= 0)
+		print_message("seed %llu, step %d\n", (unsigned long long)now_seed, now_step);
+	now_step = -1;
+	return 0;
 }
 
 static void
@@ -1100,9 +1149,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(with_plenty_of_memory_nothing_is_lost),
-		cmocka_unit_test(with_little_memory_the_oldest_is_lost_and_counted),
-		cmocka_unit_test(with_hardly_any_memory_the_newest_is_left),
+		cmocka_unit_test_teardown(with_plenty_of_memory_nothing_is_lost, say_where),
+		cmocka_unit_test_teardown(
+		    with_little_memory_the_oldest_is_lost_and_counted, say_where),
+		cmocka_unit_test_teardown(with_hardly_any_memory_the_newest_is_left, say_where),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
