@@ -138,8 +138,11 @@ struct place {
 	unsigned past_tries;   /* in vain, one after the other */
 };
 
-/* A place for the cursor in the set. REQUIRES the store's lock. -1 with ERR_NOMEM, ERR_LIMIT. */
-int place_open(struct cursor *, struct series_set *, struct err *);
+/*
+ * A place for the cursor in the set, above the limit if need be and beyond. REQUIRES the store's
+ * lock. -1 with ERR_NOMEM, ERR_LIMIT.
+ */
+int place_open(struct cursor *, struct series_set *, bool beyond, struct err *);
 /* One that is not held. REQUIRES the store's lock. */
 void place_close(struct place *);
 /* One that is in no set and no cursor. */
@@ -246,8 +249,8 @@ void place_begin_new(struct place *, int64_t since_ns);
  */
 int64_t place_oldest_ns(struct place *, uint64_t *count);
 
-/* Places in a new set for all cursors. REQUIRES the store's lock. -1 with ERR_NOMEM, ERR_LIMIT. */
-int places_open(struct series_set *, struct err *);
+/* Places in a new set for all cursors, as place_open. REQUIRES the store's lock. */
+int places_open(struct series_set *, bool beyond, struct err *);
 /* The set goes: so do its places, and what was not read is missed. REQUIRES the store's lock. */
 void places_close(struct series_set *);
 

@@ -447,6 +447,32 @@ class Restart(Durable):
         self.assertLess(scottyd.answered["restoring"], 1 * sp.SLOW)
         return polled, seconds
 
+    def test_a_store_that_is_full_of_what_came_back(self):
+        """Who finds no room says so, and what had some goes on."""
+        self.endpoint.publish([sp.metric(f"/a/metric{i:05d}", "uint64", i, bits=64)
+                               for i in range(2000)])
+        elements = [self.endpoint.element(f"old{i:02d}", "app") for i in range(30)]
+        file = ledger.Lines(self.state).element()
+        config = {"store": {"memory": "1MiB"}, "endpoints": elements, "writers": [file]}
+
+        def is_full(endpoint):
+            return endpoint["state"] == "failed to poll" and "store is full" in endpoint["error"]
+
+        with sp.Scottyd(config, state=self.state, grows=True) as scottyd:
+            sp.eventually(lambda: any(map(is_full, scottyd.endpoints().values())), "full")
+        small = sp.Endpoint([sp.metric(f"/a/m{i}", "uint64", i, bits=64) for i in range(10)])
+        self.addCleanup(small.close)
+        config["endpoints"] = elements + [small.element(f"new{i:03d}", "app", interval="1s")
+                                          for i in range(200)]
+        with sp.Scottyd(config, state=self.state, grows=True) as scottyd:
+            self.assertEqual(len(scottyd.endpoints()), 230)
+            sp.eventually(lambda: any(is_full(e) for (host, _), e in scottyd.endpoints().items()
+                                      if host.startswith("new")),
+                          "those that find no room say so", 30)
+            self.assertFalse(all(map(is_full, scottyd.endpoints().values())))
+            self.assertEqual(sinks.writer(scottyd, "file")["name"], "file")
+            self.assertEqual(scottyd.get("/readiness").body, "OK")
+
     def test_what_stays_on_disk_is_served_as_what_comes_back(self):
         self.generate("-n", "20", "-polls", "400", "-segment", str(64 << 10))
         host = "machine0000007.example"
