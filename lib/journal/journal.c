@@ -145,7 +145,8 @@ degrade(struct journal *j, struct store_told told, int64_t mono_ns, const struct
 		j->backoff_ns = BACKOFF_MOST_NS;
 	j->retry_ns = mono_ns + j->backoff_ns;
 	/* If it is full, history may be more than it is to be: the file system may have shrunk. */
-	history_seal_before(j->history, 0);
+	/* And what was written is good: who waits for it need not wait for the disk to be well. */
+	history_seal_before(j->history, j->stretch == 0 ? 0 : j->stretch + 1, false);
 	if (!is_new)
 		return;
 	j->degraded_ns = mono_ns;
@@ -197,7 +198,7 @@ begin_segment(struct journal *j, uint64_t number, int64_t mono_ns, int64_t real_
 	files_drop_old(j->dir_fd,
 	    files_most_bytes(j->dir_fd, j->conf.disk_bytes, j->conf.disk_percent),
 	    real_ns - j->conf.retention_ns);
-	history_seal_before(j->history, number);
+	history_seal_before(j->history, number, true);
 	return 0;
 }
 

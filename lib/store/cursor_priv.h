@@ -134,8 +134,9 @@ struct place {
 	bool is_late;          /* this round leaves some for the next, as it is on disk */
 	bool has_moved;        /* but it got further */
 	uint64_t past_asked;   /* by store_past.seal; 0: no */
+	unsigned past_waits;   /* for that, one after the other */
 	int64_t past_retry_ns; /* the past is not asked before that (monotonic clock) */
-	unsigned past_tries;   /* in vain, one after the other */
+	unsigned past_tries;   /* of a disk that fails, one after the other */
 };
 
 /*
