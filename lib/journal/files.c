@@ -73,8 +73,10 @@ note_name(struct segment_files *files, int dir_fd, enum segment_kind kind, const
 	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
 		return 0;
 	return segment_files_add(files,
-	    (struct segment_file){ kind, number, (uint64_t)st.st_size,
-	        st.st_mtim.tv_sec * NS_PER_S + st.st_mtim.tv_nsec },
+	    (struct segment_file){ .kind = kind,
+	        .number = number,
+	        .bytes = (uint64_t)st.st_size,
+	        .written_ns = st.st_mtim.tv_sec * NS_PER_S + st.st_mtim.tv_nsec },
 	    err);
 }
 

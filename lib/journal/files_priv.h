@@ -16,6 +16,7 @@ struct segment_file {
 	enum segment_kind kind;
 	uint64_t number, bytes;
 	int64_t written_ns; /* last, wall clock */
+	int64_t begun_ns;   /* the same; 0 until somebody has looked into it */
 };
 
 struct segment_files {

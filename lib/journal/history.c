@@ -109,7 +109,7 @@ history_list(struct history *h, struct segment_files *files, struct err *err)
 	for (size_t i = 0; i < h->len && rc == 0; i++)
 		rc = segment_files_add(files,
 		    (struct segment_file){ SEGMENT_SEALED, h->files[i].number, h->files[i].bytes,
-		        h->files[i].written_ns },
+		        h->files[i].written_ns, h->files[i].begun_ns },
 		    err);
 	lock_drop(&h->lock);
 	return rc;
