@@ -38,6 +38,25 @@ files_open_dir(const char *state_dir, const char *name, struct err *err)
 }
 
 int
+files_renew_dir(int fd, const char *state_dir, const char *name, struct err *err)
+{
+	struct stat st;
+	int now;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_nlink > 0)
+		return fd;
+	now = files_open_dir(state_dir, name, err);
+	if (fd < 0 || now < 0)
+		return now;
+	if (dup3(now, fd, O_CLOEXEC) < 0) {
+		err_errno(err, errno, "open %s/%s", state_dir, name);
+		fd = -1;
+	}
+	close(now);
+	return fd;
+}
+
+int
 segment_files_add(struct segment_files *files, struct segment_file file, struct err *err)
 {
 	if (files->len == files->cap) {

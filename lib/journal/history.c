@@ -165,13 +165,16 @@ load_file(struct history *h, const struct segment_file *file, struct err *err)
 static int
 open_dirs(struct history *h, struct err *err)
 {
-	if (h->journal_fd < 0)
-		h->journal_fd = files_open_dir(h->conf.state_dir, "journal", err);
-	if (h->journal_fd < 0)
+	int fd = files_renew_dir(h->journal_fd, h->conf.state_dir, "journal", err);
+
+	if (fd < 0)
 		return -1;
-	if (h->history_fd < 0)
-		h->history_fd = files_open_dir(h->conf.state_dir, "history", err);
-	return h->history_fd < 0 ? -1 : 0;
+	h->journal_fd = fd;
+	fd = files_renew_dir(h->history_fd, h->conf.state_dir, "history", err);
+	if (fd < 0)
+		return -1;
+	h->history_fd = fd;
+	return 0;
 }
 
 int

@@ -163,13 +163,12 @@ degrade(struct journal *j, struct store_told told, int64_t mono_ns, const struct
 static int
 next_number(struct journal *j, uint64_t *number, struct err *err)
 {
+	int rc, fd = files_renew_dir(j->dir_fd, j->conf.state_dir, "journal", err);
 	struct segment_files files;
-	int rc;
 
-	if (j->dir_fd < 0)
-		j->dir_fd = files_open_dir(j->conf.state_dir, "journal", err);
-	if (j->dir_fd < 0)
+	if (fd < 0)
 		return -1;
+	j->dir_fd = fd;
 	rc = segment_files_list(&files, j->dir_fd, SEGMENT_JOURNAL, err);
 	*number = files.next_number;
 	segment_files_free(&files);
