@@ -257,7 +257,8 @@ member_want(struct fleet *fleet, struct str host, struct str app, enum origin or
 int
 member_list(struct fleet *fleet, struct str host, struct str app, struct err *err)
 {
-	if (member_find(fleet, host, app) != NULL || member_add(fleet, host, app, true, err) != NULL)
+	if (member_find(fleet, host, app) != NULL ||
+	    member_add(fleet, host, app, true, err) != NULL)
 		return 0;
 	err_wrap(err, "endpoint %.*s/%.*s", STR_ARG(host), STR_ARG(app));
 	return -1;

@@ -237,8 +237,7 @@ seal(struct history *h, const struct segment_file *file, bool *is_stuck, struct 
 		if (rc == 0) {
 			lock_take(&h->lock);
 			rc = add_info(h,
-			    (struct sealed_info){
-			        file->number, sealing.bytes, sealed.foot.begun_ns,
+			    (struct sealed_info){ file->number, sealing.bytes, sealed.foot.begun_ns,
 			        sealed.foot.written_ns },
 			    err);
 			lock_drop(&h->lock);

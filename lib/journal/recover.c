@@ -242,8 +242,9 @@ log_end(const struct recovery *r)
 	log_info("journal",
 	    "restored: segments=%zu polls=%" PRIu64 " values=%" PRIu64
 	    " seconds=%.2f missing=%" PRIu64 " lost=%" PRIu64 " onDisk=%zu%s",
-	    r->done - r->first + (r->whole < r->first), j->restored_rows, j->restored_values, seconds, j->missing_rows,
-	    j->lost_restoring_rows, r->first - (r->whole < r->first), r->ended ? " (ended early)" : "");
+	    r->done - r->first + (r->whole < r->first), j->restored_rows, j->restored_values,
+	    seconds, j->missing_rows, j->lost_restoring_rows, r->first - (r->whole < r->first),
+	    r->ended ? " (ended early)" : "");
 }
 
 static unsigned

@@ -452,7 +452,9 @@ class Restart(Durable):
         self.endpoint.publish([sp.metric(f"/a/metric{i:05d}", "uint64", i, bits=64)
                                for i in range(2000)])
         elements = [self.endpoint.element(f"old{i:02d}", "app") for i in range(30)]
-        file = ledger.Lines(self.state).element()
+        directory = tempfile.mkdtemp(prefix="durability-")
+        self.addCleanup(shutil.rmtree, directory)
+        file = ledger.Lines(directory).element()
         config = {"store": {"memory": "1MiB"}, "endpoints": elements, "writers": [file]}
 
         def is_full(endpoint):
