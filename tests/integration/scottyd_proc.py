@@ -223,6 +223,8 @@ class Scottyd(Process):
     belong there. leftovers.py looks at its memory.
     """
 
+    READY_S = 10
+
     def __init__(self, config, *flags, state=None, listen_address="127.0.0.1", prefix=(),
                  grows=False):
         self.grows = grows
@@ -236,7 +238,7 @@ class Scottyd(Process):
                           *flags])
         self.stopped = False
         try:
-            eventually(self._is_ready, "ready", 10)
+            eventually(self._is_ready, "ready", self.READY_S)
         except AssertionError:
             self.kill()
             raise AssertionError(f"scottyd did not become ready:\n{self.log()}") from None

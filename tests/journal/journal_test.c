@@ -727,6 +727,27 @@ without_a_directory_polling_goes_on(void **state)
 	}
 }
 
+static void
+a_directory_that_was_deleted_is_made_anew(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	fixture_start(f);
+	poll_and_turn(f, 3);
+	fixture_delete(f, "");
+	snprintf(command, sizeof(command), "rmdir %s/journal", f->dir);
+	assert_int_equal(system(command), 0);
+	fixture_turn(f, 2 * f->conf.segment_ns); /* the next segment can't be made there */
+	fixture_turn(f, 60 * NS_PER_S);
+	assert_false(stats_of(f).degraded);
+	poll_and_turn(f, 3);
+	assert_int_equal(fixture_files(f, ".sj", NULL), 1);
+	fixture_close(f);
+	fixture_start(f);
+	assert_in_range(fixture_rows(f->store), 3 * ENDPOINTS, 6 * ENDPOINTS);
+}
+
 static bool
 always(void *ctx)
 {
@@ -872,6 +893,7 @@ main(void)
 		TEST(recovery_may_fail),
 		TEST(memory_may_fail),
 		TEST(without_a_directory_polling_goes_on),
+		TEST(a_directory_that_was_deleted_is_made_anew),
 		TEST(restoring_ends_early_when_asked),
 		TEST(files_are_checked),
 		TEST(threads_append_while_it_writes),
