@@ -181,9 +181,10 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-# What belongs into a state directory. Set aside: what was damaged.
+# What belongs into a state directory; registry.db is that of a version before. Set aside: what was
+# damaged.
 SEGMENT = re.compile(r"journal/\d{12}\.sj")
-STATE_FILES = re.compile(SEGMENT.pattern + r"|lock|state\.db(-wal|-shm)?|history/\d{12}\.sh|"
+STATE_FILES = re.compile(SEGMENT.pattern + r"|lock|registry\.db|state\.db(-wal|-shm)?|history/\d{12}\.sh|"
                          r"dead/.+\.jsonl(\.\d)?")
 SET_ASIDE = re.compile(r".*\.(damaged|corrupt)-.+")
 # One is being written, and one may just be over.
