@@ -260,7 +260,10 @@ want_config(
 			conf_report_err(report, err);
 			return -1;
 		}
-		rc = member_want(fleet, target->host, target->app, ORIGIN_CONFIG, target, err);
+		rc = member_list(fleet, target->host, target->app, err);
+		if (rc == 0)
+			rc = member_want(
+			    fleet, target->host, target->app, ORIGIN_CONFIG, target, err);
 		target_unref(target);
 	}
 	return rc;
@@ -315,7 +318,8 @@ restore(void *ctx, struct str host, struct str app, struct str body, bool from_l
 	struct err err;
 	struct target *target = registered_target(fleet, host, app, body, from_loopback, &err);
 
-	if (target == NULL || member_want(fleet, host, app, ORIGIN_API, target, &err) != 0)
+	if (target == NULL || member_list(fleet, host, app, &err) != 0 ||
+	    member_want(fleet, host, app, ORIGIN_API, target, &err) != 0)
 		log_error("fleet",
 		    "registered endpoint is not polled: host=%.*s app=\"%.*s\" error=\"%s\"",
 		    STR_ARG(host), STR_ARG(app), err.text);

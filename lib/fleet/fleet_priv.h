@@ -114,6 +114,11 @@ void members_fini(struct fleet *);
  */
 int member_want(
     struct fleet *, struct str host, struct str app, enum origin, struct target *, struct err *);
+/*
+ * There is such a member, even if the store is full: its polls say so. For those that are listed
+ * by who runs this, whose number is bounded by that. -1 with ERR_NOMEM, ERR_LIMIT (its name).
+ */
+int member_list(struct fleet *, struct str host, struct str app, struct err *);
 /* The member, lent, or NULL. */
 struct member *member_find(struct fleet *, struct str host, struct str app);
 /* Drops what was wanted by the configuration before the current generation. */

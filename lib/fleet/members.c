@@ -86,7 +86,7 @@ unsort(struct fleet *fleet)
 }
 
 static struct member *
-member_new(struct fleet *fleet, struct str host, struct str app, struct err *err)
+member_new(struct fleet *fleet, struct str host, struct str app, bool listed, struct err *err)
 {
 	char bytes[KEY_BYTES];
 	struct str key = write_key(bytes, host, app);
@@ -109,7 +109,8 @@ member_new(struct fleet *fleet, struct str host, struct str app, struct err *err
 	member->app = str_sub(member->key, host.len + 1, app.len);
 	member->last.last_poll_ts_ns = member->last.error_ts_ns = TS_NONE;
 	member->hidden = true; /* until polled */
-	member->set = store_set(fleet->store, host, app, err);
+	member->set = listed ? store_set_listed(fleet->store, host, app, err)
+	                     : store_set(fleet->store, host, app, err);
 	if (member->set == NULL) {
 		member_unref(member);
 		return NULL;
@@ -119,9 +120,9 @@ member_new(struct fleet *fleet, struct str host, struct str app, struct err *err
 
 /* A new member, not polled yet and not shown. */
 static struct member *
-member_add(struct fleet *fleet, struct str host, struct str app, struct err *err)
+member_add(struct fleet *fleet, struct str host, struct str app, bool listed, struct err *err)
 {
-	struct member *member = member_new(fleet, host, app, err);
+	struct member *member = member_new(fleet, host, app, listed, err);
 	int rc;
 
 	if (member == NULL)
@@ -231,7 +232,7 @@ member_want(struct fleet *fleet, struct str host, struct str app, enum origin or
 
 	if (member == NULL && target == NULL)
 		return 0;
-	if (member == NULL && (member = member_add(fleet, host, app, err)) == NULL)
+	if (member == NULL && (member = member_add(fleet, host, app, false, err)) == NULL)
 		return -1;
 	lock_take(&fleet->fleet_lock);
 	before = member->wanted[origin];
@@ -251,6 +252,16 @@ member_want(struct fleet *fleet, struct str host, struct str app, enum origin or
 	if (rc != 0)
 		err_wrap(err, "endpoint %.*s/%.*s", STR_ARG(host), STR_ARG(app));
 	return rc;
+}
+
+int
+member_list(struct fleet *fleet, struct str host, struct str app, struct err *err)
+{
+	if (member_find(fleet, host, app) != NULL ||
+	    member_add(fleet, host, app, true, err) != NULL)
+		return 0;
+	err_wrap(err, "endpoint %.*s/%.*s", STR_ARG(host), STR_ARG(app));
+	return -1;
 }
 
 void

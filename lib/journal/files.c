@@ -38,6 +38,25 @@ files_open_dir(const char *state_dir, const char *name, struct err *err)
 }
 
 int
+files_renew_dir(int fd, const char *state_dir, const char *name, struct err *err)
+{
+	struct stat st;
+	int now;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_nlink > 0)
+		return fd;
+	now = files_open_dir(state_dir, name, err);
+	if (fd < 0 || now < 0)
+		return now;
+	if (dup3(now, fd, O_CLOEXEC) < 0) {
+		err_errno(err, errno, "open %s/%s", state_dir, name);
+		fd = -1;
+	}
+	close(now);
+	return fd;
+}
+
+int
 segment_files_add(struct segment_files *files, struct segment_file file, struct err *err)
 {
 	if (files->len == files->cap) {
@@ -73,8 +92,10 @@ note_name(struct segment_files *files, int dir_fd, enum segment_kind kind, const
 	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
 		return 0;
 	return segment_files_add(files,
-	    (struct segment_file){ kind, number, (uint64_t)st.st_size,
-	        st.st_mtim.tv_sec * NS_PER_S + st.st_mtim.tv_nsec },
+	    (struct segment_file){ .kind = kind,
+	        .number = number,
+	        .bytes = (uint64_t)st.st_size,
+	        .written_ns = st.st_mtim.tv_sec * NS_PER_S + st.st_mtim.tv_nsec },
 	    err);
 }
 

@@ -16,6 +16,7 @@ struct segment_file {
 	enum segment_kind kind;
 	uint64_t number, bytes;
 	int64_t written_ns; /* last, wall clock */
+	int64_t begun_ns;   /* the same; 0 until somebody has looked into it */
 };
 
 struct segment_files {
@@ -27,6 +28,11 @@ struct segment_files {
 
 /* Opens stateDir/NAME, made if need be. A descriptor, or -1 with ERR_IO. */
 int files_open_dir(const char *state_dir, const char *name, struct err *);
+/*
+ * The same for who has opened it before, or not (fd -1): if it was deleted since, fd leads to the
+ * one that is there now. Others may use fd meanwhile. -1 with ERR_IO: fd is as before.
+ */
+int files_renew_dir(int fd, const char *state_dir, const char *name, struct err *);
 /* -1 with ERR_IO, ERR_NOMEM. Free it in both cases. */
 int segment_files_list(struct segment_files *, int dir_fd, enum segment_kind, struct err *);
 /* Behind all others. -1 with ERR_NOMEM. */

@@ -109,7 +109,7 @@ history_list(struct history *h, struct segment_files *files, struct err *err)
 	for (size_t i = 0; i < h->len && rc == 0; i++)
 		rc = segment_files_add(files,
 		    (struct segment_file){ SEGMENT_SEALED, h->files[i].number, h->files[i].bytes,
-		        h->files[i].written_ns },
+		        h->files[i].written_ns, h->files[i].begun_ns },
 		    err);
 	lock_drop(&h->lock);
 	return rc;
@@ -165,13 +165,16 @@ load_file(struct history *h, const struct segment_file *file, struct err *err)
 static int
 open_dirs(struct history *h, struct err *err)
 {
-	if (h->journal_fd < 0)
-		h->journal_fd = files_open_dir(h->conf.state_dir, "journal", err);
-	if (h->journal_fd < 0)
+	int fd = files_renew_dir(h->journal_fd, h->conf.state_dir, "journal", err);
+
+	if (fd < 0)
 		return -1;
-	if (h->history_fd < 0)
-		h->history_fd = files_open_dir(h->conf.state_dir, "history", err);
-	return h->history_fd < 0 ? -1 : 0;
+	h->journal_fd = fd;
+	fd = files_renew_dir(h->history_fd, h->conf.state_dir, "history", err);
+	if (fd < 0)
+		return -1;
+	h->history_fd = fd;
+	return 0;
 }
 
 int
@@ -215,17 +218,16 @@ keep_damaged(struct history *h, uint64_t number, uint64_t good_bytes, struct err
 }
 
 static int
-seal(struct history *h, const struct segment_file *file, struct err *err)
+seal(struct history *h, const struct segment_file *file, bool *is_stuck, struct err *err)
 {
 	struct seal_conf conf = { h->journal_fd, h->history_fd, h->conf.band_bytes, &h->stopping };
-	uint64_t bytes, good_bytes;
-	bool is_damaged;
-	int rc = 0;
+	struct seal_result sealing;
+	int rc = seal_segment(&conf, file->number, file->written_ns, &sealing, err);
 
-	if (seal_segment(
-	        &conf, file->number, file->written_ns, &bytes, &good_bytes, &is_damaged, err) != 0)
+	*is_stuck = sealing.is_unreadable;
+	if (rc != 0)
 		return -1;
-	if (bytes > 0) {
+	if (sealing.bytes > 0) {
 		struct sealed_file sealed;
 
 		/* What was written is read again once, before the segment goes. */
@@ -235,25 +237,25 @@ seal(struct history *h, const struct segment_file *file, struct err *err)
 		if (rc == 0) {
 			lock_take(&h->lock);
 			rc = add_info(h,
-			    (struct sealed_info){
-			        file->number, bytes, sealed.foot.begun_ns, sealed.foot.written_ns },
+			    (struct sealed_info){ file->number, sealing.bytes, sealed.foot.begun_ns,
+			        sealed.foot.written_ns },
 			    err);
 			lock_drop(&h->lock);
 			h->sealed_count++;
 		}
 		sealed_close(&sealed);
 	}
-	if (rc == 0 && is_damaged)
-		rc = keep_damaged(h, file->number, good_bytes, err);
+	if (rc == 0 && sealing.is_damaged)
+		rc = keep_damaged(h, file->number, sealing.good_bytes, err);
 	return rc;
 }
 
 static int
-seal_one(struct history *h, const struct segment_file *file, struct err *err)
+seal_one(struct history *h, const struct segment_file *file, bool *is_stuck, struct err *err)
 {
 	char name[SEGMENT_NAME_BYTES];
 
-	if (!history_has(h, file->number) && seal(h, file, err) != 0)
+	if (!history_has(h, file->number) && seal(h, file, is_stuck, err) != 0)
 		return -1;
 	CRASH_POINT("before segment goes");
 	segment_name(name, SEGMENT_JOURNAL, file->number);
@@ -319,6 +321,7 @@ history_turn(struct history *h, int64_t real_ns, struct err *err)
 {
 	struct segment_files files = { 0 };
 	struct err why;
+	bool is_stuck = true;
 	uint64_t before;
 	int rc = -1;
 
@@ -329,9 +332,10 @@ history_turn(struct history *h, int64_t real_ns, struct err *err)
 	    segment_files_list(&files, h->journal_fd, SEGMENT_JOURNAL, err) != 0)
 		goto out;
 	rc = 0;
+	is_stuck = false;
 	for (size_t i = 0; i < files.len && rc == 0 && !h->stopping; i++) {
 		if (files.files[i].number < before && h->conf.retention_ns > 0)
-			rc = seal_one(h, &files.files[i], err);
+			rc = seal_one(h, &files.files[i], &is_stuck, err);
 	}
 	if (rc == 0 && !h->stopping) {
 		lock_take(&h->lock);
@@ -344,6 +348,9 @@ history_turn(struct history *h, int64_t real_ns, struct err *err)
 	else
 		(void)drop_old(h, real_ns, &why);
 out:
+	lock_take(&h->lock);
+	h->is_stuck = is_stuck;
+	lock_drop(&h->lock);
 	segment_files_free(&files);
 	return rc;
 }
@@ -395,9 +402,10 @@ run(void *arg)
 }
 
 void
-history_seal_before(struct history *h, uint64_t number)
+history_seal_before(struct history *h, uint64_t number, bool is_writing)
 {
 	lock_take(&h->lock);
+	h->is_writing = is_writing;
 	if (h->before < number)
 		h->before = number;
 	h->has_work = true;
@@ -414,22 +422,26 @@ history_past_seal(struct store_past *past)
 	uint64_t number;
 
 	lock_take(&h->lock);
-	number = h->before + 1;
-	h->wanted = number;
+	number = h->before + h->is_writing;
+	if (h->is_writing)
+		h->wanted = number;
 	lock_drop(&h->lock);
 	return number;
 }
 
-bool
-history_past_is_sealed(struct store_past *past, uint64_t number)
+enum past_sealing
+history_past_sealing(struct store_past *past, uint64_t number)
 {
 	struct history *h = CONTAINER_OF(past, struct history, past);
-	bool sealed;
+	enum past_sealing sealing = PAST_SEALS;
 
 	lock_take(&h->lock);
-	sealed = h->sealed_before >= number;
+	if (h->sealed_before >= number && h->before > 0)
+		sealing = PAST_SEALED;
+	else if (h->is_stuck || h->before == 0) /* 0: nothing could ever be written */
+		sealing = PAST_STUCK;
 	lock_drop(&h->lock);
-	return sealed;
+	return sealing;
 }
 
 bool
@@ -461,7 +473,7 @@ history_new(const struct history_conf *conf, struct own *own, struct err *err)
 	};
 	if (conf->retention_ns > 0) {
 		h->past.seal = history_past_seal;
-		h->past.is_sealed = history_past_is_sealed;
+		h->past.sealing = history_past_sealing;
 	}
 	h->conf = *conf;
 	h->conf.state_dir = strdup(conf->state_dir);

@@ -49,6 +49,8 @@ struct history {
 	uint64_t before;           /* lock; segments below that number are over */
 	uint64_t wanted;           /* lock; those below that are to be */
 	uint64_t sealed_before;    /* lock; those below that are sealed */
+	bool is_writing;           /* lock; there is a segment that is not over */
+	bool is_stuck;             /* lock; one can't be read to be sealed */
 	bool has_work;             /* lock */
 
 	bool failing; /* the thread's */
@@ -72,8 +74,8 @@ int history_load(struct history *, struct err *);
 int history_start(struct history *, struct err *);
 void history_stop(struct history *);
 
-/* Segments with lower numbers are not written any more. */
-void history_seal_before(struct history *, uint64_t number);
+/* Segments with lower numbers are not written any more; is_writing: one is. */
+void history_seal_before(struct history *, uint64_t number, bool is_writing);
 /* True if the segment that is being written should end soon, as somebody waits for it. */
 bool history_wants_segment(struct history *);
 /* Above the numbers of all there are or were. */
@@ -91,7 +93,7 @@ int history_past_open(
 void history_past_close(struct store_past *, struct past_found *);
 /* history.c */
 uint64_t history_past_seal(struct store_past *);
-bool history_past_is_sealed(struct store_past *, uint64_t number);
+enum past_sealing history_past_sealing(struct store_past *, uint64_t number);
 
 /* history_earliest.c */
 int64_t history_past_earliest(

@@ -145,7 +145,8 @@ degrade(struct journal *j, struct store_told told, int64_t mono_ns, const struct
 		j->backoff_ns = BACKOFF_MOST_NS;
 	j->retry_ns = mono_ns + j->backoff_ns;
 	/* If it is full, history may be more than it is to be: the file system may have shrunk. */
-	history_seal_before(j->history, 0);
+	/* And what was written is good: who waits for it need not wait for the disk to be well. */
+	history_seal_before(j->history, j->stretch == 0 ? 0 : j->stretch + 1, false);
 	if (!is_new)
 		return;
 	j->degraded_ns = mono_ns;
@@ -162,13 +163,12 @@ degrade(struct journal *j, struct store_told told, int64_t mono_ns, const struct
 static int
 next_number(struct journal *j, uint64_t *number, struct err *err)
 {
+	int rc, fd = files_renew_dir(j->dir_fd, j->conf.state_dir, "journal", err);
 	struct segment_files files;
-	int rc;
 
-	if (j->dir_fd < 0)
-		j->dir_fd = files_open_dir(j->conf.state_dir, "journal", err);
-	if (j->dir_fd < 0)
+	if (fd < 0)
 		return -1;
+	j->dir_fd = fd;
 	rc = segment_files_list(&files, j->dir_fd, SEGMENT_JOURNAL, err);
 	*number = files.next_number;
 	segment_files_free(&files);
@@ -197,7 +197,7 @@ begin_segment(struct journal *j, uint64_t number, int64_t mono_ns, int64_t real_
 	files_drop_old(j->dir_fd,
 	    files_most_bytes(j->dir_fd, j->conf.disk_bytes, j->conf.disk_percent),
 	    real_ns - j->conf.retention_ns);
-	history_seal_before(j->history, number);
+	history_seal_before(j->history, number, true);
 	return 0;
 }
 

@@ -67,8 +67,9 @@ typedef bool (*journal_stop_fn)(void *ctx);
 /*
  * Brings the store back from the segments: the newest that hold at most memory_bytes, as more does
  * not fit, are at most restore_bytes large and not older than restore_ns says, but always the
- * newest two. Says so in the log each second. stop may be NULL. -1 with ERR_CONFIG: a segment is of
- * a later version; nothing was touched. All other trouble is logged, and what there is comes back.
+ * newest two, and one that was written long enough to tell of silent endpoints too. Says so in the
+ * log each second. stop may be NULL. -1 with ERR_CONFIG: a segment is of a later version; nothing
+ * was touched. All other trouble is logged, and what there is comes back.
  */
 int journal_restore(struct journal *, struct store *, uint64_t memory_bytes, journal_stop_fn stop,
     void *ctx, struct err *);

@@ -17,12 +17,19 @@
 /* More find not enough to do: chunks are read and handed on by one. */
 #define THREADS_MOST 8
 
+/*
+ * A file tells of silent endpoints too if it was written for so long: that begins after 10 s, at
+ * 1 MB/s.
+ */
+#define WHOLE_NS (60 * NS_PER_S)
+
 struct recovery {
 	struct journal *journal;
 	struct crew *crew;
 	struct segment_files files;
 	size_t done; /* segments */
 	size_t first;
+	size_t whole; /* below first: that one before it, for what the others lack */
 	journal_stop_fn stop;
 	void *ctx;
 	int64_t begun_ns, logged_ns;
@@ -63,7 +70,8 @@ note_progress(struct recovery *r)
 	crew_get_stats(r->crew, &stats);
 	j->restored_rows = stats.rows;
 	j->restored_values = stats.values;
-	j->missing_rows = stats.missing_rows;
+	/* What lies between is there, though not in memory. */
+	j->missing_rows = r->whole < r->first ? 0 : stats.missing_rows;
 	j->lost_restoring_rows = stats.lost_rows;
 	if (r->stop != NULL && r->stop(r->ctx))
 		r->ended = true;
@@ -143,7 +151,7 @@ recover_file(struct recovery *r, const struct segment_file *file)
 	sealed_close(&sealed);
 }
 
-/* -1 with ERR_CONFIG if one is of a later version. */
+/* And when they were begun. -1 with ERR_CONFIG if one is of a later version. */
 static int
 check_versions(struct recovery *r, struct err *err)
 {
@@ -151,6 +159,8 @@ check_versions(struct recovery *r, struct err *err)
 		struct sealed_file file;
 		enum segment_found found = open_file(r->journal, &file, &r->files.files[i], err);
 
+		if (found == SEGMENT_CHUNK)
+			r->files.files[i].begun_ns = file.reader.begun_ns;
 		sealed_close(&file);
 		if (found == SEGMENT_NEWER)
 			return -1;
@@ -179,6 +189,28 @@ first_segment(
 		bytes += file->bytes;
 	}
 	return i;
+}
+
+/* One that ended as it was full does so too. */
+static bool
+tells_of_silent(const struct segment_file *file, const struct journal_conf *conf)
+{
+	return file->written_ns - file->begun_ns >= WHOLE_NS ||
+	       file->bytes >= conf->segment_bytes / 2;
+}
+
+/*
+ * Processes that soon died leave files that know only of endpoints which answered at once. If there
+ * are no others from first on, the newest of those before: first if there is none.
+ */
+static size_t
+whole_segment(const struct segment_files *files, size_t first, const struct journal_conf *conf)
+{
+	for (size_t i = files->len; i > 0; i--) {
+		if (tells_of_silent(&files->files[i - 1], conf))
+			return i - 1 < first ? i - 1 : first;
+	}
+	return first;
 }
 
 /* Sealed history and segments, by number; of one that is both, the former. -1 with ERR_IO,
@@ -210,8 +242,9 @@ log_end(const struct recovery *r)
 	log_info("journal",
 	    "restored: segments=%zu polls=%" PRIu64 " values=%" PRIu64
 	    " seconds=%.2f missing=%" PRIu64 " lost=%" PRIu64 " onDisk=%zu%s",
-	    r->done - r->first, j->restored_rows, j->restored_values, seconds, j->missing_rows,
-	    j->lost_restoring_rows, r->first, r->ended ? " (ended early)" : "");
+	    r->done - r->first + (r->whole < r->first), j->restored_rows, j->restored_values,
+	    seconds, j->missing_rows, j->lost_restoring_rows, r->first - (r->whole < r->first),
+	    r->ended ? " (ended early)" : "");
 }
 
 static unsigned
@@ -254,6 +287,9 @@ journal_restore(struct journal *j, struct store *store, uint64_t memory_bytes, j
 	}
 	j->restoring = true;
 	r.first = r.done = first_segment(&r.files, memory_bytes, &j->conf);
+	r.whole = whole_segment(&r.files, r.first, &j->conf);
+	if (r.whole < r.first)
+		recover_file(&r, &r.files.files[r.whole]);
 	for (; r.done < r.files.len && !r.ended; r.done++) {
 		recover_file(&r, &r.files.files[r.done]);
 		note_progress(&r);

@@ -338,11 +338,11 @@ is_stopping(const struct sealing *s, struct err *err)
 
 /* All chunks of the segment. */
 static int
-sort_segment(struct sealing *s, uint64_t *good_bytes, bool *is_damaged, struct err *err)
+sort_segment(struct sealing *s, struct seal_result *result, struct err *err)
 {
 	enum segment_found found;
 
-	*good_bytes = s->in.good_bytes;
+	result->good_bytes = s->in.good_bytes;
 	while ((found = segment_next(&s->in, err)) == SEGMENT_CHUNK) {
 		if (is_stopping(s, err))
 			return -1;
@@ -352,11 +352,12 @@ sort_segment(struct sealing *s, uint64_t *good_bytes, bool *is_damaged, struct e
 			found = SEGMENT_DAMAGED;
 			break;
 		}
-		*good_bytes = s->in.good_bytes;
+		result->good_bytes = s->in.good_bytes;
 		if (s->band_bytes >= s->conf->band_bytes && write_band(s, err) != 0)
 			return -1;
 	}
-	*is_damaged = found == SEGMENT_DAMAGED;
+	result->is_damaged = found == SEGMENT_DAMAGED;
+	result->is_unreadable = found == SEGMENT_FAILED;
 	if (found == SEGMENT_FAILED || write_band(s, err) != 0)
 		return -1;
 	return write_part(s, &s->forgets, err);
@@ -403,8 +404,8 @@ publish(struct sealing *s, const char *new_name, const char *name, struct err *e
 }
 
 static int
-seal(struct sealing *s, const char *new_name, const char *name, int64_t written_ns, uint64_t *bytes,
-    uint64_t *good_bytes, bool *is_damaged, struct err *err)
+seal(struct sealing *s, const char *new_name, const char *name, int64_t written_ns,
+    struct seal_result *result, struct err *err)
 {
 	/* What was left of an attempt before. */
 	if (unlinkat(s->conf->history_fd, new_name, 0) != 0 && errno != ENOENT) {
@@ -413,19 +414,19 @@ seal(struct sealing *s, const char *new_name, const char *name, int64_t written_
 	}
 	if (segment_create(&s->out, s->conf->history_fd, SEGMENT_SEALED, new_name, s->in.number,
 	        s->in.begun_ns, err) != 0 ||
-	    sort_segment(s, good_bytes, is_damaged, err) != 0)
+	    sort_segment(s, result, err) != 0)
 		return -1;
 	if (s->entry_count == 0)
 		return 0;
 	if (write_index(s, written_ns, err) != 0 || publish(s, new_name, name, err) != 0)
 		return -1;
-	*bytes = s->out.bytes;
+	result->bytes = s->out.bytes;
 	return 0;
 }
 
 int
-seal_segment(const struct seal_conf *conf, uint64_t number, int64_t written_ns, uint64_t *bytes,
-    uint64_t *good_bytes, bool *is_damaged, struct err *err)
+seal_segment(const struct seal_conf *conf, uint64_t number, int64_t written_ns,
+    struct seal_result *result, struct err *err)
 {
 	struct sealing s = { .conf = conf,
 		.metas = { .birth_ns = SEALED_METAS },
@@ -435,8 +436,7 @@ seal_segment(const struct seal_conf *conf, uint64_t number, int64_t written_ns, 
 	enum segment_found found;
 	int rc = -1;
 
-	*bytes = *good_bytes = 0;
-	*is_damaged = false;
+	*result = (struct seal_result){ 0 };
 	segment_name(from, SEGMENT_JOURNAL, number);
 	segment_name(name, SEGMENT_SEALED, number);
 	snprintf(new_name, sizeof(new_name), "%s.new", name);
@@ -445,11 +445,12 @@ seal_segment(const struct seal_conf *conf, uint64_t number, int64_t written_ns, 
 	map_init(&s.streams);
 	found = segment_open(&s.in, conf->journal_fd, from, err);
 	if (found == SEGMENT_CHUNK)
-		rc = seal(&s, new_name, name, written_ns, bytes, good_bytes, is_damaged, err);
-	*is_damaged |= found == SEGMENT_DAMAGED;
+		rc = seal(&s, new_name, name, written_ns, result, err);
+	result->is_damaged |= found == SEGMENT_DAMAGED;
+	result->is_unreadable |= found == SEGMENT_FAILED;
 	if (found == SEGMENT_DAMAGED)
 		rc = 0;
-	if (rc != 0 || *bytes == 0)
+	if (rc != 0 || result->bytes == 0)
 		unlinkat(conf->history_fd, new_name, 0);
 	sealing_fini(&s);
 	return rc;

@@ -79,14 +79,18 @@ struct seal_conf {
 	size_t band_bytes;
 	const _Atomic bool *stopping; /* set: it is to end early */
 };
+struct seal_result {
+	uint64_t bytes;      /* of the new file; 0 if nothing was in the segment: there is none */
+	uint64_t good_bytes; /* of the segment, before the damage */
+	bool is_damaged;
+	bool is_unreadable; /* ERR_IO: it is the segment that fails, not what is written */
+};
 /*
  * Makes history/NUMBER.sh of journal/NUMBER.sj, durably, up to the first damage if there is some;
- * the segment stays. *bytes: of the new file; 0 if nothing was in the segment, then there is none.
- * *good_bytes: of the segment, before the damage. -1 with ERR_IO, ERR_NOMEM, ERR_LIMIT (stopping):
- * there is no such file.
+ * the segment stays. -1 with ERR_IO, ERR_NOMEM, ERR_LIMIT (stopping): there is no such file.
  */
-int seal_segment(const struct seal_conf *, uint64_t number, int64_t written_ns, uint64_t *bytes,
-    uint64_t *good_bytes, bool *is_damaged, struct err *);
+int seal_segment(const struct seal_conf *, uint64_t number, int64_t written_ns,
+    struct seal_result *, struct err *);
 
 struct sealed_file {
 	struct segment_reader reader; /* segment_next gives the chunks, and the end behind them */

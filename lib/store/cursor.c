@@ -35,7 +35,7 @@ cursor_attach(struct cursor *cursor, struct err *err)
 		return -1;
 	}
 	while ((entry = map_next(&store->sets, &pos)) != NULL) {
-		if (place_open(cursor, entry->value, err) != 0)
+		if (place_open(cursor, entry->value, true, err) != 0)
 			return -1;
 	}
 	cursor->next = store->cursors;

@@ -36,8 +36,8 @@ struct cursor_record {
 
 /*
  * Opens the cursor called name (copied) at the oldest value held. The store must outlive it.
- * NULL on error: ERR_EXISTS if the name is in use, ERR_NOMEM, ERR_LIMIT (no room for its places:
- * 300 to 500 bytes an endpoint).
+ * Its places, 300 to 500 bytes an endpoint, go above the store's limit if need be: there are few
+ * cursors. NULL on error: ERR_EXISTS if the name is in use, ERR_NOMEM.
  */
 struct cursor *cursor_new(struct store *, const char *name, enum cursor_mode, struct err *);
 void cursor_free(struct cursor *); /* NULL is fine */

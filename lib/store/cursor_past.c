@@ -4,7 +4,7 @@
  *
  * The disk may be slow, full or broken. A place whose past can't be had for the moment is left for
  * later, ever longer, while the others go on; after some tries it goes on without. Rows that are
- * not sealed yet are waited for in the same way.
+ * not sealed yet are waited for as well, and without end, as they are there.
  */
 #include <stdlib.h>
 
@@ -19,6 +19,8 @@
 #define RETRY_MOST_NS (60 * NS_PER_S)
 /* So often; all together some minutes. */
 #define TRIES_MOST 11
+/* What is not sealed yet is looked for ever later too, but sealing takes seconds. */
+#define WAIT_MOST_NS (16 * NS_PER_S)
 /* How often it is said that the disk fails. */
 #define SAY_NS (600 * NS_PER_S)
 
@@ -165,16 +167,22 @@ give_up(struct place *place, const struct lacks *lacks)
 	lock_drop(&place->set->lock);
 }
 
-/* The place is left for a while, ever longer. */
+/* The place is left for a while, ever longer; count is of such times. */
+static void
+leave_for(struct cursor *cursor, struct place *place, unsigned *count, int64_t most_ns)
+{
+	unsigned before = *count < TRIES_MOST ? (*count)++ : TRIES_MOST;
+	int64_t wait_ns = RETRY_NS << before;
+
+	if (wait_ns > most_ns)
+		wait_ns = most_ns;
+	place->past_retry_ns = cursor->past.mono_ns() + wait_ns;
+}
+
 static void
 put_off(struct cursor *cursor, struct place *place)
 {
-	unsigned tries = place->past_tries < TRIES_MOST ? place->past_tries++ : TRIES_MOST;
-	int64_t wait_ns = RETRY_NS << tries;
-
-	if (wait_ns > RETRY_MOST_NS)
-		wait_ns = RETRY_MOST_NS;
-	place->past_retry_ns = cursor->past.mono_ns() + wait_ns;
+	leave_for(cursor, place, &place->past_tries, RETRY_MOST_NS);
 }
 
 static void
@@ -183,6 +191,7 @@ end_tries(struct place *place)
 	/* Who has left out something does not wait again, until he is in memory. */
 	if (place->past_tries < TRIES_MOST)
 		place->past_tries = 0;
+	place->past_waits = 0;
 	place->past_retry_ns = 0;
 	place->past_asked = 0;
 }
@@ -235,30 +244,34 @@ has_some(const struct cursor_past *past, struct lacks *lacks)
 /* What is not there may not be sealed yet. */
 static enum past_state
 wait_for_seal(
-    struct cursor *cursor, struct place *place, const struct lacks *lacks, bool was_sealed)
+    struct cursor *cursor, struct place *place, const struct lacks *lacks, enum past_sealing was)
 {
 	struct store_past *from = cursor->past.from;
 
-	if (!was_sealed && place->past_tries < TRIES_MOST) {
-		if (place->past_asked == 0)
-			place->past_asked = from->seal(from);
-		put_off(cursor, place);
-		return PAST_LATER;
+	if (was == PAST_SEALED || place->past_tries == TRIES_MOST) {
+		give_up(place, lacks);
+		end_tries(place);
+		return PAST_NOTHING;
 	}
-	give_up(place, lacks);
-	end_tries(place);
-	return PAST_NOTHING;
+	if (place->past_asked == 0)
+		place->past_asked = from->seal(from);
+	if (was == PAST_STUCK)
+		put_off(cursor, place);
+	else
+		leave_for(cursor, place, &place->past_waits, WAIT_MOST_NS);
+	return PAST_LATER;
 }
 
 static enum past_state
 find_past(struct cursor *cursor, struct place *place, struct lacks *lacks)
 {
 	struct cursor_past *past = &cursor->past;
-	/* Asked before it is looked for. */
-	bool is_sealed =
-	    place->past_asked != 0 && past->from->is_sealed(past->from, place->past_asked);
+	enum past_sealing sealing = PAST_SEALS;
 	struct err err;
 
+	/* Asked before it is looked for. */
+	if (place->past_asked != 0)
+		sealing = past->from->sealing(past->from, place->past_asked);
 	if (open_past(cursor, place, lacks, &err) != 0)
 		goto later;
 	lock_take(&place->set->lock);
@@ -268,7 +281,7 @@ find_past(struct cursor *cursor, struct place *place, struct lacks *lacks)
 	lock_drop(&place->set->lock);
 	if (!has_some(past, lacks)) {
 		cursor_past_close(cursor);
-		return wait_for_seal(cursor, place, lacks, is_sealed);
+		return wait_for_seal(cursor, place, lacks, sealing);
 	}
 	if (go_back(cursor, place, lacks, &err) != 0) {
 		cursor_past_close(cursor);

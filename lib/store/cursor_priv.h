@@ -134,12 +134,16 @@ struct place {
 	bool is_late;          /* this round leaves some for the next, as it is on disk */
 	bool has_moved;        /* but it got further */
 	uint64_t past_asked;   /* by store_past.seal; 0: no */
+	unsigned past_waits;   /* for that, one after the other */
 	int64_t past_retry_ns; /* the past is not asked before that (monotonic clock) */
-	unsigned past_tries;   /* in vain, one after the other */
+	unsigned past_tries;   /* of a disk that fails, one after the other */
 };
 
-/* A place for the cursor in the set. REQUIRES the store's lock. -1 with ERR_NOMEM, ERR_LIMIT. */
-int place_open(struct cursor *, struct series_set *, struct err *);
+/*
+ * A place for the cursor in the set, above the limit if need be and beyond. REQUIRES the store's
+ * lock. -1 with ERR_NOMEM, ERR_LIMIT.
+ */
+int place_open(struct cursor *, struct series_set *, bool beyond, struct err *);
 /* One that is not held. REQUIRES the store's lock. */
 void place_close(struct place *);
 /* One that is in no set and no cursor. */
@@ -246,8 +250,8 @@ void place_begin_new(struct place *, int64_t since_ns);
  */
 int64_t place_oldest_ns(struct place *, uint64_t *count);
 
-/* Places in a new set for all cursors. REQUIRES the store's lock. -1 with ERR_NOMEM, ERR_LIMIT. */
-int places_open(struct series_set *, struct err *);
+/* Places in a new set for all cursors, as place_open. REQUIRES the store's lock. */
+int places_open(struct series_set *, bool beyond, struct err *);
 /* The set goes: so do its places, and what was not read is missed. REQUIRES the store's lock. */
 void places_close(struct series_set *);
 

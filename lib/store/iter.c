@@ -117,7 +117,7 @@ iter_reach(struct iter *it, int64_t start_ns, struct err *err)
 int64_t
 iter_cut_ns(const struct iter *it)
 {
-	return it->cut_ns;
+	return it->past != NULL ? it->past->cut_ns : it->cut_ns;
 }
 
 /* Memory and past, merged: which of them has the series that comes first. */

@@ -40,6 +40,12 @@ struct past_found {
 	uint64_t next;         /* oldest first: what is next; never 0 */
 };
 
+enum past_sealing {
+	PAST_SEALED, /* all that was told by then, and was kept */
+	PAST_SEALS,  /* it is on disk, and will be */
+	PAST_STUCK,  /* the disk fails to give it */
+};
+
 struct store_past {
 	/*
 	 * -1 with ERR_LIMIT (too much is being read already), ERR_NOMEM, or ERR_IO if it is oldest
@@ -60,7 +66,7 @@ struct store_past {
 	 * nothing is ever sealed, so it is no use to follow.
 	 */
 	uint64_t (*seal)(struct store_past *);
-	bool (*is_sealed)(struct store_past *, uint64_t number);
+	enum past_sealing (*sealing)(struct store_past *, uint64_t number);
 };
 
 /* From here on; NULL: there is nothing but memory, and nobody reads any more. Lent. */

@@ -131,17 +131,38 @@ try_attach(struct place *place, struct memory_want *want)
 	return done;
 }
 
-int
-place_open(struct cursor *cursor, struct series_set *set, struct err *err)
+/* Room for the marks of the set's streams, above the limit. -1 with ERR_NOMEM. */
+static int
+grow_beyond(struct place *place, struct err *err)
 {
-	struct place *place = memory_alloc(set->store, sizeof(*place), err);
+	struct series_set *set = place->set;
+	uint32_t old_len = place->len, len;
+	struct place_stream *streams;
+
+	lock_take(&set->lock);
+	len = set->stream_cap;
+	lock_drop(&set->lock);
+	streams = memory_alloc_beyond(set->store, len * sizeof(*streams), err);
+	if (streams == NULL)
+		return -1;
+	memory_free(set->store, swap_streams(place, streams, len), old_len * sizeof(*streams));
+	return 0;
+}
+
+int
+place_open(struct cursor *cursor, struct series_set *set, bool beyond, struct err *err)
+{
+	struct place *place;
 	struct memory_want want;
 
+	place = beyond ? memory_alloc_beyond(set->store, sizeof(*place), err)
+	               : memory_alloc(set->store, sizeof(*place), err);
 	if (place == NULL)
 		return -1;
 	*place = (struct place){ .cursor = cursor, .set = set };
 	while (!try_attach(place, &want)) {
-		if (memory_wait(set->store, &want, err) != 0) {
+		if (memory_wait(set->store, &want, err) != 0 &&
+		    (!beyond || err->code != ERR_LIMIT || grow_beyond(place, err) != 0)) {
 			place_free(set->store, place);
 			return -1;
 		}
@@ -163,10 +184,10 @@ place_close(struct place *place)
 }
 
 int
-places_open(struct series_set *set, struct err *err)
+places_open(struct series_set *set, bool beyond, struct err *err)
 {
 	for (struct cursor *cursor = set->store->cursors; cursor != NULL; cursor = cursor->next) {
-		if (place_open(cursor, set, err) != 0) {
+		if (place_open(cursor, set, beyond, err) != 0) {
 			places_close(set);
 			return -1;
 		}

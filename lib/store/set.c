@@ -28,14 +28,17 @@ set_key(char *key, struct str host, struct str app)
 }
 
 struct series_set *
-set_new(struct store *store, struct str key, struct err *err)
+set_new(struct store *store, struct str key, bool beyond, struct err *err)
 {
 	struct series_set *set;
 	uint16_t host_len;
 
-	if (memory_charge(store, MAP_BYTES, err) != 0)
+	if (beyond)
+		memory_charge_beyond(store, MAP_BYTES);
+	else if (memory_charge(store, MAP_BYTES, err) != 0)
 		return NULL;
-	set = memory_alloc(store, sizeof(*set) + key.len, err);
+	set = beyond ? memory_alloc_beyond(store, sizeof(*set) + key.len, err)
+	             : memory_alloc(store, sizeof(*set) + key.len, err);
 	if (set == NULL) {
 		memory_uncharge(store, MAP_BYTES);
 		return NULL;

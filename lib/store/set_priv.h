@@ -50,9 +50,11 @@ struct series_set {
 /* Writes it to key[SET_KEY_MOST]; its length, or 0 if it is too long. */
 size_t set_key(char *key, struct str host, struct str app);
 
-/* With one reference, not in the store's map yet. NULL with ERR_NOMEM, ERR_LIMIT. REQUIRES the
- * store's lock. */
-struct series_set *set_new(struct store *, struct str key, struct err *);
+/*
+ * With one reference, not in the store's map yet; beyond: above the limit if need be. NULL with
+ * ERR_NOMEM, ERR_LIMIT. REQUIRES the store's lock.
+ */
+struct series_set *set_new(struct store *, struct str key, bool beyond, struct err *);
 /* False if the last reference is gone already; the set is still there to ask. */
 bool series_set_try_ref(struct series_set *);
 

@@ -84,13 +84,13 @@ find_set(struct store *store, struct str key)
 
 /* A new set, one reference for the store and one for the caller. REQUIRES the store's lock. */
 static struct series_set *
-add_set(struct store *store, struct str key, struct err *err)
+add_set(struct store *store, struct str key, bool beyond, struct err *err)
 {
-	struct series_set *set = set_new(store, key, err);
+	struct series_set *set = set_new(store, key, beyond, err);
 
 	if (set == NULL)
 		return NULL;
-	if (places_open(set, err) != 0) {
+	if (places_open(set, beyond, err) != 0) {
 		series_set_unref(set);
 		return NULL;
 	}
@@ -105,8 +105,8 @@ add_set(struct store *store, struct str key, struct err *err)
 	return series_set_ref(set);
 }
 
-struct series_set *
-store_set(struct store *store, struct str host, struct str app, struct err *err)
+static struct series_set *
+find_or_add(struct store *store, struct str host, struct str app, bool beyond, struct err *err)
 {
 	char bytes[SET_KEY_MOST];
 	struct str key = { bytes, set_key(bytes, host, app) };
@@ -119,9 +119,21 @@ store_set(struct store *store, struct str host, struct str app, struct err *err)
 	lock_take(&store->lock);
 	set = find_set(store, key);
 	if (set == NULL)
-		set = add_set(store, key, err);
+		set = add_set(store, key, beyond, err);
 	lock_drop(&store->lock);
 	return set;
+}
+
+struct series_set *
+store_set(struct store *store, struct str host, struct str app, struct err *err)
+{
+	return find_or_add(store, host, app, false, err);
+}
+
+struct series_set *
+store_set_listed(struct store *store, struct str host, struct str app, struct err *err)
+{
+	return find_or_add(store, host, app, true, err);
 }
 
 struct series_set *

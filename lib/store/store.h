@@ -37,6 +37,11 @@ void store_free(struct store *);
  * endpoint that comes back finds its old series. NULL with ERR_NOMEM, ERR_LIMIT.
  */
 struct series_set *store_set(struct store *, struct str host, struct str app, struct err *);
+/*
+ * The same above the limit if need be: for an endpoint that somebody has listed, which is to be
+ * shown, and whose polls then say that the store is full. ERR_LIMIT only for the names' length.
+ */
+struct series_set *store_set_listed(struct store *, struct str host, struct str app, struct err *);
 /* The same if it exists, with a reference; else NULL. */
 struct series_set *store_find(struct store *, struct str host, struct str app);
 struct series_set *series_set_ref(struct series_set *);

@@ -1476,6 +1476,8 @@ long_names_fit_into_a_view(void **state)
 	assert_true(str_eq(view.region, str_of(name)));
 }
 
+#define LISTED 100
+
 static void
 a_full_store_refuses_registrations(void **state)
 {
@@ -1497,6 +1499,42 @@ a_full_store_refuses_registrations(void **state)
 	/* Nor is it there after a restart, which has more room. */
 	restart(f);
 	assert_int_equal(f->fleet->active_count, n - 1);
+}
+
+static void
+what_is_listed_is_there_though_the_store_is_full(void **state)
+{
+	struct fixture *f = *state;
+	char host[16], list[LISTED * 40];
+	struct member_view view;
+	struct err err = { .code = ERR_NONE };
+	size_t len = 0;
+
+	start(f);
+	put(f, "registered", "a", "{port: 1}");
+	stop(f);
+	store_free(f->store);
+	f->store = store_new(&(struct store_conf){ .memory_bytes = 16 << 10 }, NULL, &err);
+	f->own = own_new(&err);
+	assert_non_null(f->store);
+	assert_non_null(f->own);
+	/* As those that a journal brings back. */
+	for (unsigned n = 0; err.code != ERR_LIMIT; n++) {
+		struct series_set *set;
+
+		snprintf(host, sizeof(host), "old%u", n);
+		err.code = ERR_NONE;
+		set = store_set(f->store, str_of(host), STR("a"), &err);
+		series_set_unref(set);
+	}
+	for (unsigned n = 0; n < LISTED; n++)
+		len += (size_t)snprintf(
+		    list + len, sizeof(list) - len, "- {host: h%u, app: a, port: 1}\n", n);
+	configure(f, list);
+	start(f);
+	assert_int_equal(f->fleet->active_count, LISTED + 1);
+	member_view(member(f, "registered", "a"), &view);
+	assert_int_equal(put_code(f, "new", "a", "{port: 1}"), ERR_LIMIT);
 }
 
 /* Memory. */
@@ -1802,6 +1840,7 @@ main(void)
 		TEST(own_metrics_tell_of_the_fleet),
 		TEST(long_names_fit_into_a_view),
 		TEST(a_full_store_refuses_registrations),
+		TEST(what_is_listed_is_there_though_the_store_is_full),
 		TEST(making_a_fleet_without_memory_fails_cleanly),
 		TEST(starting_without_memory_fails_cleanly),
 		TEST(registering_without_memory_fails_cleanly),

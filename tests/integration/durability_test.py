@@ -374,7 +374,9 @@ class Resources(Durable):
 
 
 class Watched(sp.Scottyd):
-    """One that is asked how it is while it starts."""
+    """One that is asked how it is while it starts, which may take long."""
+
+    READY_S = 60
 
     def __init__(self, *args, **more):
         self.begun = time.monotonic()
@@ -424,10 +426,13 @@ class Restart(Durable):
         if not sp.SANITIZED:
             self.assertLess(seconds, values / 10e6 * 5)
             self.assertLess(polled, 2)
+        if LONG:  # and all of it, for which polls wait
+            _, seconds = self.restart(made, empty, journalRestoreSize="1TiB", journalRestore="7d")
+            self.assertLess(seconds, values / 10e6 * 5)
 
-    def restart(self, made, empty):
+    def restart(self, made, empty, **store):
         """Returns seconds until it polls, and of restoring."""
-        with Watched(self.config(), state=self.state) as scottyd:
+        with Watched(self.config(**store), state=self.state) as scottyd:
             polls = "/metricsapi/collector/polls"
             sp.eventually(lambda: scottyd.get_json(polls)[0]["value"] > 0, "polling")
             polled = time.monotonic() - scottyd.begun
@@ -442,10 +447,38 @@ class Restart(Durable):
         print(f"{made['values']} values, {made['bytes']} bytes on disk, {made['memory']} in the "
               f"store; restored {restored} in {seconds} s; {scottyd.answered}; polling after "
               f"{polled:.2f} s; RSS {rss} with it, {empty} without")
-        if not LONG:  # else some of it stays on disk
+        if not LONG or store:  # else some of it stays on disk
             self.assertGreaterEqual(restored, made["values"])
         self.assertLess(scottyd.answered["restoring"], 1 * sp.SLOW)
         return polled, seconds
+
+    def test_a_store_that_is_full_of_what_came_back(self):
+        """Who finds no room says so, and what had some goes on."""
+        self.endpoint.publish([sp.metric(f"/a/metric{i:05d}", "uint64", i, bits=64)
+                               for i in range(2000)])
+        elements = [self.endpoint.element(f"old{i:02d}", "app") for i in range(30)]
+        directory = tempfile.mkdtemp(prefix="durability-")
+        self.addCleanup(shutil.rmtree, directory)
+        file = ledger.Lines(directory).element()
+        config = {"store": {"memory": "1MiB"}, "endpoints": elements, "writers": [file]}
+
+        def is_full(endpoint):
+            return endpoint["state"] == "failed to poll" and "store is full" in endpoint["error"]
+
+        with sp.Scottyd(config, state=self.state, grows=True) as scottyd:
+            sp.eventually(lambda: any(map(is_full, scottyd.endpoints().values())), "full")
+        small = sp.Endpoint([sp.metric(f"/a/m{i}", "uint64", i, bits=64) for i in range(10)])
+        self.addCleanup(small.close)
+        config["endpoints"] = elements + [small.element(f"new{i:03d}", "app", interval="1s")
+                                          for i in range(200)]
+        with sp.Scottyd(config, state=self.state, grows=True) as scottyd:
+            self.assertEqual(len(scottyd.endpoints()), 230)
+            sp.eventually(lambda: any(is_full(e) for (host, _), e in scottyd.endpoints().items()
+                                      if host.startswith("new")),
+                          "those that find no room say so", 30)
+            self.assertFalse(all(map(is_full, scottyd.endpoints().values())))
+            self.assertEqual(sinks.writer(scottyd, "file")["name"], "file")
+            self.assertEqual(scottyd.get("/readiness").body, "OK")
 
     def test_what_stays_on_disk_is_served_as_what_comes_back(self):
         self.generate("-n", "20", "-polls", "400", "-segment", str(64 << 10))

@@ -129,7 +129,9 @@ class Registry(unittest.TestCase):
         address = other_address()
         if address is None:
             self.skipTest("this machine has no address but loopback")
-        token = os.path.join(self.state.name, "token")
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        token = os.path.join(directory.name, "token")
         with open(token, "w", encoding="ascii") as f:
             f.write("s3cret\n")
         os.chmod(token, 0o600)

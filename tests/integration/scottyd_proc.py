@@ -181,14 +181,50 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+# What belongs into a state directory; registry.db is that of a version before. Set aside: what was
+# damaged.
+SEGMENT = re.compile(r"journal/\d{12}\.sj")
+STATE_FILES = re.compile(SEGMENT.pattern + r"|lock|registry\.db|state\.db(-wal|-shm)?|history/\d{12}\.sh|"
+                         r"dead/.+\.jsonl(\.\d)?")
+SET_ASIDE = re.compile(r".*\.(damaged|corrupt)-.+")
+# One is being written, and one may just be over.
+SEGMENTS_OPEN = 2
+
+
+def state_files(state):
+    """{path below it: bytes}"""
+    found = {}
+    for directory, _, names in os.walk(state):
+        for name in names:
+            path = os.path.join(directory, name)
+            with contextlib.suppress(OSError):  # gone meanwhile
+                found[os.path.relpath(path, state)] = os.lstat(path).st_size
+    return found
+
+
+def disk_use(state):
+    found = state_files(state)
+    return f"{len(found)} files of {sum(found.values())} bytes"
+
+
+def litter(state):
+    """Files that nobody would ever look at again."""
+    return [path for path in state_files(state)
+            if not STATE_FILES.fullmatch(path) and not SET_ASIDE.fullmatch(path)]
+
+
 class Scottyd(Process):
     """A running scottyd with a state directory of its own.
 
     config is the configuration without listen and stateDir; prefix a command that runs what follows
-    it, without a process of its own. Leaving the with block stops it and
-    checks that it ended well, and that it had no more threads and open files than when it was
-    ready or reloaded, unless it grows: has more to do by then.
+    it, without a process of its own. Leaving the with block stops it and checks that it ended well,
+    and that it had no more threads and open files than when it was ready or reloaded, unless it
+    grows: has more to do by then; that nothing of its state is open though deleted, waits to be
+    sealed or was set aside since it was ready; and that it leaves no file behind that does not
+    belong there. leftovers.py looks at its memory.
     """
+
+    READY_S = 10
 
     def __init__(self, config, *flags, state=None, listen_address="127.0.0.1", prefix=(),
                  grows=False):
@@ -203,7 +239,7 @@ class Scottyd(Process):
                           *flags])
         self.stopped = False
         try:
-            eventually(self._is_ready, "ready", 10)
+            eventually(self._is_ready, "ready", self.READY_S)
         except AssertionError:
             self.kill()
             raise AssertionError(f"scottyd did not become ready:\n{self.log()}") from None
@@ -213,8 +249,26 @@ class Scottyd(Process):
             raise AssertionError("exited")
         if "scottyd: ready" in self.lines:
             self.held = self.holds()
+            self.set_aside = self._set_aside()
             return True
         return False
+
+    def _set_aside(self):
+        return {path for path in state_files(self.state) if SET_ASIDE.fullmatch(path)}
+
+    def left_on_disk(self):
+        """"" if there is nothing; else what."""
+        root, left = f"/proc/{self.child.pid}/fd", []
+        for fd in os.listdir(root):
+            with contextlib.suppress(OSError):
+                path = os.readlink(f"{root}/{fd}")
+                if path.startswith(self.state + "/") and path.endswith(" (deleted)"):
+                    left.append(path)
+        left += self._set_aside() - self.set_aside
+        waiting = [path for path in state_files(self.state) if SEGMENT.fullmatch(path)]
+        if self.seals and len(waiting) > SEGMENTS_OPEN:
+            left += waiting
+        return " ".join(left)
 
     def holds(self):
         """How many threads it has, and open files that are no sockets, which are its endpoints'."""
@@ -236,13 +290,16 @@ class Scottyd(Process):
 
         with contextlib.suppress(AssertionError):
             eventually(is_as_before, "as before")
+            eventually(lambda: not self.left_on_disk(), "nothing is left on disk")
             return ""
-        return f"threads and files grew from {self.held} to {self.holds()}"
+        return (f"threads and files grew from {self.held} to {self.holds()}; left on disk: "
+                f"{self.left_on_disk() or 'nothing'}")
 
     def configure(self, config):
         """Replaces the configuration file, which takes a SIGHUP to be noticed."""
         whole = {"stateDir": self.state, "mdbFile": "", "store": {"memory": "64MiB"}}
         whole.update(config)
+        self.seals = whole["store"].get("diskRetention") not in (0, "0", "0s")
         text = json.dumps(whole, indent=1)
         with open(self.config_file + "~", "w", encoding="utf-8") as f:
             f.write(text)
@@ -340,6 +397,8 @@ class Scottyd(Process):
                     raise AssertionError(f"scottyd exited with {code}:\n{self.log()}")
                 if growth:
                     raise AssertionError(growth)
+                if kind is None and litter(self.state):
+                    raise AssertionError(f"left in {self.state}: {litter(self.state)}")
             self.check_log()
             self.check_no_child_left()
         finally:

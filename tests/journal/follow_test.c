@@ -116,12 +116,12 @@ past_seal(struct store_past *past)
 	return w->real->seal(w->real);
 }
 
-static bool
-past_is_sealed(struct store_past *past, uint64_t number)
+static enum past_sealing
+past_sealing(struct store_past *past, uint64_t number)
 {
 	struct world *w = CONTAINER_OF(past, struct world, past);
 
-	return w->real->is_sealed(w->real, number);
+	return w->real->sealing(w->real, number);
 }
 
 static void
@@ -145,7 +145,7 @@ start(struct world *w)
 	w->real = f->store->past;
 	assert_non_null(w->real);
 	w->past =
-	    (struct store_past){ past_open, past_close, past_earliest, past_seal, past_is_sealed };
+	    (struct store_past){ past_open, past_close, past_earliest, past_seal, past_sealing };
 	store_set_past(f->store, &w->past);
 }
 
@@ -592,6 +592,115 @@ what_is_not_sealed_yet_is_waited_for(void **state)
 	assert_true(fixture_files_in(&w->f, "history", ".sh", NULL) >= 1);
 }
 
+/* What the little store's cursor gave, of what that of the whole gave, from some place on each. */
+static void
+assert_ends_of_all(struct world *w, uint64_t missed)
+{
+	struct err err;
+	uint64_t sum = 0;
+
+	w->all = (struct reader){ .mode = w->little.mode };
+	w->all.cursor = cursor_new(w->whole, "w", w->all.mode, &err);
+	assert_non_null(w->all.cursor);
+	while (reader_read(&w->all, 128) > 0)
+		cursor_commit(w->all.cursor);
+	for (size_t i = 0; i < HOSTS * PATHS * GROUPS; i++) {
+		struct buf *part = &(&w->little.read[0][0][0])[i];
+		struct buf *whole = &(&w->all.read[0][0][0])[i];
+
+		assert_true(part->len <= whole->len);
+		if (part->len > 0)
+			assert_memory_equal(part->p, whole->p + whole->len - part->len, part->len);
+		for (size_t k = 0; k < whole->len - part->len; k++)
+			sum += whole->p[k] == ' ';
+	}
+	assert_int_equal(sum, missed);
+}
+
+/* Nothing is to be read, nor given up, for hours. */
+static void
+assert_waits(struct world *w)
+{
+	for (int i = 0; i < 200; i++) {
+		test_mono_ns += 61 * NS_PER_S;
+		assert_int_equal(reader_read(&w->little, 128), 0);
+		assert_true(cursor_is_waiting(w->little.cursor));
+	}
+	assert_int_equal(cursor_missed_count(w->little.cursor), 0);
+}
+
+static void
+sealing_is_waited_for_without_end(void **state)
+{
+	struct world *w = *state;
+	struct err err;
+
+	start(w);
+	open_little(w, CURSOR_EVERY);
+	poll(w, 300, false);
+	assert_waits(w);
+	/* Nor when there is no room on the disk. */
+	fixture_turn(&w->f, w->f.conf.segment_ns);
+	fault_io(3, 1000000, ENOSPC);
+	assert_int_equal(journal_seal(w->f.journal, clock_real_ns(), &err), -1);
+	fault_io(0, 0, 0);
+	assert_waits(w);
+	assert_all_read(w);
+}
+
+static void
+a_segment_that_cannot_be_read_is_given_up_in_the_end(void **state)
+{
+	struct world *w = *state;
+	struct err err;
+	int waits = 0;
+
+	start(w);
+	open_little(w, CURSOR_EVERY);
+	poll(w, 300, false);
+	assert_int_equal(reader_read(&w->little, 128), 0);
+	fixture_turn(&w->f, w->f.conf.segment_ns);
+	fault_io(1, 1000000, EIO);
+	assert_int_equal(journal_seal(w->f.journal, clock_real_ns(), &err), -1);
+	fault_io(0, 0, 0);
+	for (; reader_read(&w->little, 128) == 0; waits++) {
+		assert_true(cursor_is_waiting(w->little.cursor));
+		test_mono_ns += 61 * NS_PER_S;
+	}
+	assert_in_range(waits, 10, 12);
+	while (reader_read(&w->little, 128) > 0)
+		continue;
+	assert_true(cursor_missed_count(w->little.cursor) > 0);
+	assert_ends_of_all(w, cursor_missed_count(w->little.cursor));
+}
+
+static void
+what_was_written_before_the_disk_failed_is_read_meanwhile(void **state)
+{
+	struct world *w = *state;
+	struct journal_stats stats;
+	struct err err;
+
+	start(w);
+	open_little(w, CURSOR_EVERY);
+	poll(w, 300, false);
+	/* The next one can't be written, nor any segment after that. */
+	fault_io(1, 1000000, ENOSPC);
+	poll(w, 1, false);
+	journal_get_stats(w->f.journal, &stats);
+	assert_true(stats.degraded);
+	fault_io(0, 0, 0);
+	assert_int_equal(journal_seal(w->f.journal, clock_real_ns(), &err), 0);
+	while (reader_read(&w->little, 128) > 0 || cursor_is_waiting(w->little.cursor)) {
+		reader_commit(&w->little);
+		test_mono_ns += NS_PER_S;
+	}
+	assert_int_equal(cursor_missed_count(w->little.cursor), 0);
+	assert_ends_of_all(w, 0);
+	journal_get_stats(w->f.journal, &stats);
+	assert_true(stats.degraded);
+}
+
 static void
 a_position_may_lie_in_the_past(void **state)
 {
@@ -774,8 +883,7 @@ polling_sealing_and_reading_go_on_side_by_side(void **state)
 			reader_rewind(&w->little);
 		else
 			reader_commit(&w->little);
-		/* Little, as it waits for sealing four minutes only, which others may hold up. */
-		test_mono_ns += n == 0 ? NS_PER_MS : 0;
+		test_mono_ns += n == 0 ? NS_PER_S : 0; /* others may hold up sealing for long */
 		if (n == 0)
 			(void)sched_yield();
 	}
@@ -783,31 +891,6 @@ polling_sealing_and_reading_go_on_side_by_side(void **state)
 		assert_int_equal(pthread_join(threads[i], NULL), 0);
 	assert_much_was_reclaimed(w);
 	assert_all_read(w);
-}
-
-/* What the little store's cursor gave, of what that of the whole gave, from some place on each. */
-static void
-assert_ends_of_all(struct world *w, uint64_t missed)
-{
-	struct err err;
-	uint64_t sum = 0;
-
-	w->all = (struct reader){ .mode = w->little.mode };
-	w->all.cursor = cursor_new(w->whole, "w", w->all.mode, &err);
-	assert_non_null(w->all.cursor);
-	while (reader_read(&w->all, 128) > 0)
-		cursor_commit(w->all.cursor);
-	for (size_t i = 0; i < HOSTS * PATHS * GROUPS; i++) {
-		struct buf *part = &(&w->little.read[0][0][0])[i];
-		struct buf *whole = &(&w->all.read[0][0][0])[i];
-
-		assert_true(part->len <= whole->len);
-		if (part->len > 0)
-			assert_memory_equal(part->p, whole->p + whole->len - part->len, part->len);
-		for (size_t k = 0; k < whole->len - part->len; k++)
-			sum += whole->p[k] == ' ';
-	}
-	assert_int_equal(sum, missed);
 }
 
 static void
@@ -1143,6 +1226,11 @@ main(void)
 		cmocka_unit_test_setup_teardown(so_does_one_of_changes, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    what_is_not_sealed_yet_is_waited_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(sealing_is_waited_for_without_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_segment_that_cannot_be_read_is_given_up_in_the_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    what_was_written_before_the_disk_failed_is_read_meanwhile, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_position_may_lie_in_the_past, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    what_is_new_after_a_restart_is_read_from_its_first_row, setup, teardown),

@@ -752,6 +752,67 @@ cut_of(struct world *w, size_t endpoint, int64_t start_ns)
 	return cut_ns;
 }
 
+static int64_t newest_ns(struct world *);
+
+/* Memory has then given up all that it had when the iterator reached back to the disk. */
+static void
+slow_questions_miss_nothing(void **state)
+{
+	struct world *w = *state;
+
+	start(w);
+	for (int i = 0; i < 4; i++) {
+		poll(w, 100);
+		seal(w);
+	}
+	poll(w, 33);
+	for (size_t e = 0; e < ENDPOINTS; e++) {
+		struct str host = gen_host(w->gen, e);
+		struct asked part = ask(w->f.store, host, 0), whole = ask(w->whole, host, 0);
+		int64_t end_ns = newest_ns(w);
+
+		for (int i = 0; next_series(&whole); i++) {
+			assert_true(next_series(&part));
+			assert_true(desc_eq(part.desc, whole.desc));
+			if (i == 3 || i == 12)
+				poll(w, 100);
+			assert_same_records(&part, &whole, 0, end_ns);
+			if (i == 5)
+				poll(w, 100);
+			assert_same_times(&part, &whole, 0, end_ns);
+		}
+		assert_false(next_series(&part));
+		assert_int_equal(iter_cut_ns(part.iter), 0);
+		iter_free(part.iter);
+		iter_free(whole.iter);
+	}
+}
+
+/* The same, and the disk can't be read by then. */
+static void
+a_gap_that_cannot_be_closed_is_told(void **state)
+{
+	struct world *w = *state;
+	struct record record;
+	struct asked part;
+
+	start(w);
+	for (int i = 0; i < 4; i++) {
+		poll(w, 100);
+		seal(w);
+	}
+	part = ask(w->f.store, gen_host(w->gen, 0), 0);
+	assert_int_equal(iter_cut_ns(part.iter), 0);
+	poll(w, 400);
+	fixture_delete(&w->f, ".sj");
+	assert_true(next_series(&part));
+	iter_range(part.iter, 0, INT64_MAX);
+	while (iter_read(part.iter, &record, 1) == 1)
+		continue;
+	assert_true(iter_cut_ns(part.iter) > 0 || iter_failed(part.iter));
+	iter_free(part.iter);
+}
+
 static int64_t
 newest_ns(struct world *w)
 {
@@ -973,6 +1034,9 @@ main(void)
 		    large_endpoints_have_chunks_of_their_own, setup, teardown),
 		cmocka_unit_test_setup_teardown(small_endpoints_take_little_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_left_out_is_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(slow_questions_miss_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_gap_that_cannot_be_closed_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    more_than_there_is_room_for_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(

@@ -422,6 +422,44 @@ who_is_silent_comes_back(void **state)
 	}
 }
 
+/* Processes that die within seconds leave files that don't know of it. */
+static void
+who_is_silent_comes_back_after_short_lives(void **state)
+{
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = time(NULL) + 100 } };
+	struct fixture *f = *state;
+	struct append_stats stats;
+	struct series_set *set;
+	int64_t birth_ns;
+	char path[128];
+	struct err err;
+
+	f->conf.restore_bytes = 1;
+	fixture_start(f);
+	set = store_set(f->store, STR("silent"), STR("app"), &err);
+	assert_non_null(set);
+	assert_int_equal(store_append(set, gen_poll(f->gen, 0, 0), &stats, &err), 0);
+	birth_ns = series_set_birth_ns(set);
+	series_set_unref(set);
+	poll_and_turn(f, 5);
+	fixture_close(f);
+	/* This one was written for 100 s. */
+	snprintf(path, sizeof(path), "%s/journal/%012d.sj", f->dir, 1);
+	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+	for (int life = 0; life < 4; life++) {
+		fixture_start(f);
+		assert_int_equal(stats_of(f).missing_rows, 0);
+		set = store_find(f->store, STR("silent"), STR("app"));
+		assert_non_null(set);
+		assert_int_equal(series_set_birth_ns(set), birth_ns);
+		series_set_unref(set);
+		poll_and_turn(f, 2);
+		/* Of the others only the last two files come back. */
+		assert_in_range(fixture_rows(f->store), 1 + 2 * ENDPOINTS, 1 + 12 * ENDPOINTS);
+		fixture_close(f);
+	}
+}
+
 static void
 a_segment_ends_by_its_age(void **state)
 {
@@ -689,6 +727,27 @@ without_a_directory_polling_goes_on(void **state)
 	}
 }
 
+static void
+a_directory_that_was_deleted_is_made_anew(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	fixture_start(f);
+	poll_and_turn(f, 3);
+	fixture_delete(f, "");
+	snprintf(command, sizeof(command), "rmdir %s/journal", f->dir);
+	assert_int_equal(system(command), 0);
+	fixture_turn(f, 2 * f->conf.segment_ns); /* the next segment can't be made there */
+	fixture_turn(f, 60 * NS_PER_S);
+	assert_false(stats_of(f).degraded);
+	poll_and_turn(f, 3);
+	assert_int_equal(fixture_files(f, ".sj", NULL), 1);
+	fixture_close(f);
+	fixture_start(f);
+	assert_in_range(fixture_rows(f->store), 3 * ENDPOINTS, 6 * ENDPOINTS);
+}
+
 static bool
 always(void *ctx)
 {
@@ -823,6 +882,7 @@ main(void)
 		TEST(no_more_is_read_than_may_be),
 		TEST(any_number_of_threads_restores_the_same),
 		TEST(who_is_silent_comes_back),
+		TEST(who_is_silent_comes_back_after_short_lives),
 		TEST(a_segment_ends_by_its_age),
 		TEST(a_segment_holds_more_than_what_all_are),
 		TEST(what_is_written_is_accepted),
@@ -833,6 +893,7 @@ main(void)
 		TEST(recovery_may_fail),
 		TEST(memory_may_fail),
 		TEST(without_a_directory_polling_goes_on),
+		TEST(a_directory_that_was_deleted_is_made_anew),
 		TEST(restoring_ends_early_when_asked),
 		TEST(files_are_checked),
 		TEST(threads_append_while_it_writes),

@@ -35,6 +35,29 @@ every_gives_a_record_per_time_of_the_group(void **state)
 }
 
 static void
+a_cursor_finds_room_in_a_full_store(void **state)
+{
+	struct fixture *f = fixture_new(64 << 10);
+	struct err err = { .code = ERR_NONE };
+	struct cursor *cursor;
+	char host[16];
+
+	(void)state;
+	put_i64(f, "/a", 1, 0, 0);
+	put_i64(f, "/b", 2, 1, 0);
+	append(f);
+	for (unsigned n = 0; err.code != ERR_LIMIT; n++) {
+		snprintf(host, sizeof(host), "h%u", n);
+		err.code = ERR_NONE;
+		series_set_unref(store_set(f->store, str_of(host), STR("a"), &err));
+	}
+	cursor = open_cursor(f, "w", CURSOR_EVERY);
+	assert_string_equal(cursor_text(f, cursor, 1), "/a=0:1 /b=0:2");
+	cursor_free(cursor);
+	fixture_free(f);
+}
+
+static void
 changes_gives_a_record_per_stored_value(void **state)
 {
 	struct fixture *f = *state;
@@ -387,6 +410,7 @@ main(void)
 		cmocka_unit_test(a_slow_cursor_counts_what_it_missed),
 		cmocka_unit_test(what_is_lost_between_read_and_rewind_is_missed),
 		TEST(what_a_forgotten_set_had_is_missed),
+		cmocka_unit_test(a_cursor_finds_room_in_a_full_store),
 		TEST(lag_is_the_age_of_what_is_not_committed),
 		TEST(reading_without_memory_loses_nothing),
 	};
