@@ -45,6 +45,8 @@ enum {
 	SPECIAL_BORN = 2,
 	SPECIAL_DIST_WAKE = 3,
 
+	ROW_DIST_NIBBLES = 8, /* of the number that says how many a distribution has, at most */
+
 	SCHEME_BITS = 3,
 	SCHEME_XOR = 7, /* less than it: decimal digits */
 

@@ -41,25 +41,47 @@ row_next_bits(struct row *row, uint32_t *from)
 	return left < 64 ? bits & ((UINT64_C(1) << left) - 1) : bits;
 }
 
+/* The same as row_undo_at does, quickly for what most special changes are. */
+ALWAYS_INLINE bool
+row_read_other(const uint8_t *p, unsigned code, size_t *place, struct row_undo *undo)
+{
+	uint64_t word = row_nibbles(p, *place);
+	unsigned next = word >> 4 & 15;
+
+	if (code != CODE_SPECIAL || (word & 15) != SPECIAL_DIST || next > ROW_DIST_NIBBLES)
+		return row_undo_at(p, code, place, undo);
+	word = word >> 8 & ((UINT64_C(1) << 4 * next) - 1);
+	*place += 2 + next;
+	*undo = (struct row_undo){ .how = ROW_SET,
+		.form = ROW_BUCKETS,
+		.nibbles = (uint32_t)word,
+		.payload = *place,
+		.p = p };
+	*place += word;
+	return true;
+}
+
 /*
- * Calls for each change of a row of which row_next was not called, in order of position: difference
- * for those with a code from 1 to 13 (how is ROW_SET, form ROW_DIFFERENCE), other for the rest.
+ * Calls for each change of a row that has some, and of which row_next was not called, in order of
+ * position: difference for those with a code from 1 to 13 (how is ROW_SET, form ROW_DIFFERENCE),
+ * other for the rest. Finds the end of a row that was only begun. False: it is cut short or
+ * corrupt, which may be found after some calls.
  *
  * After the last code that was loaded come zeros: so that nothing has to be counted, the next ones
- * are loaded when something special seems to come.
+ * are loaded when something special seems to come. That the payloads do not go beyond the end is
+ * looked at then too: those of the codes loaded at once fit in the slack.
  */
-ALWAYS_INLINE void
-row_each(const struct row *opened, void (*difference)(void *arg, uint32_t at, uint64_t payload),
+ALWAYS_INLINE bool
+row_each(struct row *row, void (*difference)(void *arg, uint32_t at, uint64_t payload),
     void (*other)(void *arg, const struct row_undo *), void *arg)
 {
-	const uint8_t *p = opened->p;
-	size_t place = 4 * opened->payloads; /* in bits */
-	uint32_t from, end = 0, loaded = 0;  /* changes: of those words, of codes */
-	struct row row = *opened;
+	const uint8_t *p = row->p;
+	size_t place = 4 * row->payloads, limit = 4 * row->end; /* in bits */
+	uint32_t from, end = 0, loaded = 0; /* changes: of those words, of codes */
 	uint64_t bits, codes = 0;
 
-	for (; end < opened->change_count; row.index = end) {
-		bits = row_next_bits(&row, &from);
+	for (; end < row->change_count; row->index = end) {
+		bits = row_next_bits(row, &from);
 		end += (uint32_t)__builtin_popcountll(bits);
 		while (bits != 0) {
 			uint32_t at = from + (uint32_t)__builtin_ctzll(bits);
@@ -74,13 +96,18 @@ row_each(const struct row *opened, void (*difference)(void *arg, uint32_t at, ui
 				codes >>= 4;
 				bits &= bits - 1;
 				difference(arg, at, word);
+			} else if (place > limit) {
+				return false;
 			} else if (end - (uint32_t)__builtin_popcountll(bits) == loaded) {
-				codes = row_load_15_codes(opened, loaded);
+				codes = row_load_15_codes(row, loaded);
 				loaded += EACH_CODES;
 			} else {
 				size_t there = place / 4;
-				struct row_undo undo = row_undo_at(p, size / 4, &there);
+				struct row_undo undo;
 
+				if (!row_read_other(p, size / 4, &there, &undo) ||
+				    there > row->end || (size >= 4 * CODE_VERBATIM && !row->wide))
+					return false;
 				undo.at = at;
 				other(arg, &undo);
 				place = there * 4;
@@ -89,6 +116,8 @@ row_each(const struct row *opened, void (*difference)(void *arg, uint32_t at, ui
 			}
 		}
 	}
+	row->bytes = (place + 7) / 8;
+	return place <= limit;
 }
 
 #endif

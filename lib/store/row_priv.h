@@ -102,7 +102,7 @@ struct row_change {
 };
 
 /* Bytes that must be readable (and may hold anything) beyond the end of what is decoded. */
-#define ROW_SLACK 16
+#define ROW_SLACK 128
 
 /* Units of time. */
 enum row_unit {
@@ -133,7 +133,7 @@ struct row {
 	struct row_late late;
 	uint32_t len_before; /* positions before it */
 	uint32_t change_count;
-	size_t bytes; /* of the whole row: the older one follows */
+	size_t bytes; /* of the whole row: the older one follows; 0: not known yet */
 	/* The rest is for row.c. Places are counted in nibbles from p. */
 	const uint8_t *p;
 	size_t end;                     /* of the bytes */
@@ -154,6 +154,12 @@ struct row {
  * is a distribution or a special case.
  */
 int row_open(struct row *, const uint8_t *p, size_t bytes, uint32_t len_after);
+/*
+ * The same but for the payloads of a row with changes. Where they end, and whether they are all
+ * there, is found by row_each (row_each_priv.h) on its way, or by row_end.
+ */
+int row_begin(struct row *, const uint8_t *p, size_t bytes, uint32_t len_after);
+int row_end(struct row *);
 
 /* What a change left in the row. */
 enum row_form { ROW_NOTHING, ROW_DIFFERENCE, ROW_VERBATIM, ROW_BUCKETS };
@@ -234,10 +240,10 @@ row_next(struct row *row, struct row_undo *undo)
 }
 
 /*
- * What a place of payloads says to a code, but for the position. The place moves on. For who reads
- * many (row_each_priv.h).
+ * What a place of payloads says to a code, but for the position. The place moves on. False:
+ * corrupt. For who reads many (row_each_priv.h).
  */
-struct row_undo row_undo_at(const uint8_t *p, unsigned code, size_t *place);
+bool row_undo_at(const uint8_t *p, unsigned code, size_t *place, struct row_undo *undo);
 
 /*
  * Of a row with changes: false if none of the positions in bits is among them, as far as that is

@@ -161,7 +161,7 @@ special_len(const uint8_t *p, size_t at)
 	case SPECIAL_DIST:
 	case SPECIAL_DIST_WAKE:
 		/* Such a count fits in 32 bits in any row that fits in memory. */
-		return next > 8 ? 0 : 2 + next + low_nibbles(word >> 8, next);
+		return next > ROW_DIST_NIBBLES ? 0 : 2 + next + low_nibbles(word >> 8, next);
 	default:
 		return 0;
 	}
@@ -327,12 +327,11 @@ open_changes(struct row *row, struct reader *r)
 	row->payloads = r->at + row->change_count;
 	row->bitmap_next = row->bitmap;
 	row->payload = row->payloads;
-	r->at = skip_payloads(row, row->change_count);
-	return r->at <= r->end;
+	return true;
 }
 
 ALWAYS_INLINE int
-open_row(struct row *row, const uint8_t *p, size_t bytes, uint32_t len_after)
+begin_row(struct row *row, const uint8_t *p, size_t bytes, uint32_t len_after)
 {
 	struct reader r = { .p = p, .end = bytes * 2 };
 	uint64_t flags, births = 0;
@@ -355,23 +354,55 @@ open_row(struct row *row, const uint8_t *p, size_t bytes, uint32_t len_after)
 	row->len_before = len_after - (uint32_t)births;
 	row->wide = (flags & FLAG_WIDE) != 0;
 	row->sparse = (flags & FLAG_SPARSE) != 0;
-	if ((flags & FLAG_CHANGES) != 0 && !open_changes(row, &r))
-		return -1;
+	if ((flags & FLAG_CHANGES) != 0)
+		return open_changes(row, &r) ? 0 : -1;
 	row->bytes = r.at / 2 + r.at % 2;
 	return 0;
 }
 
 WITH_BMI2 static int
-open_row_bmi2(struct row *row, const uint8_t *p, size_t bytes, uint32_t len_after)
+begin_row_bmi2(struct row *row, const uint8_t *p, size_t bytes, uint32_t len_after)
 {
-	return open_row(row, p, bytes, len_after);
+	return begin_row(row, p, bytes, len_after);
+}
+
+int
+row_begin(struct row *row, const uint8_t *p, size_t bytes, uint32_t len_after)
+{
+	return has_bmi2() ? begin_row_bmi2(row, p, bytes, len_after)
+	                  : begin_row(row, p, bytes, len_after);
+}
+
+ALWAYS_INLINE int
+end_row(struct row *row)
+{
+	size_t at;
+
+	if (row->bytes > 0)
+		return 0;
+	at = skip_payloads(row, row->change_count);
+	if (at > row->end)
+		return -1;
+	row->bytes = at / 2 + at % 2;
+	return 0;
+}
+
+WITH_BMI2 static int
+end_row_bmi2(struct row *row)
+{
+	return end_row(row);
+}
+
+int
+row_end(struct row *row)
+{
+	return has_bmi2() ? end_row_bmi2(row) : end_row(row);
 }
 
 int
 row_open(struct row *row, const uint8_t *p, size_t bytes, uint32_t len_after)
 {
-	return has_bmi2() ? open_row_bmi2(row, p, bytes, len_after)
-	                  : open_row(row, p, bytes, len_after);
+	return row_begin(row, p, bytes, len_after) == 0 ? row_end(row) : -1;
 }
 
 /* Fills undo, but for the position, from the special payload at a place. */
@@ -422,17 +453,15 @@ row_read_special(struct row *row, uint32_t at)
 	return undo;
 }
 
-struct row_undo
-row_undo_at(const uint8_t *p, unsigned code, size_t *place)
+bool
+row_undo_at(const uint8_t *p, unsigned code, size_t *place, struct row_undo *undo)
 {
-	struct row_undo undo = { .at = 0 };
+	size_t len = code == CODE_SPECIAL ? special_len(p, *place) : payload_len(code);
 
-	read_payload(p, code, *place, &undo);
-	if (undo.form == ROW_BUCKETS)
-		*place = undo.payload + undo.nibbles;
-	else
-		*place += code == CODE_SPECIAL ? special_len(p, *place) : payload_len(code);
-	return undo;
+	*undo = (struct row_undo){ .at = 0 };
+	read_payload(p, code, *place, undo);
+	*place += len;
+	return code != CODE_SPECIAL || len > 0;
 }
 
 void
@@ -551,7 +580,7 @@ counts_nibbles(uint64_t codes)
  * Counts whose differences have these codes, n up to 16. Returns the place behind; SIZE_MAX: that
  * is beyond the end.
  */
-ALWAYS_INLINE size_t
+__attribute__((noinline)) static size_t
 undo_16_counts(const uint8_t *p, uint64_t codes, size_t at, size_t end, const uint64_t *after,
     uint64_t *before, size_t n)
 {
@@ -585,65 +614,6 @@ undo_counts(const uint8_t *p, size_t codes_at, size_t end, const uint64_t *after
 	return at == end;
 }
 
-#if defined(__x86_64__) && !defined(ROW_PLAIN)
-#define BYTES_1 UINT64_C(0x0101010101010101)
-
-/* Most differences take two nibbles at most: up to 8 of those at a time, as bytes. */
-WITH_BMI2 static inline size_t
-undo_8_counts(
-    const uint8_t *p, uint32_t codes, size_t at, const uint64_t *after, uint64_t *before, size_t n)
-{
-	uint64_t lens = _pdep_u64(codes, BYTES_1 * 15), twos = lens >> 1 & BYTES_1;
-	uint64_t mask = ((lens & BYTES_1) | twos) * 15 | twos * 0xf0;
-	uint64_t folded = _pdep_u64(row_nibbles(p, at), mask);
-	uint64_t bytes = (folded >> 1 & BYTES_1 * 0x7f) ^ (folded & BYTES_1) * 0xff;
-	size_t i = 0;
-
-	for (; i + 4 <= n; i += 4, bytes >>= 32) {
-		__m256i from = _mm256_loadu_si256((const __m256i *)(const void *)&after[i]);
-		__m256i by = _mm256_cvtepi8_epi64(_mm_cvtsi32_si128((int)bytes));
-
-		_mm256_storeu_si256((__m256i *)(void *)&before[i], _mm256_sub_epi64(from, by));
-	}
-	for (; i < n; i++, bytes >>= 8)
-		before[i] = after[i] - (uint64_t)(int64_t)(int8_t)bytes;
-	return at + (size_t)__builtin_popcountll(mask) / 4;
-}
-
-/* Are they all at most 2? */
-static inline bool
-are_short(uint32_t codes)
-{
-	return (codes & 0xcccccccc) == 0 && (codes & codes >> 1 & 0x11111111) == 0;
-}
-
-WITH_BMI2 static bool
-undo_counts_bmi2(const uint8_t *p, size_t codes_at, size_t end, const uint64_t *after,
-    uint64_t *before, size_t len)
-{
-	size_t at = codes_at + len, i = 0;
-	uint32_t codes;
-
-	for (; i + 8 <= len; i += 8) {
-		codes = (uint32_t)difference_at(p, codes_at + i, 8);
-		if (at <= end && are_short(codes))
-			at = undo_8_counts(p, codes, at, after + i, before + i, 8);
-		else
-			at = undo_16_counts(p, codes, at, end, after + i, before + i, 8);
-	}
-	if (i == len)
-		return at == end;
-	codes = (uint32_t)difference_at(p, codes_at + i, (unsigned)(len - i));
-	if (at <= end && are_short(codes))
-		at = undo_8_counts(p, codes, at, after + i, before + i, len - i);
-	else
-		at = undo_16_counts(p, codes, at, end, after + i, before + i, len - i);
-	return at == end;
-}
-#else
-#define undo_counts_bmi2 undo_counts
-#endif
-
 static uint64_t
 sum_of(const uint64_t *counts, size_t len)
 {
@@ -653,6 +623,114 @@ sum_of(const uint64_t *counts, size_t len)
 		sum += counts[i];
 	return sum;
 }
+
+#if defined(__x86_64__) && !defined(ROW_PLAIN)
+#define BYTES_1   UINT64_C(0x0101010101010101)
+#define NIBBLES_1 UINT64_C(0x1111111111111111)
+
+WITH_BMI2 static inline __m256i
+load_4(const uint64_t *p)
+{
+	return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+/* Takes differences, which are folded bytes, from n counts, n up to 16. */
+WITH_BMI2 static inline void
+subtract_bytes(__m128i folded, const uint64_t *after, uint64_t *before, size_t n)
+{
+	__m128i bytes = _mm_xor_si128(_mm_and_si128(_mm_srli_epi16(folded, 1), _mm_set1_epi8(0x7f)),
+	    _mm_sub_epi8(_mm_setzero_si128(), _mm_and_si128(folded, _mm_set1_epi8(1))));
+
+	for (; n >= 4; n -= 4, after += 4, before += 4) {
+		_mm256_storeu_si256((__m256i *)(void *)before,
+		    _mm256_sub_epi64(load_4(after), _mm256_cvtepi8_epi64(bytes)));
+		bytes = _mm_srli_si128(bytes, 4);
+	}
+	for (; n > 0; n--, bytes = _mm_srli_si128(bytes, 1))
+		*before++ = *after++ - (uint64_t)(int64_t)(int8_t)_mm_cvtsi128_si32(bytes);
+}
+
+/* Up to 16 differences of a nibble at most, as most are. Returns the place behind. */
+WITH_BMI2 static inline size_t
+undo_nibbles(
+    const uint8_t *p, uint64_t codes, size_t at, const uint64_t *after, uint64_t *before, size_t n)
+{
+	uint64_t folded = _pdep_u64(row_nibbles(p, at), codes * 15);
+
+	subtract_bytes(_mm_set_epi64x((int64_t)_pdep_u64(folded >> 32, BYTES_1 * 15),
+	                   (int64_t)_pdep_u64(folded, BYTES_1 * 15)),
+	    after, before, n);
+	return at + ones(codes);
+}
+
+/* Eight differences of two nibbles at most, as bytes. The place moves behind them. */
+WITH_BMI2 static inline int64_t
+spread_8(const uint8_t *p, uint32_t codes, size_t *at)
+{
+	uint64_t lens = _pdep_u64(codes, BYTES_1 * 15), twos = lens >> 1 & BYTES_1;
+	uint64_t mask = ((lens & BYTES_1) | twos) * 15 | twos * 0xf0;
+	uint64_t folded = _pdep_u64(row_nibbles(p, *at), mask);
+
+	*at += ones(mask) / 4;
+	return (int64_t)folded;
+}
+
+/* Up to 16 of those. */
+WITH_BMI2 static inline size_t
+undo_bytes(
+    const uint8_t *p, uint64_t codes, size_t at, const uint64_t *after, uint64_t *before, size_t n)
+{
+	int64_t low = spread_8(p, (uint32_t)codes, &at);
+	int64_t high = spread_8(p, (uint32_t)(codes >> 32), &at);
+
+	subtract_bytes(_mm_set_epi64x(high, low), after, before, n);
+	return at;
+}
+
+/* Are they all at most 2? */
+static inline bool
+are_short(uint64_t codes)
+{
+	return ((codes >> 2 | codes >> 3 | (codes & codes >> 1)) & NIBBLES_1) == 0;
+}
+
+WITH_BMI2 static bool
+undo_counts_bmi2(const uint8_t *p, size_t codes_at, size_t end, const uint64_t *after,
+    uint64_t *before, size_t len)
+{
+	size_t at = codes_at + len;
+
+	for (; len > 0; codes_at += WORD_NIBBLES, after += WORD_NIBBLES, before += WORD_NIBBLES) {
+		size_t n = len < WORD_NIBBLES ? len : WORD_NIBBLES;
+		uint64_t codes = low_nibbles(row_nibbles(p, codes_at), (unsigned)n);
+
+		if (at <= end && (codes & ~NIBBLES_1) == 0)
+			at = undo_nibbles(p, codes, at, after, before, n);
+		else if (at <= end && are_short(codes))
+			at = undo_bytes(p, codes, at, after, before, n);
+		else
+			at = undo_16_counts(p, codes, at, end, after, before, n);
+		len -= n;
+	}
+	return at == end;
+}
+
+WITH_BMI2 static uint64_t
+sum_of_bmi2(const uint64_t *counts, size_t len)
+{
+	__m256i sums = _mm256_setzero_si256();
+	size_t i = 0;
+
+	for (; i + 4 <= len; i += 4)
+		sums = _mm256_add_epi64(sums, load_4(&counts[i]));
+	return (uint64_t)_mm256_extract_epi64(sums, 0) + (uint64_t)_mm256_extract_epi64(sums, 1) +
+	       (uint64_t)_mm256_extract_epi64(sums, 2) + (uint64_t)_mm256_extract_epi64(sums, 3) +
+	       sum_of(counts + i, len - i);
+}
+#else
+#define undo_counts_bmi2 undo_counts
+#define sum_of_bmi2      sum_of
+#endif
 
 /* Two numbers and a code. */
 ALWAYS_INLINE bool
@@ -695,14 +773,14 @@ dist_before(const struct row_undo *undo, const struct row_dist *after, struct ro
 		return false;
 	if (len > r.end - r.at)
 		return false;
+	before->len = len;
+	before->rollovers = after->rollovers - unfold(rollovers);
+	before->sum = sum_before(sum_code, sum_payload, after->sum);
 	if (!(bmi2 ? undo_counts_bmi2 : undo_counts)(
 	        r.p, r.at, r.end, after->counts, before->counts, len))
 		return false;
 	if (count != NULL)
-		*count = sum_of(before->counts, len);
-	before->len = len;
-	before->rollovers = after->rollovers - unfold(rollovers);
-	before->sum = sum_before(sum_code, sum_payload, after->sum);
+		*count = (bmi2 ? sum_of_bmi2 : sum_of)(before->counts, len);
 	return true;
 }
 

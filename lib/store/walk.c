@@ -153,16 +153,22 @@ go_on(struct walk *walk)
 }
 
 bool
-walk_row(struct walk *walk, struct row *row)
+walk_begin_row(struct walk *walk, struct row *row)
 {
 	while (walk->next_row == walk->first_row) {
 		if (!go_on(walk))
 			return false;
 	}
-	if (row_open(row, walk->bytes + walk->at, walk->end - walk->at, walk->len) != 0)
+	if (row_begin(row, walk->bytes + walk->at, walk->end - walk->at, walk->len) != 0)
 		return false;
 	walk->is_patch = row->late.unit == ROW_PATCH;
 	return true;
+}
+
+bool
+walk_row(struct walk *walk, struct row *row)
+{
+	return walk_begin_row(walk, row) && row_end(row) == 0;
 }
 
 void

@@ -46,6 +46,8 @@ int walk_prepare(struct walk *);
 
 /* The next older row; false at the end of what is there. */
 bool walk_row(struct walk *, struct row *);
+/* The same, but the row is only begun (row_begin). */
+bool walk_begin_row(struct walk *, struct row *);
 /* Goes to the state before that row. */
 void walk_undo(struct walk *, const struct row *);
 /*

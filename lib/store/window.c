@@ -581,46 +581,49 @@ undo_other(void *arg, const struct row_undo *undo)
 	all->any |= put_off_other(all->w, undo, all->time);
 }
 
-ALWAYS_INLINE void
-put_off_row(struct window *w, const struct row *row)
+ALWAYS_INLINE bool
+put_off_row(struct window *w, struct row *row)
 {
 	size_t time_len = w->time_len;
 	struct row_events all = { w, w->heads, (uint8_t *)w->events, note_time(w), 0, false };
+	bool is_whole = row_each(row, put_off_difference, undo_other, &all);
 
-	row_each(row, put_off_difference, undo_other, &all);
 	if (!all.any && all.others == row->change_count)
 		w->time_len = time_len;
+	return is_whole;
 }
 
-WITH_BMI2 static void
-put_off_row_bmi2(struct window *w, const struct row *row)
+WITH_BMI2 static bool
+put_off_row_bmi2(struct window *w, struct row *row)
 {
-	put_off_row(w, row);
+	return put_off_row(w, row);
 }
 
-static void
-undo_many(struct window *w, const struct row *row)
+static bool
+undo_many(struct window *w, struct row *row)
 {
 	if (w->oldest_first || w->walk.ts_ns >= w->end_ns || w->walk.ts_ns <= w->start_ns ||
 	    w->walk.next_row > w->before_row || w->failed)
-		row_each(row, undo_difference, undo_any, w);
-	else if (has_bmi2())
-		put_off_row_bmi2(w, row);
-	else
-		put_off_row(w, row);
+		return row_each(row, undo_difference, undo_any, w);
+	return has_bmi2() ? put_off_row_bmi2(w, row) : put_off_row(w, row);
 }
 
-static void
+/* A row that was begun. False: it is corrupt, which may be found after some of its changes. */
+static bool
 undo_row(struct window *w, struct row *row)
 {
 	undo_births(w, row);
 	if (row->change_count == 0)
-		return;
+		return true;
+	/* Those that seldom change are looked for far back. */
+	if (w->slot_len > FEW_SLOTS &&
+	    (w->open_len > w->slot_len / 4 || row_may_change(row, w->open_bits)))
+		return undo_many(w, row);
+	if (row_end(row) != 0)
+		return false;
 	if (w->slot_len <= FEW_SLOTS)
 		undo_few(w, row);
-	/* Those that seldom change are looked for far back. */
-	else if (w->open_len > w->slot_len / 4 || row_may_change(row, w->open_bits))
-		undo_many(w, row);
+	return true;
 }
 
 /* What a put-off slot has before the one of its events that has these bits. */
@@ -671,7 +674,19 @@ drop_events(struct window *w)
 	w->full = false;
 }
 
-/* All rows were gone through. */
+/* The row the walk is at, which is corrupt, has led to an event of the slot. */
+static bool
+has_event_of_row(const struct window *w, const struct slot *slot)
+{
+	const struct event *last;
+
+	if (slot->first == NO_EVENT)
+		return false;
+	last = &w->events[w->oldest_first ? slot->first : slot_end(w, slot) - 1];
+	return w->times[last->time].row == w->walk.next_row - 1;
+}
+
+/* All rows were gone through, or the walk is at one that is corrupt. */
 static void
 end_run(struct window *w)
 {
@@ -680,7 +695,8 @@ end_run(struct window *w)
 	for (size_t i = 0; i < w->slot_len; i++) {
 		struct slot *slot = &w->slots[i];
 
-		if (!slot->done && slot->active && emit(w, slot, true))
+		if (!slot->done && slot->active && !has_event_of_row(w, slot) &&
+		    emit(w, slot, true))
 			w->events[w->last_event].is_base = true;
 		close_slot(w, slot);
 	}
@@ -714,13 +730,16 @@ run(struct window *w, size_t most_events)
 			w->failed = true;
 			return;
 		}
-		if (w->walk.next_row == w->from_row || !walk_row(&w->walk, &row)) {
+		if (w->walk.next_row == w->from_row || !walk_begin_row(&w->walk, &row)) {
 			end_run(w);
 			break;
 		}
 		if (w->oldest_first && w->walk.next_row <= w->before_row)
 			note_time(w);
-		undo_row(w, &row);
+		if (!undo_row(w, &row)) {
+			end_run(w);
+			break;
+		}
 		walk_undo(&w->walk, &row);
 	}
 	w->failed = w->failed || w->walk.failed;

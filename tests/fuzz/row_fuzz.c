@@ -89,11 +89,43 @@ check_difference(void *arg, uint32_t at, uint64_t payload)
 static void
 check_each(struct row row)
 {
-	struct row opened = row;
+	struct row begun = row;
 	struct row_undo undo;
 
-	row_each(&opened, check_difference, check_other, &row);
+	if (row.change_count == 0)
+		return;
+	begun.bytes = 0;
+	assert(row_each(&begun, check_difference, check_other, &row));
 	assert(!row_next(&row, &undo));
+	assert(begun.bytes == row.bytes);
+}
+
+static void
+ignore_difference(void *arg, uint32_t at, uint64_t payload)
+{
+	(void)arg;
+	(void)at;
+	(void)payload;
+}
+
+/* It leads to nothing outside the row. */
+static void
+look_at_other(void *arg, const struct row_undo *undo)
+{
+	const struct row *row = arg;
+
+	assert(undo->at < row->len_before);
+	assert(undo->form != ROW_BUCKETS || undo->payload + undo->nibbles <= row->end);
+}
+
+/* A row that row_open refuses is refused on the way too. */
+static void
+check_refused(const uint8_t *p, size_t bytes, uint32_t len_after)
+{
+	struct row row;
+
+	if (row_begin(&row, p, bytes, len_after) == 0)
+		assert(!row_each(&row, ignore_difference, look_at_other, &row));
 }
 
 static void
@@ -120,6 +152,8 @@ check_any_row(struct input in)
 		}
 		assert(count == row.change_count);
 		assert(!row_find(&row, row.len_before, &found));
+	} else {
+		check_refused(p, in.left, len_after);
 	}
 	free(p);
 }

@@ -597,6 +597,31 @@ static const struct {
 };
 
 static void
+ignore_difference(void *arg, uint32_t at, uint64_t payload)
+{
+	(void)arg;
+	(void)at;
+	(void)payload;
+}
+
+static void
+ignore_other(void *arg, const struct row_undo *undo)
+{
+	(void)arg;
+	(void)undo;
+}
+
+/* Of a row that is only begun, its end being found on the way. */
+static bool
+goes_through(const uint8_t *p, size_t len, uint32_t len_after)
+{
+	struct row row;
+
+	return row_begin(&row, p, len, len_after) == 0 &&
+	       (row.change_count == 0 || row_each(&row, ignore_difference, ignore_other, NULL));
+}
+
+static void
 corrupt_rows_are_refused(void **state)
 {
 	(void)state;
@@ -606,6 +631,8 @@ corrupt_rows_are_refused(void **state)
 
 		if (row_open(&row, p, corrupt[i].len, 4) != -1)
 			fail_msg("taken: %s", corrupt[i].why);
+		if (goes_through(p, corrupt[i].len, 4))
+			fail_msg("gone through: %s", corrupt[i].why);
 		free(p);
 	}
 }
@@ -636,6 +663,7 @@ a_row_cut_short_is_refused(void **state)
 		uint8_t *p = with_slack(out.p, len);
 
 		assert_int_equal(row_open(&row, p, len, 80), -1);
+		assert_false(goes_through(p, len, 80));
 		free(p);
 	}
 	buf_fini(&out);
@@ -906,9 +934,12 @@ static void
 check_each(const struct row *row, const struct row_undo *undos, size_t n)
 {
 	struct expected expected = { undos, n, 0 };
+	struct row begun = *row;
 
-	row_each(row, check_difference, check_other, &expected);
+	begun.bytes = 0;
+	assert_true(row_each(&begun, check_difference, check_other, &expected));
 	assert_int_equal(expected.at, n);
+	assert_int_equal(begun.bytes, row->bytes);
 }
 
 /* Each position alone: the answer may be wrong only for gaps, and only that it may have changed. */
@@ -940,9 +971,10 @@ undo_changes(struct history *history, struct state *now, struct row *row)
 	while (row_next(row, &undos[n]))
 		n++;
 	assert_int_equal(n, row->change_count);
-	check_each(&opened, undos, n);
-	if (n > 0)
+	if (n > 0) {
+		check_each(&opened, undos, n);
 		check_may_change(&opened, undos, n);
+	}
 	for (uint32_t at = now->len; at-- > 0;) {
 		bool changed = n > 0 && undos[n - 1].at == at;
 
