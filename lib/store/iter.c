@@ -35,8 +35,9 @@ struct iter {
 		struct window *window; /* NULL: not needed yet */
 		bool in_use;
 		uint32_t stream;
+		size_t unread; /* series not asked for yet: about so many, as some may be twice */
 	} windows[MOST_WINDOWS];
-	unsigned next_window; /* the one that was filled longest ago */
+	unsigned next_window; /* of those filled one after the other: the oldest */
 	size_t most_slots;
 	/* The current series' records: those not read yet, and where they are. */
 	struct window *source;
@@ -266,15 +267,24 @@ find_window(struct iter *it)
 	return NULL;
 }
 
-/* The window to be filled next: that of the same stream, else one that was filled long ago. */
+/*
+ * The window to be filled next: that of the same stream, else one that is of no more use, else the
+ * one that was filled longest ago.
+ */
 static struct iter_window *
 next_window(struct iter *it)
 {
+	struct iter_window *spent = NULL;
+
 	for (size_t i = 0; i < MOST_WINDOWS; i++) {
-		if (it->windows[i].in_use && it->windows[i].stream == it->place.stream)
-			return &it->windows[i];
+		struct iter_window *found = &it->windows[i];
+
+		if (found->in_use && found->stream == it->place.stream)
+			return found;
+		if (spent == NULL && (!found->in_use || found->unread == 0))
+			spent = found;
 	}
-	return &it->windows[it->next_window++ % MOST_WINDOWS];
+	return spent != NULL ? spent : &it->windows[it->next_window++ % MOST_WINDOWS];
 }
 
 static struct iter_window *
@@ -286,6 +296,7 @@ make_window(struct iter *it)
 		made->window = window_take(it->set->store);
 	made->in_use = made->window != NULL && fill_window(it, made->window);
 	made->stream = it->place.stream;
+	made->unread = made->in_use ? made->window->slot_len : 0;
 	it->failed = it->failed || !made->in_use || made->window->failed;
 	return made->in_use ? made : NULL;
 }
@@ -313,6 +324,7 @@ begin(struct iter *it)
 	it->oldest_ns = INT64_MAX;
 	it->older_place = it->place;
 	it->may_have_moved = found->window->has_moves;
+	found->unread -= found->unread > 0;
 	/* What goes on drops what it had. */
 	found->in_use = !found->window->full;
 	read_from(it, found->window, slot);
