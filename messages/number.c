@@ -63,14 +63,40 @@ put_eight(char *out, uint32_t value)
 	put_digits(out, eight_digits(value));
 }
 
+/* A number below 1000 and a comma, and in the top byte the length of both. */
+#define SMALL_BYTE(c, at)  ((uint64_t)(c) << 8 * (at))
+#define SMALL_TAIL(len)    (SMALL_BYTE(',', (len)-1) | SMALL_BYTE(len, 7))
+#define SMALL_DIGIT(n, at) SMALL_BYTE('0' + (n) % 10, at)
+#define SMALL(n)                                                                                   \
+	((n) < 10       ? SMALL_DIGIT(n, 0) | SMALL_TAIL(2)                                        \
+	    : (n) < 100 ? SMALL_DIGIT((n) / 10, 0) | SMALL_DIGIT(n, 1) | SMALL_TAIL(3)             \
+	                : SMALL_DIGIT((n) / 100, 0) | SMALL_DIGIT((n) / 10, 1) |                   \
+	                      SMALL_DIGIT(n, 2) | SMALL_TAIL(4))
+#define SMALL_10(n)                                                                                \
+	SMALL(n), SMALL(n + 1), SMALL(n + 2), SMALL(n + 3), SMALL(n + 4), SMALL(n + 5),            \
+	    SMALL(n + 6), SMALL(n + 7), SMALL(n + 8), SMALL(n + 9)
+#define SMALL_100(n)                                                                               \
+	SMALL_10(n), SMALL_10(n + 10), SMALL_10(n + 20), SMALL_10(n + 30), SMALL_10(n + 40),       \
+	    SMALL_10(n + 50), SMALL_10(n + 60), SMALL_10(n + 70), SMALL_10(n + 80),                \
+	    SMALL_10(n + 90)
+
+static const uint64_t small_texts[1000] = { SMALL_100(0), SMALL_100(100), SMALL_100(200),
+	SMALL_100(300), SMALL_100(400), SMALL_100(500), SMALL_100(600), SMALL_100(700),
+	SMALL_100(800), SMALL_100(900) };
+
 /* Without leading zeros; value is below 10^8. Writes eight bytes. */
 static inline size_t
 put_few(char *out, uint32_t value)
 {
-	uint64_t digits = eight_digits(value);
-	/* Of zero, the last digit is left. */
-	unsigned zeros = (unsigned)__builtin_ctzll(digits | UINT64_C(1) << 56) / 8;
+	uint64_t digits;
+	unsigned zeros;
 
+	if (value < ARRAY_LEN(small_texts)) {
+		memcpy(out, &small_texts[value], sizeof(small_texts[0]));
+		return (small_texts[value] >> 56) - 1;
+	}
+	digits = eight_digits(value);
+	zeros = (unsigned)__builtin_ctzll(digits) / 8;
 	digits = (digits | EIGHT('0')) >> 8 * zeros;
 	memcpy(out, &digits, sizeof(digits));
 	return 8 - zeros;
@@ -100,27 +126,6 @@ number_u64(char *out, uint64_t value)
 {
 	return put_u64(out, value);
 }
-
-/* A number below 1000 and a comma, and in the top byte the length of both. */
-#define SMALL_BYTE(c, at)  ((uint64_t)(c) << 8 * (at))
-#define SMALL_TAIL(len)    (SMALL_BYTE(',', (len)-1) | SMALL_BYTE(len, 7))
-#define SMALL_DIGIT(n, at) SMALL_BYTE('0' + (n) % 10, at)
-#define SMALL(n)                                                                                   \
-	((n) < 10       ? SMALL_DIGIT(n, 0) | SMALL_TAIL(2)                                        \
-	    : (n) < 100 ? SMALL_DIGIT((n) / 10, 0) | SMALL_DIGIT(n, 1) | SMALL_TAIL(3)             \
-	                : SMALL_DIGIT((n) / 100, 0) | SMALL_DIGIT((n) / 10, 1) |                   \
-	                      SMALL_DIGIT(n, 2) | SMALL_TAIL(4))
-#define SMALL_10(n)                                                                                \
-	SMALL(n), SMALL(n + 1), SMALL(n + 2), SMALL(n + 3), SMALL(n + 4), SMALL(n + 5),            \
-	    SMALL(n + 6), SMALL(n + 7), SMALL(n + 8), SMALL(n + 9)
-#define SMALL_100(n)                                                                               \
-	SMALL_10(n), SMALL_10(n + 10), SMALL_10(n + 20), SMALL_10(n + 30), SMALL_10(n + 40),       \
-	    SMALL_10(n + 50), SMALL_10(n + 60), SMALL_10(n + 70), SMALL_10(n + 80),                \
-	    SMALL_10(n + 90)
-
-static const uint64_t small_texts[1000] = { SMALL_100(0), SMALL_100(100), SMALL_100(200),
-	SMALL_100(300), SMALL_100(400), SMALL_100(500), SMALL_100(600), SMALL_100(700),
-	SMALL_100(800), SMALL_100(900) };
 
 size_t
 number_u64_list(char *out, const uint64_t *values, size_t n)
@@ -542,12 +547,16 @@ number_time(char *out, int64_t ns, int64_t per_second)
 	size_t len = 0;
 
 	assert(per_second > 0 && per_second <= 1000);
-	below = magnitude % second * factor;
-	whole = magnitude / second * factor + below / second;
+	below = magnitude % second;
+	whole = magnitude / second;
+	if (per_second != 1) {
+		below *= factor;
+		whole = whole * factor + below / second;
+		below %= second;
+	}
 	if (ns < 0)
 		out[len++] = '-';
-	len += number_u64(out + len, whole);
-	below %= second;
+	len += put_u64(out + len, whole);
 	out[len++] = '.';
 	out[len++] = (char)('0' + below / TEN_TO_8);
 	put_eight(out + len, (uint32_t)(below % TEN_TO_8));
