@@ -221,15 +221,29 @@ iter_range(struct iter *it, int64_t start_ns, int64_t end_ns)
 		past_range(it->past, start_ns, end_ns);
 }
 
+/* How many series a stream has at most. */
+static size_t
+stream_len(struct iter *it, uint32_t stream)
+{
+	size_t len;
+
+	lock_take(&it->set->lock);
+	len = stream < it->set->stream_count ? it->set->streams[stream]->len : 0;
+	lock_drop(&it->set->lock);
+	return len;
+}
+
 /* Slots for the current series and those after it in the same stream. False: out of memory. */
 static bool
 add_slots(struct iter *it, struct window *w)
 {
 	struct series_at place = it->place;
 	const struct meta *meta = it->meta;
+	size_t len = stream_len(it, place.stream);
+	size_t most = len > 0 && len < it->most_slots ? len : it->most_slots;
 	uint32_t next = it->next;
 
-	while (meta != NULL && w->slot_len < it->most_slots) {
+	while (meta != NULL && w->slot_len < most) {
 		if (place.stream == it->place.stream && window_add(w, place.at, meta) != 0)
 			return false;
 		meta = match_next(&it->match, it->schema, &next, &place);
