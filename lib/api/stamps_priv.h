@@ -35,8 +35,10 @@ struct stamps {
 void stamps_init(struct stamps *, char before);
 void stamp_set(struct stamp *, int64_t ts_ns);
 
-/* Writes the character before, "timestamp":TIME,"value": with the time as json_ts has it, and
- * returns the end. */
+/*
+ * Writes the character before, "timestamp":TIME,"value": with the time as json_ts has it, and
+ * returns the end.
+ */
 static inline char *
 stamps_put(struct stamps *s, char *out, int64_t ts_ns)
 {
