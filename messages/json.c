@@ -400,38 +400,68 @@ json_ts(struct json *j, int64_t ts_ns)
 
 #define SCALAR_BYTES (NUMBER_BYTES + 2)
 
-/* All kinds but string, list and distribution; of these nothing, and the length is 0. */
 static size_t
-put_scalar(char *out, enum kind kind, struct str unit, const struct value *value)
+put_bool(char *out, const struct value *value, struct str unit)
 {
-	switch (kind) {
-	case KIND_BOOL:
-		return put_literal(out, value->b ? STR("true") : STR("false"));
-	case KIND_INT8:
-	case KIND_INT16:
-	case KIND_INT32:
-	case KIND_INT64:
-		return number_i64(out, value->i);
-	case KIND_UINT8:
-	case KIND_UINT16:
-	case KIND_UINT32:
-	case KIND_UINT64:
-		return number_u64(out, value->u);
-	case KIND_FLOAT32:
-		return put_f32(out, (float)value->f);
-	case KIND_FLOAT64:
-		return put_f64(out, value->f);
-	case KIND_TIME:
-	case KIND_DURATION:
-		return put_time(out, value->i, unit_per_second(unit));
-	case KIND_NONE:
-	case KIND_STRING:
-	case KIND_LIST:
-	case KIND_DIST:
-	case KIND_COUNT:
-		break;
-	}
-	return 0;
+	(void)unit;
+	return put_literal(out, value->b ? STR("true") : STR("false"));
+}
+
+static size_t
+put_int(char *out, const struct value *value, struct str unit)
+{
+	(void)unit;
+	return number_i64(out, value->i);
+}
+
+static size_t
+put_uint(char *out, const struct value *value, struct str unit)
+{
+	(void)unit;
+	return number_u64(out, value->u);
+}
+
+static size_t
+put_float32(char *out, const struct value *value, struct str unit)
+{
+	(void)unit;
+	return put_f32(out, (float)value->f);
+}
+
+static size_t
+put_float64(char *out, const struct value *value, struct str unit)
+{
+	(void)unit;
+	return put_f64(out, value->f);
+}
+
+static size_t
+put_time_value(char *out, const struct value *value, struct str unit)
+{
+	return put_time(out, value->i, unit_per_second(unit));
+}
+
+/* Those that have no place here are no scalars. */
+static json_scalar *const scalars[KIND_COUNT] = {
+	[KIND_BOOL] = put_bool,
+	[KIND_INT8] = put_int,
+	[KIND_INT16] = put_int,
+	[KIND_INT32] = put_int,
+	[KIND_INT64] = put_int,
+	[KIND_UINT8] = put_uint,
+	[KIND_UINT16] = put_uint,
+	[KIND_UINT32] = put_uint,
+	[KIND_UINT64] = put_uint,
+	[KIND_FLOAT32] = put_float32,
+	[KIND_FLOAT64] = put_float64,
+	[KIND_TIME] = put_time_value,
+	[KIND_DURATION] = put_time_value,
+};
+
+json_scalar *
+json_scalar_of(enum kind kind)
+{
+	return scalars[kind];
 }
 
 static void
@@ -444,8 +474,8 @@ scalar(struct json *j, enum kind kind, struct str unit, const struct value *valu
 		return;
 	}
 	p = begin_value(j, SCALAR_BYTES);
-	if (p != NULL)
-		set_end(j->out, p + put_scalar(p, kind, unit, value));
+	if (p != NULL && scalars[kind] != NULL)
+		set_end(j->out, p + scalars[kind](p, value, unit));
 }
 
 /* A list of uint8 as Go writes it: base64 (RFC 4648, section 4). */
@@ -497,11 +527,7 @@ compact_distribution(struct json *j, const struct dist *d)
 	p = str_put(p, STR(",\"count\":"));
 	p += number_u64(p, d->count);
 	p = str_put(p, STR(",\"counts\":["));
-	for (size_t i = 0; i < d->len; i++) {
-		if (i > 0)
-			*p++ = ',';
-		p += number_u64(p, d->counts[i]);
-	}
+	p += number_u64_list(p, d->counts, d->len);
 	p = str_put(p, STR("],\"rollOverCount\":"));
 	p += number_u64(p, d->rollovers);
 	*p++ = '}';
@@ -666,10 +692,8 @@ char *
 json_value_raw(
     struct json *j, char *p, size_t n, const struct metric_desc *desc, const struct value *value)
 {
-	size_t len = put_scalar(p, desc->kind, desc->unit, value);
-
-	if (len > 0)
-		return p + len;
+	if (scalars[desc->kind] != NULL)
+		return p + scalars[desc->kind](p, value, desc->unit);
 	set_end(j->out, p);
 	j->after_key = true;
 	json_value(j, desc, value);

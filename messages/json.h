@@ -97,5 +97,11 @@ void json_end_raw(struct json *, const char *end);
 #define JSON_VALUE_BYTES 48
 char *json_value_raw(
     struct json *, char *p, size_t n, const struct metric_desc *, const struct value *);
+/*
+ * For who writes many values of one kind: what writes to out[JSON_VALUE_BYTES] as json_value does
+ * and returns the length. NULL for strings, lists and distributions.
+ */
+typedef size_t json_scalar(char *out, const struct value *, struct str unit);
+json_scalar *json_scalar_of(enum kind);
 
 #endif

@@ -28,73 +28,82 @@ digit_count(uint64_t value)
 
 #define TEN_TO_8 100000000
 
-static const char digit_pairs[] = "00010203040506070809"
-                                  "10111213141516171819"
-                                  "20212223242526272829"
-                                  "30313233343536373839"
-                                  "40414243444546474849"
-                                  "50515253545556575859"
-                                  "60616263646566676869"
-                                  "70717273747576777879"
-                                  "80818283848586878889"
-                                  "90919293949596979899";
+_Static_assert(
+    __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "digits lie in words, the first one lowest");
 
-static void
-put_pair(char *out, uint32_t value)
+/* The byte c in each of eight. */
+#define EIGHT(c) ((uint64_t)(c)*UINT64_C(0x0101010101010101))
+
+/*
+ * The digits of a number below 10^8, one a byte, in the order they have in memory. It is halved
+ * three times, the halves side by side, by multiplications whose upper bits are the quotient:
+ * m / 2^n is so near to 1 / 10^k that it is right for all numbers that may come.
+ */
+static inline uint64_t
+eight_digits(uint32_t value)
 {
-	memcpy(out, &digit_pairs[value * 2], 2);
+	uint64_t fours = value / 10000 | (uint64_t)(value % 10000) << 32;
+	uint64_t hundreds = fours * 10486 >> 20 & UINT64_C(0x0000007F0000007F);
+	uint64_t pairs = hundreds | (fours - hundreds * 100) << 16;
+	uint64_t tens = pairs * 103 >> 10 & UINT64_C(0x000F000F000F000F);
+
+	return tens | (pairs - tens * 10) << 8;
 }
 
-static void
-put_four(char *out, uint32_t value)
+static inline void
+put_digits(char *out, uint64_t digits)
 {
-	put_pair(out, value / 100);
-	put_pair(out + 2, value % 100);
+	digits |= EIGHT('0');
+	memcpy(out, &digits, sizeof(digits));
 }
 
-static void
+static inline void
 put_eight(char *out, uint32_t value)
 {
-	put_four(out, value / 10000);
-	put_four(out + 4, value % 10000);
+	put_digits(out, eight_digits(value));
 }
 
-/* One or two digits, without a leading zero; writes two bytes. */
-static size_t
-put_first(char *out, uint32_t value)
-{
-	unsigned zeros = value < 10;
+/* A number below 1000 and a comma, and in the top byte the length of both. */
+#define SMALL_BYTE(c, at)  ((uint64_t)(c) << 8 * (at))
+#define SMALL_TAIL(len)    (SMALL_BYTE(',', (len)-1) | SMALL_BYTE(len, 7))
+#define SMALL_DIGIT(n, at) SMALL_BYTE('0' + (n) % 10, at)
+#define SMALL(n)                                                                                   \
+	((n) < 10       ? SMALL_DIGIT(n, 0) | SMALL_TAIL(2)                                        \
+	    : (n) < 100 ? SMALL_DIGIT((n) / 10, 0) | SMALL_DIGIT(n, 1) | SMALL_TAIL(3)             \
+	                : SMALL_DIGIT((n) / 100, 0) | SMALL_DIGIT((n) / 10, 1) |                   \
+	                      SMALL_DIGIT(n, 2) | SMALL_TAIL(4))
+#define SMALL_10(n)                                                                                \
+	SMALL(n), SMALL(n + 1), SMALL(n + 2), SMALL(n + 3), SMALL(n + 4), SMALL(n + 5),            \
+	    SMALL(n + 6), SMALL(n + 7), SMALL(n + 8), SMALL(n + 9)
+#define SMALL_100(n)                                                                               \
+	SMALL_10(n), SMALL_10(n + 10), SMALL_10(n + 20), SMALL_10(n + 30), SMALL_10(n + 40),       \
+	    SMALL_10(n + 50), SMALL_10(n + 60), SMALL_10(n + 70), SMALL_10(n + 80),                \
+	    SMALL_10(n + 90)
 
-	memcpy(out, &digit_pairs[value * 2 + zeros], 2);
-	return 2 - zeros;
-}
+static const uint64_t small_texts[1000] = { SMALL_100(0), SMALL_100(100), SMALL_100(200),
+	SMALL_100(300), SMALL_100(400), SMALL_100(500), SMALL_100(600), SMALL_100(700),
+	SMALL_100(800), SMALL_100(900) };
 
-/* Without leading zeros; value is below 10^8. */
-static size_t
+/* Without leading zeros; value is below 10^8. Writes eight bytes. */
+static inline size_t
 put_few(char *out, uint32_t value)
 {
-	size_t n;
+	uint64_t digits;
+	unsigned zeros;
 
-	if (value < 100)
-		return put_first(out, value);
-	if (value < 10000) {
-		n = put_first(out, value / 100);
-		put_pair(out + n, value % 100);
-		return n + 2;
+	if (value < ARRAY_LEN(small_texts)) {
+		memcpy(out, &small_texts[value], sizeof(small_texts[0]));
+		return (small_texts[value] >> 56) - 1;
 	}
-	if (value < 1000000) {
-		n = put_first(out, value / 10000);
-	} else {
-		n = put_first(out, value / 1000000);
-		put_pair(out + n, value / 10000 % 100);
-		n += 2;
-	}
-	put_four(out + n, value % 10000);
-	return n + 4;
+	digits = eight_digits(value);
+	zeros = (unsigned)__builtin_ctzll(digits) / 8;
+	digits = (digits | EIGHT('0')) >> 8 * zeros;
+	memcpy(out, &digits, sizeof(digits));
+	return 8 - zeros;
 }
 
-size_t
-number_u64(char *out, uint64_t value)
+static inline size_t
+put_u64(char *out, uint64_t value)
 {
 	uint64_t upper = value / TEN_TO_8;
 	size_t n;
@@ -110,6 +119,29 @@ number_u64(char *out, uint64_t value)
 	}
 	put_eight(out + n, (uint32_t)(value % TEN_TO_8));
 	return n + 8;
+}
+
+size_t
+number_u64(char *out, uint64_t value)
+{
+	return put_u64(out, value);
+}
+
+size_t
+number_u64_list(char *out, const uint64_t *values, size_t n)
+{
+	char *p = out;
+
+	for (size_t i = 0; i < n; i++) {
+		if (values[i] < ARRAY_LEN(small_texts)) {
+			memcpy(p, &small_texts[values[i]], sizeof(small_texts[0]));
+			p += small_texts[values[i]] >> 56;
+		} else {
+			p += put_u64(p, values[i]);
+			*p++ = ',';
+		}
+	}
+	return n == 0 ? 0 : (size_t)(p - out) - 1;
 }
 
 size_t
@@ -318,23 +350,33 @@ to_decimal(struct binary b)
 
 /*
  * Numbers with few digits after the point, which most are that a program has rounded or a person
- * would read: true if magnitude is the double next to a whole number of millionths, of 15 digits at
+ * would read: true if magnitude is the double next to a whole number of millionths, of 14 digits at
  * most. No two such decimals read as one double (DBL_DIG), so no shorter one does. The division,
  * of two whole numbers, is rounded once, so it gives the double that the decimal reads as.
  */
-static bool
-to_short_decimal(double magnitude, struct decimal *out)
+static inline bool
+to_millionths(double magnitude, uint64_t *out)
 {
 	double millionths = magnitude * 1e6;
-	uint64_t digits;
+	int64_t digits;
 
-	if (!(millionths >= 1 && millionths < 1e15 - 1))
+	if (!(millionths >= 1 && millionths < 1e14 - 1))
 		return false;
-	digits = (uint64_t)(millionths + 0.5);
-	if ((double)digits / 1e6 != magnitude)
-		return false;
-	*out = without_zeros((struct decimal){ digits, -6 });
-	return true;
+	digits = (int64_t)(millionths + 0.5);
+	*out = (uint64_t)digits;
+	return (double)digits / 1e6 == magnitude;
+}
+
+/* As they are, with a point; they are no whole number. */
+static inline size_t
+put_millionths(char *out, uint64_t millionths)
+{
+	size_t len = put_few(out, (uint32_t)(millionths / 1000000));
+	uint64_t digits = eight_digits((uint32_t)(millionths % 1000000) * 100);
+
+	out[len] = '.';
+	put_digits(out + len + 1, digits);
+	return len + 9 - (unsigned)__builtin_clzll(digits) / 8;
 }
 
 /* When a number is written with an exponent: when that is below low or from high on. */
@@ -426,15 +468,10 @@ put_f64(char *out, double value, const struct form *form)
 {
 	uint64_t bits, fraction;
 	unsigned exponent;
-	struct decimal d;
 	struct binary b;
 
 	if (!isfinite(value))
 		return put_special(out, value);
-	if (to_short_decimal(fabs(value), &d)) {
-		out[0] = '-';
-		return (value < 0) + put_decimal(out + (value < 0), d, form);
-	}
 	memcpy(&bits, &value, sizeof(bits));
 	fraction = bits & ((UINT64_C(1) << 52) - 1);
 	exponent = (unsigned)(bits >> 52) & 0x7FF;
@@ -450,19 +487,33 @@ put_f64(char *out, double value, const struct form *form)
 size_t
 number_f64(char *out, double value)
 {
-	/* Most values are whole. Zero has a sign, and is left to the long way. */
-	if (fabs(value) < 0x1p53 && value != 0) {
-		int64_t whole = (int64_t)value;
+	double magnitude = fabs(value);
+	uint64_t millionths;
 
-		if ((double)whole == value)
-			return number_i64(out, whole);
+	out[0] = '-';
+	/* Most values are whole. Zero has a sign, and is left to the long way. */
+	if (magnitude < 0x1p53 && value != 0) {
+		int64_t whole = (int64_t)magnitude;
+
+		if ((double)whole == magnitude)
+			return (value < 0) + put_u64(out + (value < 0), (uint64_t)whole);
 	}
+	if (to_millionths(magnitude, &millionths))
+		return (value < 0) + put_millionths(out + (value < 0), millionths);
 	return put_f64(out, value, &json_form);
 }
 
 size_t
 number_f64_g(char *out, double value)
 {
+	uint64_t millionths;
+
+	if (to_millionths(fabs(value), &millionths)) {
+		struct decimal d = without_zeros((struct decimal){ millionths, -6 });
+
+		out[0] = '-';
+		return (value < 0) + put_decimal(out + (value < 0), d, &g_form);
+	}
 	return put_f64(out, value, &g_form);
 }
 
@@ -496,12 +547,16 @@ number_time(char *out, int64_t ns, int64_t per_second)
 	size_t len = 0;
 
 	assert(per_second > 0 && per_second <= 1000);
-	below = magnitude % second * factor;
-	whole = magnitude / second * factor + below / second;
+	below = magnitude % second;
+	whole = magnitude / second;
+	if (per_second != 1) {
+		below *= factor;
+		whole = whole * factor + below / second;
+		below %= second;
+	}
 	if (ns < 0)
 		out[len++] = '-';
-	len += number_u64(out + len, whole);
-	below %= second;
+	len += put_u64(out + len, whole);
 	out[len++] = '.';
 	out[len++] = (char)('0' + below / TEN_TO_8);
 	put_eight(out + len, (uint32_t)(below % TEN_TO_8));

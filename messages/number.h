@@ -17,9 +17,11 @@
 
 #define NUMBER_BYTES 40 /* enough for any text below: the longest has 25 */
 
-/* Each writes to out[NUMBER_BYTES], no NUL, and returns the length. */
+/* Each writes to out[NUMBER_BYTES], no NUL, and returns the length; what is behind is undefined. */
 size_t number_u64(char *out, uint64_t);
 size_t number_i64(char *out, int64_t);
+/* With a comma between any two, to out[(n + 1) * NUMBER_BYTES]. */
+size_t number_u64_list(char *out, const uint64_t *, size_t n);
 /* JSON form; NaN and infinities (which JSON lacks) give "NaN", "+Inf", "-Inf". */
 size_t number_f64(char *out, double);
 size_t number_f32(char *out, float);

@@ -62,30 +62,59 @@ put_value(struct json *json, const struct record *record)
 	json_end_object(json);
 }
 
+#define TAIL_BYTES 17 /* the longer of put_tail's */
+
+/* What follows the value, and a comma. */
+static inline char *
+put_tail(char *p, bool active)
+{
+	if (__builtin_expect(active, true))
+		return str_put(p, STR(",\"active\":true},"));
+	return str_put(p, STR(",\"active\":false},"));
+}
+
+/* Values of a kind that may be long. NULL when out of memory. each: room for one, at p for n. */
+static char *
+put_others(struct host_array *a, char *p, size_t n, size_t each)
+{
+	for (size_t i = 0; i < n && p != NULL; i++) {
+		p = stamps_put(&a->stamps, p, a->records[i].ts_ns);
+		p = json_value_raw(
+		    &a->array.json, p, (n - i) * each, a->desc, &a->records[i].value);
+		if (p != NULL)
+			p = put_tail(p, a->records[i].active);
+	}
+	return p;
+}
+
+static char *
+put_scalars(struct host_array *a, char *p, size_t n, json_scalar *put)
+{
+	struct str unit = a->desc->unit;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct record *record = &a->records[i];
+
+		p = stamps_put(&a->stamps, p, record->ts_ns);
+		p += put(p, &record->value, unit);
+		p = put_tail(p, record->active);
+	}
+	return p;
+}
+
 /* The same as put_value of each, in a compact document and in one go. */
 static void
 put_values_compact(struct host_array *a, size_t n)
 {
-	static const char most[] = ",{,\"active\":false}";
-	size_t each = sizeof(most) + STAMP_BYTES + JSON_VALUE_BYTES;
+	size_t each = STAMP_BYTES + JSON_VALUE_BYTES + TAIL_BYTES;
+	json_scalar *put = json_scalar_of(a->desc->kind);
 	struct json *json = &a->array.json;
 	char *p = n == 0 ? NULL : json_begin_raw(json, n * each);
 
-	for (size_t i = 0; i < n && p != NULL; i++) {
-		const struct record *record = &a->records[i];
-
-		if (i > 0)
-			*p++ = ',';
-		*p++ = '{';
-		p = stamps_put(&a->stamps, p, record->ts_ns);
-		p = json_value_raw(json, p, (n - i) * each, a->desc, &record->value);
-		if (p == NULL)
-			return;
-		p = str_put(
-		    p, record->active ? STR(",\"active\":true}") : STR(",\"active\":false}"));
-	}
 	if (p != NULL)
-		json_end_raw(json, p);
+		p = put != NULL ? put_scalars(a, p, n, put) : put_others(a, p, n, each);
+	if (p != NULL)
+		json_end_raw(json, p - 1); /* without the last one's comma */
 }
 
 static enum stream_result
@@ -211,7 +240,7 @@ hosts_get(struct request *req, struct response *resp)
 		return;
 	}
 	json_array_init(&a->array, request_wants_text(req), host_element, host_free);
-	stamps_init(&a->stamps);
+	stamps_init(&a->stamps, '{');
 	a->iter = NULL;
 	a->start_ns = request_history_start(req, DEFAULT_MINUTES);
 	a->set = request_series(req, &rest, &err);

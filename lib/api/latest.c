@@ -61,7 +61,7 @@ put_metric_compact(
 	const struct desc_text *text = record->desc->text;
 	struct json *json = &a->array.json;
 	struct str names = names_text(a, set);
-	size_t punctuation = STR("{,,").len;
+	size_t punctuation = STR("{,").len;
 	size_t tail_room = JSON_VALUE_BYTES + text->tail.len + STR(",}").len;
 	char *p = json_begin_raw(
 	    json, punctuation + names.len + text->desc.len + STAMP_BYTES + tail_room);
@@ -73,7 +73,6 @@ put_metric_compact(
 	if (names.len > 0)
 		*p++ = ',';
 	p = str_put(p, text->desc);
-	*p++ = ',';
 	p = stamps_put(&a->stamps, p, record->ts_ns);
 	p = json_value_raw(json, p, tail_room, record->desc, &record->value);
 	if (p == NULL)
@@ -127,7 +126,7 @@ latest_get(struct request *req, struct response *resp)
 	}
 	if (latest_init(&a->walk, req->service->env.store, prefix, &err) != 0)
 		goto out;
-	stamps_init(&a->stamps);
+	stamps_init(&a->stamps, ',');
 	buf_init(&a->names, 0);
 	a->named = NULL;
 	json_array_init(&a->array, request_wants_text(req), latest_element, latest_free);

@@ -7,7 +7,7 @@
 
 #define BEHIND_BYTES 10
 
-/* All of it, in time and text. */
+/* All of it, in time and text, but for the first character. */
 static void
 set_all(struct stamp *stamp, int64_t ts_ns)
 {
@@ -15,19 +15,18 @@ set_all(struct stamp *stamp, int64_t ts_ns)
 	char time[NUMBER_BYTES];
 	size_t len = ts_ns == TS_NONE ? 0 : number_time(time, ts_ns, 1);
 
-	memcpy(stamp->text, before, sizeof(before) - 1);
-	memcpy(stamp->text + sizeof(before) - 1, time, len);
-	len += sizeof(before) - 1;
+	memcpy(stamp->text + 1, before, sizeof(before) - 1);
+	memcpy(stamp->text + sizeof(before), time, len);
+	len += sizeof(before);
 	memcpy(stamp->text + len, behind, BEHIND_BYTES);
 	stamp->len = len + BEHIND_BYTES;
 	stamp->ts_ns = ts_ns;
-	stamp->second = ts_ns < 0 ? -1 : ts_ns / NS_PER_S;
 }
 
 void
-stamps_init(struct stamps *s)
+stamps_init(struct stamps *s, char before)
 {
-	struct stamp none = { 0 };
+	struct stamp none = { .text = { before } };
 
 	set_all(&none, TS_NONE);
 	for (size_t i = 0; i < ARRAY_LEN(s->slots); i++)
@@ -39,7 +38,7 @@ stamp_set(struct stamp *stamp, int64_t ts_ns)
 {
 	char digits[NUMBER_BYTES]; /* those of the fraction, after a 1 */
 
-	if (ts_ns < 0 || ts_ns / NS_PER_S != stamp->second) {
+	if (ts_ns < 0 || stamp->ts_ns < 0 || ts_ns / NS_PER_S != stamp->ts_ns / NS_PER_S) {
 		set_all(stamp, ts_ns);
 		return;
 	}

@@ -16,7 +16,6 @@
 
 struct stamp {
 	int64_t ts_ns;
-	int64_t second; /* ts_ns is of; -1: before 1970, or no time */
 	size_t len;
 	char text[STAMP_BYTES];
 };
@@ -32,10 +31,14 @@ struct stamps {
 	struct stamp slots[1 << STAMP_SLOT_BITS];
 };
 
-void stamps_init(struct stamps *);
+/* before: the character that is to stand before each. */
+void stamps_init(struct stamps *, char before);
 void stamp_set(struct stamp *, int64_t ts_ns);
 
-/* Writes "timestamp":TIME,"value": with the time as json_ts has it, and returns the end. */
+/*
+ * Writes the character before, "timestamp":TIME,"value": with the time as json_ts has it, and
+ * returns the end.
+ */
 static inline char *
 stamps_put(struct stamps *s, char *out, int64_t ts_ns)
 {

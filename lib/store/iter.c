@@ -35,8 +35,9 @@ struct iter {
 		struct window *window; /* NULL: not needed yet */
 		bool in_use;
 		uint32_t stream;
+		size_t unread; /* series not asked for yet: about so many, as some may be twice */
 	} windows[MOST_WINDOWS];
-	unsigned next_window; /* the one that was filled longest ago */
+	unsigned next_window; /* of those filled one after the other: the oldest */
 	size_t most_slots;
 	/* The current series' records: those not read yet, and where they are. */
 	struct window *source;
@@ -220,15 +221,29 @@ iter_range(struct iter *it, int64_t start_ns, int64_t end_ns)
 		past_range(it->past, start_ns, end_ns);
 }
 
+/* How many series a stream has at most. */
+static size_t
+stream_len(struct iter *it, uint32_t stream)
+{
+	size_t len;
+
+	lock_take(&it->set->lock);
+	len = stream < it->set->stream_count ? it->set->streams[stream]->len : 0;
+	lock_drop(&it->set->lock);
+	return len;
+}
+
 /* Slots for the current series and those after it in the same stream. False: out of memory. */
 static bool
 add_slots(struct iter *it, struct window *w)
 {
 	struct series_at place = it->place;
 	const struct meta *meta = it->meta;
+	size_t len = stream_len(it, place.stream);
+	size_t most = len > 0 && len < it->most_slots ? len : it->most_slots;
 	uint32_t next = it->next;
 
-	while (meta != NULL && w->slot_len < it->most_slots) {
+	while (meta != NULL && w->slot_len < most) {
 		if (place.stream == it->place.stream && window_add(w, place.at, meta) != 0)
 			return false;
 		meta = match_next(&it->match, it->schema, &next, &place);
@@ -266,15 +281,24 @@ find_window(struct iter *it)
 	return NULL;
 }
 
-/* The window to be filled next: that of the same stream, else one that was filled long ago. */
+/*
+ * The window to be filled next: that of the same stream, else one that is of no more use, else the
+ * one that was filled longest ago.
+ */
 static struct iter_window *
 next_window(struct iter *it)
 {
+	struct iter_window *spent = NULL;
+
 	for (size_t i = 0; i < MOST_WINDOWS; i++) {
-		if (it->windows[i].in_use && it->windows[i].stream == it->place.stream)
-			return &it->windows[i];
+		struct iter_window *found = &it->windows[i];
+
+		if (found->in_use && found->stream == it->place.stream)
+			return found;
+		if (spent == NULL && (!found->in_use || found->unread == 0))
+			spent = found;
 	}
-	return &it->windows[it->next_window++ % MOST_WINDOWS];
+	return spent != NULL ? spent : &it->windows[it->next_window++ % MOST_WINDOWS];
 }
 
 static struct iter_window *
@@ -286,6 +310,7 @@ make_window(struct iter *it)
 		made->window = window_take(it->set->store);
 	made->in_use = made->window != NULL && fill_window(it, made->window);
 	made->stream = it->place.stream;
+	made->unread = made->in_use ? made->window->slot_len : 0;
 	it->failed = it->failed || !made->in_use || made->window->failed;
 	return made->in_use ? made : NULL;
 }
@@ -313,6 +338,7 @@ begin(struct iter *it)
 	it->oldest_ns = INT64_MAX;
 	it->older_place = it->place;
 	it->may_have_moved = found->window->has_moves;
+	found->unread -= found->unread > 0;
 	/* What goes on drops what it had. */
 	found->in_use = !found->window->full;
 	read_from(it, found->window, slot);

@@ -19,7 +19,7 @@ check(struct stamps *stamps, int64_t ts_ns)
 	struct buf expected;
 
 	buf_init(&expected, 0);
-	buf_puts(&expected, "\"timestamp\":");
+	buf_puts(&expected, "{\"timestamp\":");
 	json_init(&json, &expected, false);
 	json_ts(&json, ts_ns);
 	buf_puts(&expected, ",\"value\":");
@@ -34,7 +34,7 @@ new_stamps(void)
 	struct stamps *stamps = malloc(sizeof(*stamps));
 
 	assert_non_null(stamps);
-	stamps_init(stamps);
+	stamps_init(stamps, '{');
 	return stamps;
 }
 

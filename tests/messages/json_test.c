@@ -363,6 +363,24 @@ text_made_ahead_says_the_same(void **state)
 	}
 }
 
+/* want: the value between < and >. */
+static void
+check_scalar(const struct metric_desc *desc, const struct value *value, const char *want)
+{
+	json_scalar *put = json_scalar_of(desc->kind);
+	char text[JSON_VALUE_BYTES];
+	size_t len;
+
+	if (put == NULL) {
+		assert_true(desc->kind == KIND_STRING || desc->kind == KIND_LIST ||
+		            desc->kind == KIND_DIST);
+		return;
+	}
+	len = put(text, value, desc->unit);
+	assert_int_equal(len, strchr(want, '>') - strchr(want, '<') - 1);
+	assert_memory_equal(text, strchr(want, '<') + 1, len);
+}
+
 /* Elements of an array, the middle one by hand. */
 static void
 a_value_by_hand_stands_among_others(void **state)
@@ -377,7 +395,12 @@ a_value_by_hand_stands_among_others(void **state)
 		{ { .kind = KIND_BOOL }, { .b = true }, "[0,<true>,0]" },
 		{ { .kind = KIND_INT64 }, { .i = INT64_MIN }, "[0,<-9223372036854775808>,0]" },
 		{ { .kind = KIND_FLOAT64 }, { .f = NAN }, "[0,<null>,0]" },
+		{ { .kind = KIND_UINT8 }, { .u = 0 }, "[0,<0>,0]" },
+		{ { .kind = KIND_UINT64 }, { .u = UINT64_MAX }, "[0,<18446744073709551615>,0]" },
+		{ { .kind = KIND_FLOAT32 }, { .f = -0.5 }, "[0,<-0.5>,0]" },
 		{ { .kind = KIND_TIME }, { .i = INT64_MIN }, "[0,<\"-9223372036.854775808\">,0]" },
+		{ { .kind = KIND_DURATION, .unit = { UNIT_MILLISECONDS, 12 } }, { .i = 1500000 },
+		    "[0,<\"1.500000000\">,0]" },
 		{ { .kind = KIND_STRING }, { .s = { "a<", 2 } }, "[0,<\"a\\u003c\">,0]" },
 		{ { .kind = KIND_LIST, .sub_kind = KIND_UINT16 }, { .list = &list },
 		    "[0,<[7,8]>,0]" },
@@ -400,6 +423,7 @@ a_value_by_hand_stands_among_others(void **state)
 		json_u64(&f->json, 0);
 		json_end_array(&f->json);
 		assert_written(f, str_of(rows[i].want));
+		check_scalar(&rows[i].desc, &rows[i].value, rows[i].want);
 	}
 }
 

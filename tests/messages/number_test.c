@@ -194,6 +194,47 @@ forms_change_at_their_bounds(void **state)
 	assert_string_equal(f32_text(0x1p-12f), "0.00024414062");
 }
 
+/* n numbers, each near one of all powers of ten, as number_u64 has them. */
+static void
+check_list(size_t n)
+{
+	char got[8 * NUMBER_BYTES], want[8 * NUMBER_BYTES] = "";
+	uint64_t values[7];
+	size_t len = 0;
+
+	assert_true(n <= sizeof(values) / sizeof(values[0]));
+	for (size_t i = 0; i < n; i++) {
+		values[i] = random_bits() >> (random_bits() % 64);
+		if (random_bits() % 2 == 0)
+			values[i] %= 1002; /* most counts are small */
+		len += (size_t)snprintf(
+		    want + len, sizeof(want) - len, "%s%" PRIu64, i == 0 ? "" : ",", values[i]);
+	}
+	memset(got, 'x', sizeof(got));
+	len = number_u64_list(got, values, n);
+	assert_true(len < sizeof(got));
+	got[len] = '\0';
+	assert_string_equal(got, want);
+}
+
+static void
+lists_of_integers_have_commas_between(void **state)
+{
+	char got[1001 * NUMBER_BYTES], *p = got;
+	uint64_t values[1000];
+
+	(void)state;
+	for (size_t i = 0; i < 1000; i++)
+		values[i] = i;
+	got[number_u64_list(got, values, 1000)] = '\0';
+	for (size_t i = 0; i < 1000; i++) {
+		assert_int_equal(strtoul(p, &p, 10), i);
+		assert_int_equal(*p++, i < 999 ? ',' : '\0');
+	}
+	for (int i = 0; i < 100000; i++)
+		check_list((size_t)i % 8);
+}
+
 /* What a type reads back, so that one reference serves both. */
 typedef bool reads_back_fn(const char *, const void *value);
 
@@ -611,6 +652,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(integers_are_written_whole),
 		cmocka_unit_test(integers_of_every_length_are_written_whole),
+		cmocka_unit_test(lists_of_integers_have_commas_between),
 		cmocka_unit_test(floats_are_written_as_captured),
 		cmocka_unit_test(what_is_no_number_is_named),
 		cmocka_unit_test(forms_change_at_their_bounds),
