@@ -451,13 +451,13 @@ read_rare(struct matcher *m, const struct skeleton *s, char *at, struct value *o
 static inline char *
 read_whole(const struct matcher *m, const struct skeleton *s, char *at, struct value *out)
 {
-	bool is_signed = s->holes[0].type == HOLE_INT, negative = is_signed && *at == '-';
-	uint64_t most = is_signed ? (uint64_t)INT64_MAX + negative : UINT64_MAX, magnitude;
+	unsigned is_signed = HOLE_UINT - s->holes[0].type, negative = is_signed & (*at == '-');
+	uint64_t most = (UINT64_MAX >> is_signed) + negative, magnitude;
 
 	at = read_magnitude(m, at + negative, &magnitude);
 	if (at == NULL || magnitude > most)
 		return NULL;
-	out->u = negative ? 0 - magnitude : magnitude;
+	out->u = (magnitude ^ (0 - (uint64_t)negative)) + negative;
 	if (s->kind == KIND_INT64 || s->kind == KIND_UINT64)
 		return at;
 	return (is_signed ? kind_int_fits(s->kind, out->i) : kind_uint_fits(s->kind, out->u))

@@ -401,15 +401,15 @@ compare_settled(struct append *a, struct work *work, struct err *err)
 
 	for (; entry < end; entry++) {
 		if (entry->take == TAKE_WORD) {
-			uint64_t now = value[entry->metric].u;
+			struct scratch *s = a->scratch;
+			uint64_t was = bits[entry->at], now = value[entry->metric].u;
 
-			if (now != bits[entry->at]) {
-				struct row_change *change =
-				    append_add_change(a, work, entry->at, ROW_SET);
-
-				change->before = bits[entry->at];
-				change->after = now;
-			}
+			/* Which ones change can't be foretold: all are written, those count. */
+			s->spares[s->change_len] = NULL;
+			s->changes[s->change_len] =
+			    (struct row_change){ entry->at, ROW_SET, was, now };
+			s->change_len += now != was;
+			work->change_count += now != was;
 		} else if (compare(a, work, entry, true, err) != 0) {
 			return -1;
 		}

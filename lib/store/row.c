@@ -309,73 +309,51 @@ put_payload(struct writer *w, struct coded value)
 		put(w, value.payload, value.code);
 }
 
+/* The codes of some buckets of a distribution: 16 in each word, the first one lowest. */
+struct counts {
+	uint64_t codes[COUNTS_MOST / 16];
+};
+
 ALWAYS_INLINE uint64_t
 count_difference(const struct row_dist *before, const struct row_dist *after, size_t i)
 {
 	return fold(after->counts[i] - before->counts[i]);
 }
 
-/* Some buckets of a distribution. */
-struct counts {
-	size_t len;
-	uint64_t differences[COUNTS_MOST];
-	uint64_t codes[COUNTS_MOST / 16]; /* 16 in each, the first one lowest */
-};
-
-/* As many as fit, from a bucket on. Returns the nibbles of their payloads. */
+/* Of those from a bucket on, as many as fit. Returns the nibbles of their payloads. */
 ALWAYS_INLINE size_t
 take_counts(
     struct counts *c, const struct row_dist *before, const struct row_dist *after, size_t from)
 {
-	const uint64_t *was = before->counts + from, *is = after->counts + from;
-	size_t len = after->len - from < COUNTS_MOST ? after->len - from : COUNTS_MOST;
 	size_t nibbles = 0;
 
-	c->len = len;
-	for (size_t i = 0; i < len; i += 16) {
+	for (size_t i = from; i < after->len && i < from + COUNTS_MOST; i += 16) {
 		uint64_t codes = 0;
 
-		for (size_t j = i; j < i + 16 && j < len; j++) {
-			uint64_t v = fold(is[j] - was[j]);
-			unsigned code = number_code(v);
+		for (size_t j = 0; j < 16 && i + j < after->len; j++) {
+			unsigned code = number_code(count_difference(before, after, i + j));
 
-			c->differences[j] = v;
-			codes |= (uint64_t)code << 4 * (j - i);
+			codes |= (uint64_t)code << 4 * j;
 			nibbles += number_len(code);
 		}
-		c->codes[i / 16] = codes;
+		c->codes[(i - from) / 16] = codes;
 	}
 	return nibbles;
 }
 
 ALWAYS_INLINE void
-put_codes(struct writer *w, const struct counts *c)
+put_codes(struct writer *w, const struct counts *c, size_t n)
 {
-	for (size_t i = 0; i < c->len; i += 8) {
-		size_t n = c->len - i < 8 ? c->len - i : 8;
-
-		put(w, c->codes[i / 16] >> i % 16 * 4 & UINT32_MAX, (unsigned)n);
-	}
-}
-
-ALWAYS_INLINE void
-put_counts(struct writer *w, const struct counts *c)
-{
-	for (size_t i = 0; i < c->len; i++) {
-		unsigned code = c->codes[i / 16] >> i % 16 * 4 & 15;
-
-		if (code < 15)
-			put(w, c->differences[i], code);
-		else
-			put_word(w, c->differences[i]);
-	}
+	for (size_t i = 0; i < n; i += 8)
+		put(w, c->codes[i / 16] >> i % 16 * 4 & UINT32_MAX,
+		    n - i < 8 ? (unsigned)(n - i) : 8);
 }
 
 /* How many buckets there are comes before all of them: more than fit are gone through again. */
 ALWAYS_INLINE void
 put_dist(struct writer *w, const struct row_dist *before, const struct row_dist *after)
 {
-	struct counts counts = { .len = 0 };
+	struct counts counts;
 	uint64_t rollovers = fold(after->rollovers - before->rollovers);
 	struct coded unused;
 	struct coded sum =
@@ -393,13 +371,10 @@ put_dist(struct writer *w, const struct row_dist *before, const struct row_dist 
 	for (size_t i = 0; i < len; i += COUNTS_MOST) {
 		if (len > COUNTS_MOST)
 			take_counts(&counts, before, after, i);
-		put_codes(w, &counts);
+		put_codes(w, &counts, len - i < COUNTS_MOST ? len - i : COUNTS_MOST);
 	}
-	for (size_t i = 0; i < len; i += COUNTS_MOST) {
-		if (len > COUNTS_MOST)
-			take_counts(&counts, before, after, i);
-		put_counts(w, &counts);
-	}
+	for (size_t i = 0; i < len; i++)
+		put_number_rest(w, count_difference(before, after, i));
 }
 
 /* Puts what comes after the code 15. */
@@ -439,9 +414,9 @@ put_end(struct writer *w)
 struct code_writer {
 	struct writer payloads;
 	uint8_t *codes;
-	unsigned low; /* of the byte at codes */
-	bool odd;     /* is there */
-	bool wide;    /* a code was 14 or 15 */
+	uint64_t word;  /* the next ones */
+	unsigned shift; /* bits there are in it */
+	bool wide;      /* a code was 14 or 15 */
 };
 
 /* Of n changes, from where w is. */
@@ -453,8 +428,8 @@ begin_codes(const struct writer *w, size_t n)
 	return (struct code_writer){
 		.payloads = { .p = w->p + nibbles / 2, .odd = nibbles % 2 * 4 },
 		.codes = w->p,
-		.low = (unsigned)w->bits,
-		.odd = w->odd != 0,
+		.word = w->bits,
+		.shift = w->odd,
 	};
 }
 
@@ -462,11 +437,25 @@ ALWAYS_INLINE void
 put_code(struct code_writer *c, unsigned code)
 {
 	c->wide |= code >= CODE_VERBATIM;
-	if (c->odd)
-		*c->codes++ = (uint8_t)(c->low | code << 4);
-	else
-		c->low = code;
-	c->odd = !c->odd;
+	c->word |= (uint64_t)code << c->shift;
+	c->shift += 4;
+	if (c->shift == 64) {
+		memcpy(c->codes, &c->word, sizeof(c->word));
+		c->codes += sizeof(c->word);
+		c->word = c->shift = 0;
+	}
+}
+
+/* To the end of a byte. */
+ALWAYS_INLINE void
+end_codes(struct code_writer *c, struct writer *w)
+{
+	put_end(&c->payloads);
+	for (; c->shift >= 8; c->shift -= 8, c->word >>= 8)
+		*c->codes++ = (uint8_t)c->word;
+	if (c->shift > 0)
+		*c->codes |= (uint8_t)c->word;
+	*w = c->payloads;
 }
 
 /* A change that is not just another value, from before to after. */
@@ -480,16 +469,6 @@ put_other(struct code_writer *c, enum row_class class, const struct row_change *
 	}
 	put_special(&c->payloads, class, change, before, after);
 	put_code(c, CODE_SPECIAL);
-}
-
-/* To the end of a byte. */
-ALWAYS_INLINE void
-end_codes(struct code_writer *c, struct writer *w)
-{
-	put_end(&c->payloads);
-	if (c->odd)
-		*c->codes |= (uint8_t)c->low;
-	*w = c->payloads;
 }
 
 /* Puts codes and payloads, n > 0; again: the same with before and after exchanged, or NULL. */

@@ -30,7 +30,7 @@ struct work {
 
 struct scratch {
 	struct scratch *next;
-	struct row_change *changes;
+	struct row_change *changes; /* there is room for one more than there can be */
 	struct blob **spares; /* by change: takes the place of a distribution that someone reads */
 	uint64_t *born;       /* bits of new positions */
 	uint32_t *metric_of;  /* by position; see append.c */
