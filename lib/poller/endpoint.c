@@ -416,6 +416,7 @@ on_begin_batch(struct poll_job *job)
 	struct poll *poll = CONTAINER_OF(job, struct poll, job);
 
 	poller_begin_batch(poll->owner->poller, poll);
+	store_fetch(poll->owner->series);
 }
 
 static void

@@ -4,6 +4,7 @@
  */
 #include "sources/tricorder_match_priv.h"
 
+#include <assert.h>
 #include <math.h>
 
 #include "base/clock.h"
@@ -26,7 +27,9 @@ struct matcher {
 	struct layout_arrays arrays; /* dists, counts: what is left of them */
 	uint64_t total;              /* of the counts of the distribution at hand */
 	int64_t stamp_ns;            /* of the metric at hand */
-	struct scan_token pending;   /* its value, if only the parser can read it */
+	struct str plain_stamp;      /* of the plain metric that came last; empty: of none */
+	int64_t plain_ns;
+	struct scan_token pending; /* its value, if only the parser can read it */
 };
 
 /*
@@ -444,13 +447,31 @@ read_rare(struct matcher *m, const struct skeleton *s, char *at, struct value *o
 	return m->pending.type == SCAN_NOTHING ? at : NULL;
 }
 
+/* As read_int and read_uint, in one: which of the two comes next can't be foretold. */
+static inline char *
+read_whole(const struct matcher *m, const struct skeleton *s, char *at, struct value *out)
+{
+	unsigned is_signed = HOLE_UINT - s->holes[0].type, negative = is_signed & (*at == '-');
+	uint64_t most = (UINT64_MAX >> is_signed) + negative, magnitude;
+
+	at = read_magnitude(m, at + negative, &magnitude);
+	if (at == NULL || magnitude > most)
+		return NULL;
+	out->u = (magnitude ^ (0 - (uint64_t)negative)) + negative;
+	if (s->kind == KIND_INT64 || s->kind == KIND_UINT64)
+		return at;
+	return (is_signed ? kind_int_fits(s->kind, out->i) : kind_uint_fits(s->kind, out->u))
+	           ? at
+	           : NULL;
+}
+
 static inline char *
 read_plain_value(struct matcher *m, const struct skeleton *s, char *at, struct value *out)
 {
-	if (s->holes[0].type == HOLE_UINT)
-		return read_uint(m, at, s->kind, &out->u);
-	if (s->holes[0].type == HOLE_INT)
-		return read_int(m, at, s->kind, &out->i);
+	static_assert(HOLE_UINT == HOLE_INT + 1, "told by one comparison");
+
+	if (s->holes[0].type - HOLE_INT <= HOLE_UINT - HOLE_INT)
+		return read_whole(m, s, at, out);
 	if (s->holes[0].type == HOLE_F64)
 		return read_short_f64(m, at, &out->f);
 	return read_rare(m, s, at, out);
@@ -482,14 +503,14 @@ skip_plain_end(const struct matcher *m, const struct skeleton *s, struct str sta
 
 /*
  * Goes through the plain metrics from the i-th on that stand there as tricorder wrote them, with
- * the stamp of the one before, and gives the first that does not.
+ * the stamp of the plain one before, and gives the first that does not.
  */
 static inline size_t
 match_plain(struct matcher *m, size_t i)
 {
 	const struct layout *l = m->layout;
-	const struct str stamp = m->p->stamp;
-	const int64_t stamp_ns = m->p->stamp_ns;
+	const struct str stamp = m->plain_stamp;
+	const int64_t stamp_ns = m->plain_ns;
 	struct scan *list = &m->p->list;
 	char *at = list->p;
 
@@ -538,6 +559,10 @@ match_metrics(struct matcher *m, size_t *matched)
 			break;
 		list->p = at;
 		list->first = false;
+		if (is_plain(l->skeletons[i])) {
+			m->plain_stamp = m->p->stamp;
+			m->plain_ns = m->p->stamp_ns;
+		}
 		if (m->pending.type != SCAN_NOTHING &&
 		    (outcome = read_pending(m, i)) != METRIC_GOOD)
 			break;

@@ -12,6 +12,10 @@
 #include "store/redo_priv.h"
 #include "store/store_priv.h"
 
+#define LINE_BYTES 64
+/* Of a distribution, what most have. */
+#define DIST_BYTES (sizeof(struct blob) + sizeof(struct held_dist) + 20 * sizeof(uint64_t))
+
 /* In metric_of: what is at a position, if not a metric of the batch. */
 #define NOTHING UINT32_MAX       /* in the batch */
 #define WAITS   (UINT32_MAX - 1) /* seen, but its value is not taken */
@@ -87,6 +91,54 @@ dist_before_move(const struct append *a, struct series_at to)
 			    blob_of_bits(a->set->streams[move->from.stream]->bits[move->from.at]));
 	}
 	return NULL;
+}
+
+/*
+ * What an append reads lies in many small blocks, and a poll later no cache holds them any more:
+ * they are asked for together, so that their ways from memory overlap.
+ */
+
+static inline void
+fetch(const void *p, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i += LINE_BYTES)
+		__builtin_prefetch((const char *)p + i);
+	__builtin_prefetch((const char *)p + bytes - 1);
+}
+
+void
+store_fetch(const struct series_set *set)
+{
+	for (uint32_t i = 0; i < set->stream_count; i++)
+		fetch(set->streams[i], sizeof(struct stream));
+	for (uint32_t i = 0; i < set->stream_count; i++) {
+		const struct stream *s = set->streams[i];
+
+		if (s->len > 0)
+			fetch(s->bits, (s->len + 2) * sizeof(*s->bits));
+		if (s->newest != NULL)
+			fetch(s->newest, sizeof(*s->newest));
+	}
+}
+
+/* And what those lead to: distributions, and where rows go. */
+static void
+fetch_more(const struct append *a)
+{
+	for (uint32_t i = 0; i < a->set->stream_count; i++) {
+		const struct plan_stream *plan = &a->plan->streams[i];
+		const struct plan_entry *entry = &a->plan->entries[plan->first];
+		const struct stream *s = a->set->streams[i];
+
+		if (s->newest != NULL)
+			fetch(s->newest->data + s->newest->start, 1);
+		for (uint32_t left = plan->dist_count; left > 0; entry++) {
+			if (entry->take != TAKE_DIST)
+				continue;
+			left--;
+			fetch(blob_of_bits(s->bits[entry->at]), DIST_BYTES);
+		}
+	}
 }
 
 /* From values to bits. */
@@ -206,6 +258,29 @@ says_nothing(const struct append *a, const struct work *work)
 	return work->is_patch || a->batch == NULL || a->plan->streams[work->stream].metric < 0;
 }
 
+/* The row's bytes, and if there is a journal those that it is told. -1: out of memory. */
+static int
+encode_work(struct append *a, struct work *work, struct row_late late)
+{
+	struct scratch *s = a->scratch;
+	const struct row_change *changes = &s->changes[work->change];
+	const uint8_t *classes = append_classes(a, work->stream);
+	uint32_t len_after = work->len_before + work->born_count;
+	int rc;
+
+	work->off = s->rows.len;
+	work->redo_off = s->redos.len;
+	if (work->change_count > 0 && a->set->store->tap != NULL && !a->is_restored)
+		rc = row_encode_both(&s->rows, &s->redos, late, work->len_before, len_after,
+		    classes, changes, work->change_count);
+	else
+		rc = row_encode(&s->rows, late, work->len_before, len_after, classes, changes,
+		    work->change_count);
+	work->row.bytes = s->rows.len - work->off;
+	work->redo_bytes = s->redos.len - work->redo_off;
+	return rc;
+}
+
 int
 append_end_work(struct append *a, struct work *work, struct before *before, struct err *err)
 {
@@ -221,14 +296,10 @@ append_end_work(struct append *a, struct work *work, struct before *before, stru
 		pace_begin(&pace, work->row.ts_ns);
 	else if (!work->is_patch)
 		late = pace_advance(&pace, work->row.ts_ns);
-	work->off = s->rows.len;
-	if (row_encode(&s->rows, late, work->len_before, work->len_before + work->born_count,
-	        append_classes(a, work->stream), &s->changes[work->change],
-	        work->change_count) != 0) {
+	if (encode_work(a, work, late) != 0) {
 		err_nomem(err);
 		return -1;
 	}
-	work->row.bytes = s->rows.len - work->off;
 	*before = (struct before){
 		.len = before->len + work->born_count,
 		.active_count = before->active_count + work->born_count + work->reborn_count +
@@ -330,15 +401,15 @@ compare_settled(struct append *a, struct work *work, struct err *err)
 
 	for (; entry < end; entry++) {
 		if (entry->take == TAKE_WORD) {
-			uint64_t now = value[entry->metric].u;
+			struct scratch *s = a->scratch;
+			uint64_t was = bits[entry->at], now = value[entry->metric].u;
 
-			if (now != bits[entry->at]) {
-				struct row_change *change =
-				    append_add_change(a, work, entry->at, ROW_SET);
-
-				change->before = bits[entry->at];
-				change->after = now;
-			}
+			/* Which ones change can't be foretold: all are written, those count. */
+			s->spares[s->change_len] = NULL;
+			s->changes[s->change_len] =
+			    (struct row_change){ entry->at, ROW_SET, was, now };
+			s->change_len += now != was;
+			work->change_count += now != was;
 		} else if (compare(a, work, entry, true, err) != 0) {
 			return -1;
 		}
@@ -558,6 +629,8 @@ work_all(struct append *a, struct err *err)
 	uint32_t count = schema == NULL ? 0 : schema->stream_count;
 	size_t positions = (schema == NULL ? 0 : schema->len) + a->moves.len;
 
+	if (a->plan != NULL && !a->plan_is_new)
+		fetch_more(a);
 	a->scratch = scratch_take(a->set->store, positions, count, err);
 	if (a->scratch == NULL)
 		return -1;

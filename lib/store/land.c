@@ -38,6 +38,8 @@ reserve_spares(struct append *a, const struct work *work, struct memory_want *wa
 	struct stream *s = a->set->streams[work->stream];
 	struct store *store = a->set->store;
 
+	if (a->plan != NULL && a->plan->streams[work->stream].dist_count == 0)
+		return true;
 	for (uint32_t i = work->change; i < work->change + work->change_count; i++) {
 		const struct row_change *change = &a->scratch->changes[i];
 		const struct row_dist *after = (const struct row_dist *)(uintptr_t)change->after;
@@ -196,7 +198,8 @@ apply_change(struct append *a, const struct work *work, struct stream *s, uint32
 		replace_ref(a, work, s, change);
 	else
 		s->bits[change->at] = change->after;
-	stream_set_active(s, change->at, true);
+	if (change->how != ROW_SET)
+		stream_set_active(s, change->at, true);
 }
 
 static void
@@ -306,8 +309,10 @@ append_fini(struct append *a, bool done)
 		return;
 	for (size_t i = 0; i < s->fresh_len; i++)
 		blob_unref(store, s->fresh[i]);
-	for (size_t i = 0; i < s->change_len; i++)
-		blob_unref(store, s->spares[i]);
+	for (size_t i = 0; i < s->change_len; i++) {
+		if (s->spares[i] != NULL)
+			blob_unref(store, s->spares[i]);
+	}
 	for (size_t i = 0; i < s->work_len; i++)
 		log_free_room(store, &s->works[i].room);
 	scratch_give_back(store, s);

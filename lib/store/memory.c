@@ -9,6 +9,8 @@
 
 /* From here on malloc takes whole pages of the system for a block. */
 #define MMAP_BYTES (128 * 1024)
+/* See grow_ahead; less than what free takes as the occasion to tidy up. */
+#define AHEAD_BYTES (60 * 1024)
 /* See trim_if_due. */
 #define FREED_PART 128
 
@@ -162,6 +164,23 @@ memory_alloc_beyond(struct store *store, size_t bytes, struct err *err)
 	return p;
 }
 
+/*
+ * Out of the main thread malloc has the system make the heap larger page by page. This has it done
+ * for many at a time; they take no memory before they are used.
+ */
+static void
+grow_ahead(size_t bytes)
+{
+	static _Thread_local size_t left;
+
+	if (bytes <= left) {
+		left -= bytes;
+		return;
+	}
+	left = AHEAD_BYTES;
+	free(malloc(AHEAD_BYTES));
+}
+
 void *
 memory_try(struct store *store, size_t bytes, struct memory_want *want)
 {
@@ -170,6 +189,7 @@ memory_try(struct store *store, size_t bytes, struct memory_want *want)
 	*want = (struct memory_want){ .bytes = bytes };
 	if (!memory_try_charge(store, heap_bytes(bytes)))
 		return NULL;
+	grow_ahead(bytes);
 	p = malloc(bytes);
 	if (p == NULL) {
 		want->nomem = true;

@@ -4,6 +4,9 @@
 #include "store/redo_priv.h"
 #include "store/store_priv.h"
 
+/* Of a number, at most. */
+#define NUMBER_BYTES 10
+
 /* Times of rows are told beside them. */
 static const struct row_late no_time = { 0, ROW_SAME };
 
@@ -16,13 +19,15 @@ store_set_tap(struct store *store, struct store_tap *tap)
 static void
 put_number(struct buf *out, uint64_t v)
 {
-	char bytes[10];
-	size_t n = 0;
+	char *at;
 
+	if ((out->failed || out->cap - out->len < NUMBER_BYTES) && !buf_reserve(out, NUMBER_BYTES))
+		return;
+	at = out->p + out->len;
 	for (; v >= 128; v >>= 7)
-		bytes[n++] = (char)((v & 127) | 128);
-	bytes[n++] = (char)v;
-	buf_add(out, bytes, n);
+		*at++ = (char)((v & 127) | 128);
+	*at++ = (char)v;
+	out->len = (size_t)(at - out->p);
 }
 
 static void
@@ -74,7 +79,7 @@ static void
 end_record(struct buf *out, size_t start)
 {
 	size_t len = out->len - start, n = 0;
-	char bytes[10];
+	char bytes[NUMBER_BYTES];
 
 	if (out->failed)
 		return;
@@ -276,18 +281,6 @@ put_state(struct buf *out, const struct series_set *set, uint64_t stretch)
 
 /* Rows. */
 
-/* Before and after change places, for row_encode; doing it again puts them back. */
-static void
-exchange(struct row_change *changes, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++) {
-		uint64_t before = changes[i].before;
-
-		changes[i].before = changes[i].after;
-		changes[i].after = before;
-	}
-}
-
 /* The generation that the batch has for a distribution; *e: entry to begin with, moves on. */
 static uint64_t
 generation_of(const struct append *a, uint32_t *e, uint32_t at)
@@ -328,8 +321,6 @@ static void
 put_row(struct buf *out, const struct append *a, const struct work *work, uint32_t number,
     bool first, int64_t from_ns)
 {
-	struct row_change *changes = &a->scratch->changes[work->change];
-
 	put_number(out, work->stream);
 	put_number(out, number);
 	buf_putc(
@@ -337,10 +328,7 @@ put_row(struct buf *out, const struct append *a, const struct work *work, uint32
 	                (work->born_count > 0 ? REDO_BIRTHS : 0)));
 	put_time(out, (int64_t)((uint64_t)work->row.ts_ns - (uint64_t)from_ns));
 	if (work->change_count > 0) {
-		exchange(changes, work->change_count);
-		(void)row_encode(out, no_time, work->len_before, work->len_before,
-		    append_classes(a, work->stream), changes, work->change_count);
-		exchange(changes, work->change_count);
+		buf_add(out, a->scratch->redos.p + work->redo_off, work->redo_bytes);
 		put_beside(out, a, work);
 	}
 	if (work->born_count > 0) {

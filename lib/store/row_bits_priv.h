@@ -58,10 +58,11 @@ enum {
 #define NIBBLES_8 UINT64_C(0x8888888888888888)
 
 /*
- * Rows are read by shifts of places found a moment before, for which processors of the last ten
- * years have better instructions. What reads many is there twice, WITH_BMI2 and without.
+ * Rows are read and written by shifts of places found a moment before, for which processors of the
+ * last ten years have better instructions. What reads or writes many is there twice, WITH_BMI2 and
+ * without. ROW_PLAIN: a test wants the latter.
  */
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(ROW_PLAIN)
 #define WITH_BMI2 __attribute__((target("bmi,bmi2,popcnt,avx2")))
 static inline bool
 has_bmi2(void)

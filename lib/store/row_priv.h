@@ -128,6 +128,13 @@ struct row_late {
 int row_encode(struct buf *out, struct row_late, uint32_t len_before, uint32_t len_after,
     const uint8_t *classes, const struct row_change *changes, size_t n);
 
+/*
+ * The same, and to redo a row that tells what the values are after it: of the time of no row, with
+ * no births, before and after exchanged.
+ */
+int row_encode_both(struct buf *undo, struct buf *redo, struct row_late, uint32_t len_before,
+    uint32_t len_after, const uint8_t *classes, const struct row_change *changes, size_t n);
+
 /* A row being read. It leads into the bytes given to row_open. */
 struct row {
 	struct row_late late;

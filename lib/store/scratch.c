@@ -21,6 +21,7 @@ scratch_free(struct store *store, struct scratch *scratch)
 	free(scratch->dists);
 	free(scratch->works);
 	buf_fini(&scratch->rows);
+	buf_fini(&scratch->redos);
 	free(scratch);
 }
 
@@ -31,7 +32,7 @@ held_bytes(const struct scratch *s)
 	size_t each = 2 * sizeof(*s->changes) + 2 * sizeof(struct blob *) + sizeof(*s->born) +
 	              sizeof(*s->metric_of) + sizeof(struct blob *) + 2 * sizeof(*s->dists);
 
-	return s->cap * each + 2 * s->stream_cap * sizeof(*s->works) + s->rows.cap;
+	return s->cap * each + 2 * s->stream_cap * sizeof(*s->works) + s->rows.cap + s->redos.cap;
 }
 
 /* Counts what it has grown. False: there is no room for it. */
@@ -58,6 +59,7 @@ scratch_new(struct store *store, size_t positions, size_t streams)
 	if (scratch == NULL)
 		return NULL;
 	buf_init(&scratch->rows, 0);
+	buf_init(&scratch->redos, 0);
 	scratch->cap = n;
 	scratch->stream_cap = streams + 4;
 	scratch->changes = malloc(2 * n * sizeof(*scratch->changes));
@@ -97,6 +99,7 @@ scratch_take(struct store *store, size_t positions, size_t streams, struct err *
 		return NULL;
 	}
 	buf_clear(&scratch->rows);
+	buf_clear(&scratch->redos);
 	scratch->change_len = scratch->born_len = scratch->fresh_len = 0;
 	scratch->dist_len = scratch->work_len = 0;
 	return scratch;

@@ -21,15 +21,16 @@ struct work {
 	uint32_t born, born_count;     /* first in born; how many */
 	/* Of the changes: */
 	uint32_t reborn_count, woken_count, stopped_count, ref_count;
-	uint32_t moved_count; /* of those born, anew or not */
-	size_t off;           /* in rows */
-	struct log_row row;   /* p comes last */
-	struct log_room room; /* also for the next work if that is of the same stream */
+	uint32_t moved_count;        /* of those born, anew or not */
+	size_t off;                  /* in rows */
+	size_t redo_off, redo_bytes; /* in redos; 0 bytes: of none */
+	struct log_row row;          /* p comes last */
+	struct log_room room;        /* also for the next work if that is of the same stream */
 };
 
 struct scratch {
 	struct scratch *next;
-	struct row_change *changes;
+	struct row_change *changes; /* there is room for one more than there can be */
 	struct blob **spares; /* by change: takes the place of a distribution that someone reads */
 	uint64_t *born;       /* bits of new positions */
 	uint32_t *metric_of;  /* by position; see append.c */
@@ -37,6 +38,7 @@ struct scratch {
 	struct row_dist *dists;
 	struct work *works;
 	struct buf rows;
+	struct buf redos; /* what the journal is told of changes; see row_encode_both */
 	size_t change_len, born_len, fresh_len, dist_len, work_len;
 	size_t cap, stream_cap;
 	size_t charged_bytes;

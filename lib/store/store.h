@@ -72,6 +72,12 @@ struct append_stats {
 int store_append(struct series_set *, const struct batch *, struct append_stats *, struct err *);
 
 /*
+ * Has the processor fetch what the next append reads from memory; for who has something else to do
+ * until then. The appender's.
+ */
+void store_fetch(const struct series_set *);
+
+/*
  * Marks every active series inactive at ts_ns, or 1 ms after its group's last time if that is later
  * (so TS_NONE means the latter). The next append makes those it holds active again. Returns how
  * many were marked; cannot fail.

@@ -246,6 +246,40 @@ check_change(const struct row_undo *undo, const struct row_change *change, enum 
 }
 
 static void
+exchange(struct happened *what)
+{
+	for (size_t i = 0; i < what->n; i++) {
+		uint64_t before = what->changes[i].before;
+
+		what->changes[i].before = what->changes[i].after;
+		what->changes[i].after = before;
+	}
+}
+
+/* Both rows are those that are encoded one by one; undo: the first of them. */
+static void
+check_both(struct happened *what, const struct buf *undo, struct row_late late, uint32_t len,
+    uint32_t births)
+{
+	struct buf there, back, redo;
+
+	buf_init(&there, 0);
+	buf_init(&back, 0);
+	buf_init(&redo, 0);
+	assert(row_encode_both(&there, &back, late, len, len + births, what->classes, what->changes,
+	           what->n) == 0);
+	assert(there.len == undo->len && memcmp(there.p, undo->p, undo->len) == 0);
+	exchange(what);
+	assert(row_encode(&redo, (struct row_late){ 0, ROW_SAME }, len, len, what->classes,
+	           what->changes, what->n) == 0);
+	exchange(what);
+	assert(back.len == redo.len && memcmp(back.p, redo.p, redo.len) == 0);
+	buf_fini(&there);
+	buf_fini(&back);
+	buf_fini(&redo);
+}
+
+static void
 check_round_trip(struct input in)
 {
 	static struct happened what;
@@ -265,6 +299,7 @@ check_round_trip(struct input in)
 	if (late.unit == ROW_PATCH)
 		late.units = 0;
 	assert(row_encode(&out, late, len, len + births, what.classes, what.changes, what.n) == 0);
+	check_both(&what, &out, late, len, births);
 	p = with_slack(out.p, out.len);
 	assert(row_open(&row, p, out.len, len + births) == 0);
 	assert(row.bytes == out.len && row.len_before == len);

@@ -164,6 +164,40 @@ check_row(const uint8_t *p, size_t len, const struct poll *poll)
 	}
 }
 
+/* Both rows are those that are encoded one by one. */
+static void
+check_both(const struct poll *poll)
+{
+	struct row_change *exchanged = malloc((poll->n + 1) * sizeof(*exchanged));
+	struct buf undo, redo, one;
+
+	assert_non_null(exchanged);
+	for (size_t i = 0; i < poll->n; i++) {
+		exchanged[i] = poll->changes[i];
+		exchanged[i].before = poll->changes[i].after;
+		exchanged[i].after = poll->changes[i].before;
+	}
+	buf_init(&undo, 0);
+	buf_init(&redo, 0);
+	buf_init(&one, 0);
+	assert_int_equal(row_encode_both(&undo, &redo, poll->late, poll->len_before,
+	                     poll->len_after, poll->classes, poll->changes, poll->n),
+	    0);
+	assert_int_equal(encode(&one, poll), 0);
+	assert_int_equal(undo.len, one.len);
+	assert_memory_equal(undo.p, one.p, one.len);
+	buf_clear(&one);
+	assert_int_equal(row_encode(&one, (struct row_late){ 0, ROW_SAME }, poll->len_before,
+	                     poll->len_before, poll->classes, exchanged, poll->n),
+	    0);
+	assert_int_equal(redo.len, one.len);
+	assert_memory_equal(redo.p, one.p, one.len);
+	buf_fini(&undo);
+	buf_fini(&redo);
+	buf_fini(&one);
+	free(exchanged);
+}
+
 /* Encodes behind other bytes, decodes before other bytes. Returns the length. */
 static size_t
 check_round_trip(const struct poll *poll)
@@ -176,6 +210,7 @@ check_round_trip(const struct poll *poll)
 	buf_puts(&out, "abc");
 	assert_int_equal(encode(&out, poll), 0);
 	assert_memory_equal(out.p, "abc", 3);
+	check_both(poll);
 	len = out.len - 3;
 	p = with_slack(out.p + 3, len);
 	check_row(p, len, poll);

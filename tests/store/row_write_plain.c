@@ -1,0 +1,2 @@
+#define ROW_PLAIN
+#include "store/row.c"
