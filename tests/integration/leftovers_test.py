@@ -249,7 +249,7 @@ class Leftovers(unittest.TestCase):
         leftovers.check_nothing_is_left(scottyd, "no descriptors", starve, times=64, warm=16)
 
     def test_a_disk_that_fails(self):
-        """Few times, as it is tried ever more seldom: what is lost in bulk would be seen."""
+        """Few times, as it is tried ever more seldom: what is lost in bulk is seen."""
         scottyd = self.start([self.good.element("good", "app")],
                              store={"memory": "64MiB", "journalSegment": "1s"})
         journal = os.path.join(scottyd.state, "journal")

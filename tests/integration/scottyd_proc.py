@@ -184,8 +184,8 @@ def cpu_seconds(pid):
 # What belongs into a state directory; registry.db is that of a version before. Set aside: what was
 # damaged.
 SEGMENT = re.compile(r"journal/\d{12}\.sj")
-STATE_FILES = re.compile(SEGMENT.pattern + r"|lock|registry\.db|state\.db(-wal|-shm)?|history/\d{12}\.sh|"
-                         r"dead/.+\.jsonl(\.\d)?")
+STATE_FILES = re.compile(SEGMENT.pattern + r"|lock|registry\.db|state\.db(-wal|-shm)?|"
+                         r"history/\d{12}\.sh|dead/.+\.jsonl(\.\d)?")
 SET_ASIDE = re.compile(r".*\.(damaged|corrupt)-.+")
 # One is being written, and one may just be over.
 SEGMENTS_OPEN = 2
