@@ -14,6 +14,9 @@
 /* Codes read at once: as many as a word holds whose codes are counted in bits. */
 #define EACH_CODES 15
 
+static_assert(EACH_CODES * DIFFERENCE_MAX / 2 + 1 + sizeof(uint64_t) < ROW_SLACK,
+    "payloads of codes read at once may lie beyond the end");
+
 static inline uint64_t
 row_load_15_codes(const struct row *row, uint32_t index)
 {

@@ -511,21 +511,23 @@ struct row_events {
 };
 
 /* The position has no plain slot, or that has to go on in a new piece. */
-__attribute__((noinline)) static bool
-put_off_slowly(struct window *w, uint32_t at, uint64_t payload, uint32_t time)
+__attribute__((noinline)) static void
+put_off_slowly(struct row_events *all, uint32_t at, uint64_t payload)
 {
+	struct window *w = all->w;
 	struct slot *slot = w->slot_of[at];
 	struct head *head = &w->heads[at];
-	bool any = !slot->done;
 	uint32_t number;
 
+	all->others++;
+	all->any |= !slot->done;
 	if (!slot->plain) {
 		undo_difference(w, at, payload);
-		return any;
+		return;
 	}
 	number = place_event(w, slot);
-	w->events[number] = (struct event){ .bits = payload, .time = time, .tail = head->tail };
-	return true;
+	w->events[number] =
+	    (struct event){ .bits = payload, .time = (uint32_t)all->time, .tail = head->tail };
 }
 
 ALWAYS_INLINE void
@@ -536,13 +538,12 @@ put_off_difference(void *arg, uint32_t at, uint64_t payload)
 	struct event *event = (struct event *)(void *)(all->events + (uint32_t)head);
 
 	if (__builtin_expect(head % (EVENT_PIECE * sizeof(*event)) == 0, false)) {
-		all->others++;
-		all->any |= put_off_slowly(all->w, at, payload, (uint32_t)all->time);
+		put_off_slowly(all, at, payload);
 		return;
 	}
 	all->heads[at].word = head + sizeof(*event);
 	event->bits = payload;
-	event->time_and_tail = (head & ~(uint64_t)UINT32_MAX) | all->time;
+	event->time_and_tail = head - (uint32_t)head + all->time;
 }
 
 /* Another distribution than before, of an active series. */
@@ -558,27 +559,21 @@ put_off_dist(struct window *w, struct slot *slot, const struct row_undo *undo, u
 	w->failed = w->failed || slot->dist == NULL;
 }
 
-__attribute__((noinline)) static bool
-put_off_other(struct window *w, const struct row_undo *undo, uint64_t time)
-{
-	struct slot *slot = w->slot_of[undo->at];
-
-	if (slot->done)
-		return false;
-	if (slot->class == ROW_DIST && undo->how == ROW_SET && slot->active && !w->failed)
-		put_off_dist(w, slot, undo, time);
-	else
-		undo_change(w, slot, undo);
-	return true;
-}
-
-ALWAYS_INLINE void
+__attribute__((noinline)) static void
 undo_other(void *arg, const struct row_undo *undo)
 {
 	struct row_events *all = arg;
+	struct window *w = all->w;
+	struct slot *slot = w->slot_of[undo->at];
 
 	all->others++;
-	all->any |= put_off_other(all->w, undo, all->time);
+	if (slot->done)
+		return;
+	all->any = true;
+	if (slot->class == ROW_DIST && undo->how == ROW_SET && slot->active && !w->failed)
+		put_off_dist(w, slot, undo, all->time);
+	else
+		undo_change(w, slot, undo);
 }
 
 ALWAYS_INLINE bool
