@@ -30,6 +30,7 @@ struct matcher {
 	struct str plain_stamp;      /* of the plain metric that came last; empty: of none */
 	int64_t plain_ns;
 	struct scan_token pending; /* its value, if only the parser can read it */
+	bool lacks_stamps;         /* some metric has none of its own */
 };
 
 /*
@@ -368,6 +369,7 @@ take_stamp(struct matcher *m, size_t i)
 	int64_t *group_ts = &m->arrays.group_ts[m->layout->slots[i]];
 
 	m->arrays.ts[i] = m->stamp_ns;
+	m->lacks_stamps |= m->stamp_ns == TS_NONE;
 	if (m->stamp_ns == TS_NONE || *group_ts == m->stamp_ns)
 		return true;
 	if (*group_ts != TS_NONE)
@@ -601,7 +603,8 @@ fill_batch(struct matcher *m)
 
 	if (layout_descs(m->layout, m->p->batch, &desc, &group, m->p->err) != 0)
 		return -1;
-	complete_stamps(m);
+	if (m->lacks_stamps)
+		complete_stamps(m);
 	return batch_adopt(m->p->batch, desc, group, m->arrays.values, m->arrays.ts, m->p->err);
 }
 

@@ -389,6 +389,33 @@ compare(struct append *a, struct work *work, const struct plan_entry *entry, boo
 	return 0;
 }
 
+/*
+ * Words of metrics, from an entry up to the first that is none. Which ones change can't be
+ * foretold: all are noted, those count.
+ */
+static const struct plan_entry *
+compare_words(struct append *a, struct work *work, const struct plan_entry *entry,
+    const struct plan_entry *end)
+{
+	const uint64_t *bits = a->set->streams[work->stream]->bits;
+	const struct value *value = a->batch->value;
+	struct scratch *s = a->scratch;
+	struct row_change *first = &s->changes[s->change_len], *change = first;
+	size_t n;
+
+	for (; entry < end && entry->take == TAKE_WORD; entry++) {
+		uint64_t was = bits[entry->at], now = value[entry->metric].u;
+
+		*change = (struct row_change){ entry->at, ROW_SET, was, now };
+		change += now != was;
+	}
+	n = (size_t)(change - first);
+	memset(&s->spares[s->change_len], 0, n * sizeof(*s->spares));
+	s->change_len += n;
+	work->change_count += (uint32_t)n;
+	return entry;
+}
+
 /* All that is active is in the batch and the reverse, as was so the last time. */
 static int
 compare_settled(struct append *a, struct work *work, struct err *err)
@@ -396,23 +423,10 @@ compare_settled(struct append *a, struct work *work, struct err *err)
 	const struct plan_stream *plan = &a->plan->streams[work->stream];
 	const struct plan_entry *entry = &a->plan->entries[plan->first];
 	const struct plan_entry *end = entry + plan->len;
-	const uint64_t *bits = a->set->streams[work->stream]->bits;
-	const struct value *value = a->batch->value;
 
-	for (; entry < end; entry++) {
-		if (entry->take == TAKE_WORD) {
-			struct scratch *s = a->scratch;
-			uint64_t was = bits[entry->at], now = value[entry->metric].u;
-
-			/* Which ones change can't be foretold: all are written, those count. */
-			s->spares[s->change_len] = NULL;
-			s->changes[s->change_len] =
-			    (struct row_change){ entry->at, ROW_SET, was, now };
-			s->change_len += now != was;
-			work->change_count += now != was;
-		} else if (compare(a, work, entry, true, err) != 0) {
+	while ((entry = compare_words(a, work, entry, end)) < end) {
+		if (compare(a, work, entry++, true, err) != 0)
 			return -1;
-		}
 	}
 	return 0;
 }
