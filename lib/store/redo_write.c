@@ -328,6 +328,7 @@ put_row(struct buf *out, const struct append *a, const struct work *work, uint32
 	                (work->born_count > 0 ? REDO_BIRTHS : 0)));
 	put_time(out, (int64_t)((uint64_t)work->row.ts_ns - (uint64_t)from_ns));
 	if (work->change_count > 0) {
+		assert(work->redo_bytes > 0);
 		buf_add(out, a->scratch->redos.p + work->redo_off, work->redo_bytes);
 		put_beside(out, a, work);
 	}
