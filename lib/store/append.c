@@ -107,10 +107,11 @@ fetch(const void *p, size_t bytes)
 }
 
 void
-store_fetch(const struct series_set *set)
+store_fetch(struct series_set *set)
 {
 	for (uint32_t i = 0; i < set->stream_count; i++)
 		fetch(set->streams[i], sizeof(struct stream));
+	lock_take(&set->lock); /* pages may be reclaimed meanwhile */
 	for (uint32_t i = 0; i < set->stream_count; i++) {
 		const struct stream *s = set->streams[i];
 
@@ -119,19 +120,26 @@ store_fetch(const struct series_set *set)
 		if (s->newest != NULL)
 			fetch(s->newest, sizeof(*s->newest));
 	}
+	lock_drop(&set->lock);
 }
 
 /* And what those lead to: distributions, and where rows go. */
 static void
 fetch_more(const struct append *a)
 {
+	lock_take(&a->set->lock);
+	for (uint32_t i = 0; i < a->set->stream_count; i++) {
+		const struct page *newest = a->set->streams[i]->newest;
+
+		if (newest != NULL)
+			fetch(newest->data + newest->start, 1);
+	}
+	lock_drop(&a->set->lock);
 	for (uint32_t i = 0; i < a->set->stream_count; i++) {
 		const struct plan_stream *plan = &a->plan->streams[i];
 		const struct plan_entry *entry = &a->plan->entries[plan->first];
 		const struct stream *s = a->set->streams[i];
 
-		if (s->newest != NULL)
-			fetch(s->newest->data + s->newest->start, 1);
 		for (uint32_t left = plan->dist_count; left > 0; entry++) {
 			if (entry->take != TAKE_DIST)
 				continue;

@@ -75,7 +75,7 @@ int store_append(struct series_set *, const struct batch *, struct append_stats 
  * Has the processor fetch what the next append reads from memory; for who has something else to do
  * until then. The appender's.
  */
-void store_fetch(const struct series_set *);
+void store_fetch(struct series_set *);
 
 /*
  * Marks every active series inactive at ts_ns, or 1 ms after its group's last time if that is later
