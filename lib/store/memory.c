@@ -164,6 +164,16 @@ memory_alloc_beyond(struct store *store, size_t bytes, struct err *err)
 	return p;
 }
 
+void *
+memory_alloc_listed(struct store *store, size_t bytes, bool beyond, struct err *err)
+{
+	void *p = memory_alloc(store, bytes, err);
+
+	if (p == NULL && beyond && err->code == ERR_LIMIT)
+		p = memory_alloc_beyond(store, bytes, err);
+	return p;
+}
+
 /*
  * Out of the main thread malloc has the system make the heap larger page by page. This has it done
  * for many at a time; they take no memory before they are used.

@@ -155,8 +155,7 @@ place_open(struct cursor *cursor, struct series_set *set, bool beyond, struct er
 	struct place *place;
 	struct memory_want want;
 
-	place = beyond ? memory_alloc_beyond(set->store, sizeof(*place), err)
-	               : memory_alloc(set->store, sizeof(*place), err);
+	place = memory_alloc_listed(set->store, sizeof(*place), beyond, err);
 	if (place == NULL)
 		return -1;
 	*place = (struct place){ .cursor = cursor, .set = set };

@@ -33,15 +33,15 @@ set_new(struct store *store, struct str key, bool beyond, struct err *err)
 	struct series_set *set;
 	uint16_t host_len;
 
-	if (beyond)
+	set = memory_alloc_listed(store, sizeof(*set) + key.len, beyond, err);
+	if (set == NULL)
+		return NULL;
+	if (memory_charge(store, MAP_BYTES, err) != 0) {
+		if (!beyond) {
+			memory_free(store, set, sizeof(*set) + key.len);
+			return NULL;
+		}
 		memory_charge_beyond(store, MAP_BYTES);
-	else if (memory_charge(store, MAP_BYTES, err) != 0)
-		return NULL;
-	set = beyond ? memory_alloc_beyond(store, sizeof(*set) + key.len, err)
-	             : memory_alloc(store, sizeof(*set) + key.len, err);
-	if (set == NULL) {
-		memory_uncharge(store, MAP_BYTES);
-		return NULL;
 	}
 	*set = (struct series_set){ .store = store, .key_len = key.len };
 	atomic_init(&set->refs, 1);

@@ -121,6 +121,8 @@ void *memory_alloc(struct store *, size_t bytes, struct err *err);
 /* These go above the limit if need be: for what gives more back at once. NULL with ERR_NOMEM. */
 void memory_charge_beyond(struct store *, size_t bytes);
 void *memory_alloc_beyond(struct store *, size_t bytes, struct err *err);
+/* For what is listed: within the limit, or above it if need be and beyond. */
+void *memory_alloc_listed(struct store *, size_t bytes, bool beyond, struct err *err);
 
 /* What an attempt lacked. */
 struct memory_want {
