@@ -19,8 +19,8 @@
 #endif
 
 /*
- * What is in memory but not in a file, counted page by page: the sums in statm are off by up to some
- * hundred KiB on many processors, and how much of the program's file is mapped is chance.
+ * What is in memory but not in a file, counted page by page: the sums in statm are off by up to
+ * some hundred KiB on many processors, and how much of the program's file is mapped is chance.
  */
 static uint64_t
 resident_bytes(void)
