@@ -162,12 +162,7 @@ class Killed(Durable):
         scottyd = self.start(config, fleet.state, flags=SOON)
         time.sleep(2)
         journal, away = (os.path.join(fleet.state, name) for name in ("journal", "away"))
-        os.mkdir(away)
-        for name in os.listdir(journal):
-            os.rename(os.path.join(journal, name), os.path.join(away, name))
-        os.rmdir(journal)
-        with open(journal, "wb"):
-            pass  # where a directory should be
+        sp.put_file_for_directory(journal, away)
         degraded = "/metricsapi/journal/degraded"
         sp.eventually(lambda: scottyd.get_json(degraded)[0]["value"], "degraded", 20)
         time.sleep(2)

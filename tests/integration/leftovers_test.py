@@ -256,12 +256,7 @@ class Leftovers(unittest.TestCase):
         away = os.path.join(scottyd.dir, "away")
 
         def fail():
-            os.mkdir(away)
-            for name in os.listdir(journal):
-                os.rename(os.path.join(journal, name), os.path.join(away, name))
-            os.rmdir(journal)
-            with open(journal, "wb"):
-                pass  # where a directory should be
+            sp.put_file_for_directory(journal, away)
             sp.eventually(lambda: self.own(scottyd, "/journal/degraded"), "degraded", 20)
             os.remove(journal)
             os.rename(away, journal)

@@ -207,6 +207,22 @@ def disk_use(state):
     return f"{len(found)} files of {sum(found.values())} bytes"
 
 
+def put_file_for_directory(directory, away):
+    """
+    Moves what is in it away and puts a file in its place. Who has the directory open could go on in
+    it if it were moved as a whole; meanwhile files may come, go, or the directory be made anew.
+    """
+    os.mkdir(away)
+    while not os.path.isfile(directory):
+        for name in os.listdir(directory):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(os.path.join(directory, name), os.path.join(away, name))
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
+            with open(directory, "xb"):
+                pass
+
+
 def litter(state):
     """Files that nobody would ever look at again."""
     return [path for path in state_files(state)

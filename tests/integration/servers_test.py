@@ -141,6 +141,8 @@ class Servers(unittest.TestCase):
             for server in self.servers[:-1]:
                 server.start()
             self.wait_level(scottyd)
+            sp.eventually(lambda: all(len(fleet.history(scottyd, host, "/n/000")) > 4
+                                      for host in fleet.hosts), "there is some history", 30)
             scottyd.configure({**config, "endpoints": []})
             scottyd.reload()
             for host in fleet.hosts:
