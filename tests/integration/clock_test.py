@@ -71,21 +71,24 @@ class Clocked(unittest.TestCase):
         metrics = self.scottyd.get_json(f"/api/latest{path}")
         return [m for m in metrics if m["hostName"] == host and m["appName"] == app][0]
 
-    def check_goes_on(self, what):
-        """Polls come as before, new values are kept with later stamps, all is active."""
-        before = float(self.newest("h0", "app", "/n")["timestamp"])
-        self.number += 1
-        self.endpoint.publish(self.metrics(self.number))
+    def polls_come_at_their_time(self, what):
+        """Too few in a second may be the endpoint's doing, beside other tests; too many never."""
         begin, cpu = self.endpoint.requests, self.scottyd.cpu_seconds()
         started = time.monotonic()
         time.sleep(1)
         took = time.monotonic() - started
         polls = self.endpoint.requests - begin
         expected = ENDPOINTS * took / INTERVAL_S
-        if not sp.SANITIZED:
-            self.assertGreater(polls, 0.7 * expected, what)
         self.assertLess(polls, 1.3 * expected, what)
         self.assertLess(self.scottyd.cpu_seconds() - cpu, 0.5 * sp.SLOW, what)
+        return sp.SANITIZED or polls > 0.7 * expected
+
+    def check_goes_on(self, what):
+        """Polls come as before, new values are kept with later stamps, all is active."""
+        before = float(self.newest("h0", "app", "/n")["timestamp"])
+        self.number += 1
+        self.endpoint.publish(self.metrics(self.number))
+        sp.eventually(lambda: self.polls_come_at_their_time(what), what, 15)
         for i in range(ENDPOINTS):
             metric = self.newest(f"h{i}", "app", "/n")
             self.assertEqual(metric["value"], self.number, what)
