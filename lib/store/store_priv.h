@@ -118,7 +118,9 @@ ts_at_most(int64_t ts_ns)
 int memory_charge(struct store *, size_t bytes, struct err *err);
 /* NULL with ERR_LIMIT or ERR_NOMEM. Not zeroed. */
 void *memory_alloc(struct store *, size_t bytes, struct err *err);
-/* These go above the limit if need be: for what gives more back at once. NULL with ERR_NOMEM. */
+/*
+ * These go above the limit: for what gives more back at once, or is listed. NULL with ERR_NOMEM.
+ */
 void memory_charge_beyond(struct store *, size_t bytes);
 void *memory_alloc_beyond(struct store *, size_t bytes, struct err *err);
 /* For what is listed: within the limit, or above it if need be and beyond. */

@@ -391,33 +391,51 @@ a_segment_holds_more_than_what_all_are(void **state)
 	assert_in_range(fixture_files(f, ".sj", NULL), 3, 40);
 }
 
-/* The first is polled once; then many segments pass, of which two are read. */
-static void
-who_is_silent_comes_back(void **state)
+/* An endpoint that is polled once. Returns its birth. */
+static int64_t
+poll_silent(struct fixture *f)
 {
-	struct fixture *f = *state;
 	struct append_stats stats;
 	struct series_set *set;
 	int64_t birth_ns;
 	struct err err;
 
-	f->conf.segment_bytes = 1000;
-	f->conf.restore_bytes = 1;
-	fixture_start(f);
 	set = store_set(f->store, STR("silent"), STR("app"), &err);
 	assert_non_null(set);
 	assert_int_equal(store_append(set, gen_poll(f->gen, 0, 0), &stats, &err), 0);
 	birth_ns = series_set_birth_ns(set);
 	series_set_unref(set);
+	return birth_ns;
+}
+
+/* It is there, and the same. */
+static void
+check_silent(struct fixture *f, int64_t birth_ns)
+{
+	struct series_set *set = store_find(f->store, STR("silent"), STR("app"));
+
+	assert_non_null(set);
+	assert_int_equal(series_set_birth_ns(set), birth_ns);
+	series_set_unref(set);
+}
+
+/* The first is polled once; then many segments pass, of which two are read. */
+static void
+who_is_silent_comes_back(void **state)
+{
+	struct fixture *f = *state;
+	int64_t birth_ns;
+
+	f->conf.segment_bytes = 1000;
+	f->conf.restore_bytes = 1;
+	fixture_start(f);
+	birth_ns = poll_silent(f);
 	poll_and_turn(f, 600);
 	assert_true(fixture_files(f, ".sj", NULL) > 3);
 	for (int life = 0; life < 3; life++) {
 		fixture_close(f);
 		fixture_start(f);
-		set = store_find(f->store, STR("silent"), STR("app"));
-		assert_non_null(set);
-		assert_int_equal(series_set_birth_ns(set), birth_ns);
-		series_set_unref(set);
+		check_silent(f, birth_ns);
 		poll_and_turn(f, 45); /* more than 10 s */
 	}
 }
@@ -428,19 +446,12 @@ who_is_silent_comes_back_after_short_lives(void **state)
 {
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = time(NULL) + 100 } };
 	struct fixture *f = *state;
-	struct append_stats stats;
-	struct series_set *set;
 	int64_t birth_ns;
 	char path[128];
-	struct err err;
 
 	f->conf.restore_bytes = 1;
 	fixture_start(f);
-	set = store_set(f->store, STR("silent"), STR("app"), &err);
-	assert_non_null(set);
-	assert_int_equal(store_append(set, gen_poll(f->gen, 0, 0), &stats, &err), 0);
-	birth_ns = series_set_birth_ns(set);
-	series_set_unref(set);
+	birth_ns = poll_silent(f);
 	poll_and_turn(f, 5);
 	fixture_close(f);
 	/* This one was written for 100 s. */
@@ -449,10 +460,7 @@ who_is_silent_comes_back_after_short_lives(void **state)
 	for (int life = 0; life < 4; life++) {
 		fixture_start(f);
 		assert_int_equal(stats_of(f).missing_rows, 0);
-		set = store_find(f->store, STR("silent"), STR("app"));
-		assert_non_null(set);
-		assert_int_equal(series_set_birth_ns(set), birth_ns);
-		series_set_unref(set);
+		check_silent(f, birth_ns);
 		poll_and_turn(f, 2);
 		/* Of the others only the last two files come back. */
 		assert_in_range(fixture_rows(f->store), 1 + 2 * ENDPOINTS, 1 + 12 * ENDPOINTS);
