@@ -613,9 +613,9 @@ cursor_read(struct cursor *cursor, struct cursor_record *out, size_t max)
 	while (n < max) {
 		enum opened opened = OPENED;
 
-		/* What was given out leads into the window's memory. */
 		if (cursor->place == NULL && n > 0 &&
-		    (cursor->memory_window.dist_count > 0 || cursor->past.window.dist_count > 0))
+		    (window_has_to_go(&cursor->memory_window) ||
+		        window_has_to_go(&cursor->past.window)))
 			break;
 		if (cursor->place == NULL) {
 			struct place *place = take_place(cursor, &looked);

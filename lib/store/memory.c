@@ -69,6 +69,19 @@ memory_free(struct store *store, void *p, size_t bytes)
 	memory_uncharge(store, heap_bytes(bytes));
 }
 
+void *
+memory_shrink(struct store *store, void *p, size_t bytes, size_t less)
+{
+	void *shrunk = realloc(p, less);
+
+	/* The system has no smaller block: it is larger than need be for now. */
+	if (shrunk == NULL)
+		shrunk = p;
+	store->freed_bytes += bytes - less;
+	memory_uncharge(store, heap_bytes(bytes) - heap_bytes(less));
+	return shrunk;
+}
+
 static void
 full_err(const struct store *store, struct err *err)
 {

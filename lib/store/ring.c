@@ -1,6 +1,7 @@
 #include "store/ring_priv.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "store/store_priv.h"
 
@@ -32,6 +33,25 @@ ring_push(struct ring *ring, struct ring_item item)
 	*ring_at(ring, ring->len++) = item;
 }
 
+/*
+ * Gives back half of the room of a ring that needs no more than a quarter: else what grew once
+ * would stay, with nothing in it, when pages are taken away for other streams.
+ */
+static void
+shrink(struct store *store, struct ring *ring)
+{
+	uint32_t first = ring->first & (ring->cap - 1);
+	uint32_t wrapped = first + ring->len > ring->cap ? first + ring->len - ring->cap : 0;
+	uint32_t unwrapped = ring->len - wrapped;
+
+	memmove(ring->items + unwrapped, ring->items, wrapped * sizeof(*ring->items));
+	memmove(ring->items, ring->items + first, unwrapped * sizeof(*ring->items));
+	ring->first = 0;
+	ring->items = memory_shrink(store, ring->items, ring->cap * sizeof(*ring->items),
+	    ring->cap / 2 * sizeof(*ring->items));
+	ring->cap /= 2;
+}
+
 struct ring_item
 ring_pop(struct store *store, struct ring *ring)
 {
@@ -41,6 +61,8 @@ ring_pop(struct store *store, struct ring *ring)
 	if (--ring->len == 0) {
 		memory_free(store, ring->items, ring->cap * sizeof(*ring->items));
 		*ring = (struct ring){ .items = NULL };
+	} else if (ring->cap > FIRST_CAP && ring->len <= ring->cap / 4) {
+		shrink(store, ring);
 	}
 	return item;
 }

@@ -34,7 +34,7 @@ ring_at(const struct ring *ring, uint32_t i)
 bool ring_reserve(struct store *, struct ring *, size_t n, struct memory_want *);
 /* There is room. */
 void ring_push(struct ring *, struct ring_item);
-/* The first one leaves; an empty ring gives its memory back. */
+/* The first one leaves; memory that is of no use any more is given back. */
 struct ring_item ring_pop(struct store *, struct ring *);
 /* The first whose row is not before row. */
 uint32_t ring_find(const struct ring *, uint32_t row);

@@ -144,6 +144,9 @@ bool memory_try_charge(struct store *, size_t bytes);
 void memory_uncharge(struct store *, size_t bytes);
 void memory_free(struct store *, void *p, size_t bytes); /* bytes: as allocated; NULL is fine */
 
+/* Makes a block smaller, and maybe another. Never fails. */
+void *memory_shrink(struct store *, void *p, size_t bytes, size_t less);
+
 /* scratch.c: frees what appends kept for the next. */
 void scratches_free(struct store *);
 /* window.c: frees one that a reader left for the next. False: there is none. */

@@ -8,10 +8,13 @@
 
 /* Up to so many series are looked for one by one in a row; else all changes are gone through. */
 #define FEW_SLOTS 4
-/* Distributions taken apart at a time. */
-#define MOST_ARENA_BYTES ((size_t)16 * 1024 * 1024)
-/* Strings and lists held for the events of some series, though pages may go meanwhile. */
-#define MOST_BLOBS 65536
+/*
+ * Distributions taken apart at a time; and strings and lists held, though pages may go meanwhile.
+ * Of these no more than that part of the store's limit, as no page that goes makes room for what a
+ * reader holds: else some slow readers leave none for what is new.
+ */
+#define MOST_HELD_BYTES ((size_t)16 * 1024 * 1024)
+#define HELD_PART       256
 /* Windows kept for the next readers: so many, of that part of the store's limit at most each. */
 #define MOST_SPARES 4
 #define SPARE_PART  256
@@ -21,8 +24,8 @@ window_init(struct window *w)
 {
 	*w = (struct window){ .no_slot = { .first = NO_EVENT, .done = true } };
 	walk_init(&w->walk);
-	arena_init(&w->arena, 2 * MOST_ARENA_BYTES);
-	arena_init(&w->other, 2 * MOST_ARENA_BYTES);
+	arena_init(&w->arena, 2 * MOST_HELD_BYTES);
+	arena_init(&w->other, 2 * MOST_HELD_BYTES);
 }
 
 static void
@@ -30,6 +33,7 @@ forget_events(struct window *w)
 {
 	while (w->blob_len > w->kept_len)
 		blob_unref(w->walk.store, w->blobs[--w->blob_len]);
+	w->blob_bytes = w->kept_bytes;
 	w->event_len = w->dist_count = 0;
 	for (size_t i = 0; i < w->slot_len; i++) {
 		w->slots[i].first = NO_EVENT;
@@ -58,6 +62,7 @@ void
 window_keep(struct window *w)
 {
 	w->kept_len = w->blob_len;
+	w->kept_bytes = w->blob_bytes;
 }
 
 void
@@ -69,6 +74,22 @@ window_release(struct window *w)
 	if (w->kept_len > 0)
 		memmove(w->blobs, w->blobs + w->kept_len, w->blob_len * sizeof(*w->blobs));
 	w->kept_len = 0;
+	w->blob_bytes -= w->kept_bytes;
+	w->kept_bytes = 0;
+}
+
+static size_t
+most_held_bytes(const struct window *w)
+{
+	size_t part = w->walk.store->limit_bytes / HELD_PART;
+
+	return part < MOST_HELD_BYTES ? part : MOST_HELD_BYTES;
+}
+
+bool
+window_has_to_go(const struct window *w)
+{
+	return w->dist_count > 0 || (w->kept_len > 0 && w->kept_bytes > most_held_bytes(w));
 }
 
 void
@@ -139,8 +160,10 @@ close_slot(struct window *w, struct slot *slot)
 static uint64_t
 keep(struct window *w, struct blob *blob)
 {
-	if (blob != NULL)
+	if (blob != NULL) {
 		w->blobs[w->blob_len++] = blob_ref(blob);
+		w->blob_bytes += blob->bytes;
+	}
 	return (uintptr_t)blob;
 }
 
@@ -664,8 +687,10 @@ drop_events(struct window *w)
 		w->time_len = 0;
 	w->other = w->arena;
 	w->arena = arena;
-	if (now != NULL)
-		w->blobs[w->blob_len++] = now;
+	if (now != NULL) {
+		keep(w, now);
+		blob_unref(w->walk.store, now);
+	}
 	w->full = false;
 }
 
@@ -698,12 +723,16 @@ end_run(struct window *w)
 	w->time_len = time_len; /* it is the time of no row */
 }
 
-/* More than there should be at a time beside events. What cannot go on has to be read at once. */
+/*
+ * More than there should be at a time beside events. What cannot go on has to be read at once; and
+ * what goes on has to get further.
+ */
 static bool
 holds_much(const struct window *w)
 {
-	return (w->arena.used_bytes > MOST_ARENA_BYTES || w->blob_len > w->kept_len + MOST_BLOBS) &&
-	       !(w->oldest_first && w->slot_len == 1);
+	return (w->arena.used_bytes > MOST_HELD_BYTES ||
+	           w->blob_bytes - w->kept_bytes > most_held_bytes(w)) &&
+	       w->event_len > 0 && !(w->oldest_first && w->slot_len == 1);
 }
 
 /* The rows, until all is found, there are too many events, or memory is short. */

@@ -119,7 +119,8 @@ struct window {
 	size_t time_len, time_cap;
 	struct blob **blobs; /* references */
 	size_t blob_len, blob_cap;
-	size_t kept_len;    /* of them of windows before: see window_keep */
+	size_t kept_len; /* of them of windows before: see window_keep */
+	size_t blob_bytes, kept_bytes;
 	size_t dist_count;  /* in arena */
 	struct arena arena; /* distributions of events and slots */
 	struct arena other; /* the same, from before the window went on */
@@ -134,10 +135,13 @@ void window_fini(struct window *);
 void window_reset(struct window *);
 /*
  * Strings and lists that records have led to so far stay over resets, until they are released. (Not
- * distributions: with dist_count > 0 there is nothing to be done but to let the reader go first.)
+ * distributions.)
  */
 void window_keep(struct window *);
 void window_release(struct window *);
+/* What was kept is much, or can't be kept: the reader has to be done with it before more is read.
+ */
+bool window_has_to_go(const struct window *);
 /* Adds a slot for a position that has none. -1: out of memory. */
 int window_add(struct window *, uint32_t at, const struct meta *);
 /* The slot of a position that has this series; NULL: there is none. */

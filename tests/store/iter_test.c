@@ -1,6 +1,7 @@
 #include <stdio.h>
 
 #include "fault.h"
+#include "store/store_priv.h"
 #include "store_fixture.h"
 
 static const char *
@@ -286,6 +287,96 @@ a_range_that_is_reclaimed_meanwhile_shows_nothing_else(void **state)
 	while (iter_read(it, &record, 1) == 1)
 		assert_int_equal(record.value.i, expect--);
 	assert_int_equal(iter_read(it, &record, 1), 0);
+	iter_free(it);
+	fixture_free(f);
+}
+
+/* All polls have other texts, of so many bytes. */
+enum { TEXT_SERIES = 20, TEXT_POLLS = 100, TEXT_BYTES = 200 };
+
+static void
+put_long_texts(struct fixture *f, int64_t ms)
+{
+	for (int i = 0; i < TEXT_SERIES; i++) {
+		static char paths[TEXT_SERIES][8], texts[TEXT_SERIES][TEXT_BYTES];
+
+		snprintf(paths[i], sizeof(paths[i]), "/s/%02d", i);
+		snprintf(texts[i], sizeof(texts[i]), "%0*lld", TEXT_BYTES - 1,
+		    (long long)(ms * 100 + i));
+		put_text(f, paths[i], texts[i], 0, ms);
+	}
+}
+
+static int64_t
+text_number(const struct record *record)
+{
+	int64_t number = -1;
+
+	str_to_i64(record->value.s, &number);
+	return number;
+}
+
+/* What a reader holds is not to be had by reclaiming, so that must be little. */
+static void
+a_reader_that_stops_holds_few_texts(void **state)
+{
+	enum { MEMORY = 1024 * 1024, MOST_HELD = MEMORY / 256 };
+	struct fixture *f = fixture_new(MEMORY);
+	const struct metric_desc *desc;
+	struct record record;
+	struct err err;
+	struct iter *it;
+
+	(void)state;
+	for (int64_t ms = 0; ms < TEXT_POLLS; ms++) {
+		put_long_texts(f, ms);
+		append(f);
+	}
+	assert_true(f->store->blobs.strings.len == TEXT_SERIES * TEXT_POLLS);
+	it = iter_new(f->set, STR("/s"), ITER_UNDER, &err);
+	assert_non_null(it);
+	assert_true(iter_next_series(it, &desc));
+	iter_range(it, INT64_MIN, INT64_MAX);
+	assert_int_equal(iter_read(it, &record, 1), 1);
+	for (int64_t ms = TEXT_POLLS; ms < 150000; ms++) {
+		put_i64(f, "/n", noise(ms), 1, ms);
+		append(f);
+	}
+	assert_in_range(
+	    f->store->blobs.strings.len, TEXT_SERIES, 2 * TEXT_SERIES + MOST_HELD / TEXT_BYTES);
+	iter_free(it);
+	fixture_free(f);
+}
+
+static void
+texts_that_are_much_come_whole(void **state)
+{
+	struct fixture *f = fixture_new(4 * 1024 * 1024);
+	const struct metric_desc *desc;
+	struct record records[7];
+	struct err err;
+	struct iter *it;
+	int64_t series = 0;
+
+	(void)state;
+	for (int64_t ms = 0; ms < TEXT_POLLS; ms++) {
+		put_long_texts(f, ms);
+		append(f);
+	}
+	it = iter_new(f->set, STR("/s"), ITER_UNDER, &err);
+	assert_non_null(it);
+	for (; iter_next_series(it, &desc); series++) {
+		int64_t ms = TEXT_POLLS;
+		size_t n;
+
+		iter_range(it, INT64_MIN, INT64_MAX);
+		while ((n = iter_read(it, records, ARRAY_LEN(records))) > 0) {
+			for (size_t i = 0; i < n; i++)
+				assert_int_equal(text_number(&records[i]), --ms * 100 + series);
+		}
+		assert_int_equal(ms, 0);
+	}
+	assert_int_equal(series, TEXT_SERIES);
 	iter_free(it);
 	fixture_free(f);
 }
@@ -595,6 +686,8 @@ main(void)
 		TEST(a_range_that_is_read_slowly_sees_no_value_twice),
 		cmocka_unit_test(earliest_is_where_the_history_is_whole),
 		cmocka_unit_test(a_range_that_is_reclaimed_meanwhile_shows_nothing_else),
+		cmocka_unit_test(a_reader_that_stops_holds_few_texts),
+		cmocka_unit_test(texts_that_are_much_come_whole),
 		TEST(times_of_a_group_are_those_of_its_polls),
 		TEST(a_long_history_of_many_series_comes_whole),
 		TEST(a_path_is_found_in_the_whole_fleet),
