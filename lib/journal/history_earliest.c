@@ -3,8 +3,12 @@
  */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "journal/history_priv.h"
 #include "messages/metric.h"
+
+/* Times of files come from a clock that lags behind by up to a tick of the system. */
+#define TICK_NS (100 * NS_PER_MS)
 
 /* From when on the file has all of the set: false if it has nothing of it, or can't be read. */
 static bool
@@ -39,7 +43,7 @@ history_past_earliest(
 		goto out;
 	for (size_t i = 0; i < files.len; i++) {
 		/* The set was not there yet. */
-		if (files.files[i].written_ns < birth_ns)
+		if (files.files[i].written_ns < birth_ns - TICK_NS)
 			continue;
 		if (!find_whole(h, files.files[i].number, hash, birth_ns, &found_ns))
 			continue;

@@ -6,6 +6,8 @@
 #include "store/store_priv.h"
 
 #define FIRST_CAP 4
+/* What is smaller does not shrink: the heap would be full of holes that are of no use. */
+#define SMALL_CAP 256
 
 bool
 ring_reserve(struct store *store, struct ring *ring, size_t n, struct memory_want *want)
@@ -61,7 +63,7 @@ ring_pop(struct store *store, struct ring *ring)
 	if (--ring->len == 0) {
 		memory_free(store, ring->items, ring->cap * sizeof(*ring->items));
 		*ring = (struct ring){ .items = NULL };
-	} else if (ring->cap > FIRST_CAP && ring->len <= ring->cap / 4) {
+	} else if (ring->cap > SMALL_CAP && ring->len <= ring->cap / 4) {
 		shrink(store, ring);
 	}
 	return item;

@@ -12,8 +12,8 @@
 #define MEMORY  (1024 * 1024)
 #define MOST    3000
 #define STEPS   200000
-#define LEAST   (16 * sizeof(struct ring_item)) /* a ring so small is of no weight */
-#define AT_MOST 5                               /* bytes of room for one in use */
+#define LEAST   (256 * sizeof(struct ring_item) + 16) /* what does not shrink */
+#define AT_MOST 5                                     /* bytes of room for one in use */
 
 struct ring_state {
 	struct store *store;
