@@ -7,9 +7,6 @@
 /* Of a number, at most. */
 #define NUMBER_BYTES 10
 
-/* Times of rows are told beside them. */
-static const struct row_late no_time = { 0, ROW_SAME };
-
 void
 store_set_tap(struct store *store, struct store_tap *tap)
 {
@@ -154,7 +151,7 @@ put_block(struct buf *out, struct meta *const *metas, const uint8_t *classes, co
 		if (!class_has_blob(classes[i]) && bits[i] != 0)
 			changes[count++] = (struct row_change){ i, ROW_SET, bits[i], 0 };
 	}
-	if (row_encode(out, no_time, n, n, classes, changes, count) != 0)
+	if (row_encode(out, row_no_time, n, n, classes, changes, count) != 0)
 		return;
 	for (uint32_t i = 0; i < n; i++) {
 		if (class_has_blob(classes[i]) && metas[i] != NULL)

@@ -575,7 +575,6 @@ ALWAYS_INLINE int
 encode(struct buf *undo, struct buf *redo, struct row_late late, uint32_t len_before,
     uint32_t len_after, const uint8_t *classes, const struct row_change *changes, size_t n)
 {
-	static const struct row_late no_time = { 0, ROW_SAME };
 	size_t room = row_room(len_before, classes, changes, n);
 	size_t gaps = gaps_nibbles(len_before, changes, n);
 	struct encoding there = { .out = undo }, back = { .out = redo };
@@ -585,7 +584,7 @@ encode(struct buf *undo, struct buf *redo, struct row_late late, uint32_t len_be
 		return -1;
 	begin_row(&there, late, len_before, len_after - len_before, gaps, changes, n);
 	if (redo != NULL)
-		begin_row(&back, no_time, len_before, 0, gaps, changes, n);
+		begin_row(&back, row_no_time, len_before, 0, gaps, changes, n);
 	put_changes(&there.codes, redo != NULL ? &back.codes : NULL, classes, changes, n);
 	end_row(&there, n);
 	if (redo != NULL)

@@ -120,6 +120,9 @@ struct row_late {
 	enum row_unit unit;
 };
 
+/* Of rows whose times are told beside them. */
+static const struct row_late row_no_time = { 0, ROW_SAME };
+
 /*
  * Appends a row to out. changes are sorted by position, all below len_before; positions
  * [len_before, len_after) are born in this row. classes[] of all positions. 0, or -1: out of memory

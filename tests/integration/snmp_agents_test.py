@@ -287,7 +287,7 @@ class Snmpsim(unittest.TestCase):
     def poll(self, check, **options):
         ep = agents.endpoint("sim", self.port, **options)
         with sp.Scottyd({"endpoints": [ep]}) as scottyd:
-            return sp.eventually(lambda: check(scottyd), options, 30)
+            return sp.eventually(lambda: check(scottyd), options, 60)
 
     @staticmethod
     def value(path):
@@ -337,8 +337,10 @@ class Snmpsim(unittest.TestCase):
         self.assertIn("timed out after 2 tries of 0.1 s", error)
 
     def test_an_error_names_the_object(self):
-        error = self.poll(lambda s: s.endpoints()["sim", "snmp"]["error"], community="errs",
-                          get=["1.3.6.1.2.1.1.1.0", "1.3.6.1.4.1.99999.1.0"])
+        # Busy with requests of the tests before, snmpsim may not answer the first in time.
+        error = self.poll(lambda s: "authorizationError" in s.endpoints()["sim", "snmp"]["error"]
+                          and s.endpoints()["sim", "snmp"]["error"], community="errs",
+                          get=["1.3.6.1.2.1.1.1.0", "1.3.6.1.4.1.99999.1.0"], interval="2s")
         self.assertIn("1.3.6.1.4.1.99999.1.0: agent answered authorizationError", error)
 
     def test_ciphers(self):
