@@ -47,7 +47,7 @@ def free_port(address="127.0.0.1"):
                 pass
 
 
-def eventually(check, what, seconds=10):
+def eventually(check, what, seconds=30):
     """Calls check until it returns something true, and returns that."""
     deadline = time.monotonic() + seconds * SLOW
     while True:
