@@ -19,7 +19,7 @@ if(SCOTTY_SANITIZE)
   target_link_options(scotty_flags INTERFACE -fsanitize=${SCOTTY_SANITIZE})
 else()
   target_compile_options(scotty_flags INTERFACE
-    $<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE;-D_FORTIFY_SOURCE=3>
+    $<$<NOT:$<CONFIG:Debug>>:-O3;-U_FORTIFY_SOURCE;-D_FORTIFY_SOURCE=3>
     -fstack-clash-protection $<$<C_COMPILER_ID:GNU>:-fcf-protection>)
 endif()
 if(SCOTTY_FUZZ)

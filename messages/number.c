@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <float.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -826,24 +827,33 @@ to_f64_by_product(uint64_t mantissa, int exp, double *out)
 	return true;
 }
 
+bool
+number_from_decimal(uint64_t mantissa, int exp, double *out)
+{
+	static const double pow10[] = { 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10,
+		1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
+
+	if (mantissa == 0 || exp == 0)
+		*out = (double)mantissa;
+	/* Both operands are exact, so the one rounding is right (William Clinger, 1990). */
+	else if (mantissa <= UINT64_C(1) << 53 && exp >= -22 && exp <= 22)
+		*out = exp < 0 ? (double)mantissa / pow10[-exp] : (double)mantissa * pow10[exp];
+	else
+		return exp >= POW10_MIN && exp <= DBL_MAX_10_EXP &&
+		       to_f64_by_product(mantissa, exp, out);
+	return true;
+}
+
 /* The magnitude. */
 static double
 scan_to_f64(const struct scan *n)
 {
-	static const double pow10[] = { 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10,
-		1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
 	double value;
 
 	if (n->mantissa == 0)
 		return 0;
-	if (!n->cut && n->exp == 0)
-		return (double)n->mantissa;
-	/* Both operands are exact, so the one rounding is right (William Clinger, 1990). */
-	if (!n->cut && n->mantissa <= UINT64_C(1) << 53 && n->exp >= -22 && n->exp <= 22)
-		return n->exp < 0 ? (double)n->mantissa / pow10[-n->exp]
-		                  : (double)n->mantissa * pow10[n->exp];
-	if (!n->cut && n->exp >= POW10_MIN && n->exp <= DBL_MAX_10_EXP &&
-	    to_f64_by_product(n->mantissa, (int)n->exp, &value))
+	if (!n->cut && n->exp >= INT_MIN && n->exp <= INT_MAX &&
+	    number_from_decimal(n->mantissa, (int)n->exp, &value))
 		return value;
 	return exact_f64(n);
 }

@@ -47,8 +47,14 @@ bool number_parse_time(struct str, int64_t per_second, int64_t *out_ns);
 bool number_parse_f64(struct str, double *out);
 bool number_parse_f32(struct str, float *out);
 /*
- * The same for a number as Prometheus' text formats have it: a sign of either kind, leading zeros,
- * a whole part or a fraction that is missing, "Inf", "Infinity" and "NaN" (no sign) in any case.
+ * mantissa * 10^exp, correctly rounded. False, which is rare, where only reading the number as text
+ * tells how it is rounded, or whether it is too large or small.
+ */
+bool number_from_decimal(uint64_t mantissa, int exp, double *out);
+/*
+ * As number_parse_f64, for a number as Prometheus' text formats have it: a sign of either kind,
+ * leading zeros, a whole part or a fraction that is missing, "Inf", "Infinity" and "NaN" (no sign)
+ * in any case.
  */
 bool number_parse_sample(struct str, double *out);
 

@@ -85,7 +85,7 @@ number_text(const char *at)
 	return (struct str){ at, (size_t)(p - at) };
 }
 
-/* Numbers without an exponent that are one division of exact numbers, hence rounded once. */
+/* Numbers of up to SAFE_DIGITS without an exponent: mostly one division of exact numbers. */
 static inline char *
 read_short_f64(const struct matcher *m, char *at, double *out)
 {
@@ -106,11 +106,12 @@ read_short_f64(const struct matcher *m, char *at, double *out)
 		mantissa = mantissa * powers_of_ten[k] + fraction;
 		at += 1 + k;
 	}
-	if (mantissa > EXACT_WHOLE || *at == 'e' || *at == 'E')
+	if (*at == 'e' || *at == 'E')
 		return NULL;
-	magnitude = (double)mantissa;
-	if (k > 0)
-		magnitude /= (double)powers_of_ten[k];
+	if (mantissa <= EXACT_WHOLE)
+		magnitude = (double)mantissa / (double)powers_of_ten[k];
+	else if (!number_from_decimal(mantissa, -(int)k, &magnitude))
+		return NULL;
 	*out = negative ? -magnitude : magnitude;
 	return at;
 }

@@ -516,6 +516,33 @@ digits_beyond_count_all_the_same(void **state)
 	assert_true(value == 10);
 }
 
+/* Against the C library, which reads text. */
+static void
+decimals_are_rounded_right(void **state)
+{
+	size_t undecided = 0;
+	double value;
+
+	(void)state;
+	for (int i = 0; i < 300000; i++) {
+		uint64_t mantissa = random_bits() >> random_bits() % 11;
+		int exp = -(int)(random_bits() % 30);
+		char number[64];
+
+		snprintf(number, sizeof(number), "%" PRIu64 "e%d", mantissa, exp);
+		if (!number_from_decimal(mantissa, exp, &value))
+			undecided++;
+		else if (value != strtod(number, NULL))
+			fail_msg("%s: %.17g", number, value);
+	}
+	assert_true(undecided < 3000); /* such as are exact, with few decimals */
+	/* Halfway between two, so that more than a product has to be known. */
+	if (number_from_decimal(UINT64_C(90071992547409935), -1, &value))
+		assert_true(value == 9007199254740994.0);
+	assert_false(number_from_decimal(1, 309, &value));
+	assert_false(number_from_decimal(1, -400, &value));
+}
+
 /* "1s 0ns", "0s -250000000ns" */
 static int64_t
 seconds_and_ns(const char *shown)
@@ -666,6 +693,7 @@ main(void)
 		cmocka_unit_test(random_numbers_are_read_like_libc),
 		cmocka_unit_test(numbers_between_two_doubles_are_read_like_libc),
 		cmocka_unit_test(digits_beyond_count_all_the_same),
+		cmocka_unit_test(decimals_are_rounded_right),
 		cmocka_unit_test(samples_are_read_like_libc),
 		cmocka_unit_test(times_are_read_as_captured),
 		cmocka_unit_test(times_beyond_64_bits_are_refused),
