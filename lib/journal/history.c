@@ -316,6 +316,31 @@ drop_old(struct history *h, int64_t real_ns, struct err *err)
 	return rc;
 }
 
+/*
+ * Seals what can be sealed of the files before that number. -1: not all, err has the first reason;
+ * *is_stuck: a segment can't be read. Those after it do not wait for it, as it may never be.
+ */
+static int
+seal_all(struct history *h, const struct segment_files *files, uint64_t before, bool *is_stuck,
+    struct err *err)
+{
+	struct err more;
+	int rc = 0;
+
+	for (size_t i = 0; i < files->len && !h->stopping; i++) {
+		bool unreadable = false;
+
+		if (files->files[i].number >= before ||
+		    seal_one(h, &files->files[i], &unreadable, rc == 0 ? err : &more) == 0)
+			continue;
+		rc = -1;
+		*is_stuck |= unreadable;
+		if (!unreadable)
+			break;
+	}
+	return rc;
+}
+
 int
 history_turn(struct history *h, int64_t real_ns, struct err *err)
 {
@@ -331,12 +356,8 @@ history_turn(struct history *h, int64_t real_ns, struct err *err)
 	if (open_dirs(h, err) != 0 ||
 	    segment_files_list(&files, h->journal_fd, SEGMENT_JOURNAL, err) != 0)
 		goto out;
-	rc = 0;
 	is_stuck = false;
-	for (size_t i = 0; i < files.len && rc == 0 && !h->stopping; i++) {
-		if (files.files[i].number < before && h->conf.retention_ns > 0)
-			rc = seal_one(h, &files.files[i], &is_stuck, err);
-	}
+	rc = h->conf.retention_ns > 0 ? seal_all(h, &files, before, &is_stuck, err) : 0;
 	if (rc == 0 && !h->stopping) {
 		lock_take(&h->lock);
 		h->sealed_before = before;

@@ -454,6 +454,30 @@ how_far_back_the_files_go_is_known(void **state)
 }
 
 static void
+one_that_cannot_be_read_does_not_keep_others(void **state)
+{
+	struct world *w = *state;
+	struct err err;
+
+	start(w);
+	for (int i = 0; i < 2; i++) {
+		poll(w, 20);
+		fixture_turn(&w->f, w->f.conf.segment_ns);
+	}
+	for (unsigned nth = 1; sealed_count(w) == 0; nth++) {
+		fault_io(nth, 1, EIO);
+		assert_int_equal(journal_seal(w->f.journal, clock_real_ns(), &err), -1);
+		fault_io(0, 0, 0);
+	}
+	assert_non_null(strstr(err.text, "000000000001.sj"));
+	assert_int_equal(sealed_count(w), 1);
+
+	assert_int_equal(journal_seal(w->f.journal, clock_real_ns(), &err), 0);
+	assert_int_equal(sealed_count(w), 2);
+	assert_all_same(w);
+}
+
+static void
 without_retention_nothing_is_sealed(void **state)
 {
 	struct world *w = *state;
@@ -1040,6 +1064,8 @@ main(void)
 		    room_may_be_a_share_of_the_file_system, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    a_full_disk_costs_what_is_too_much, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    one_that_cannot_be_read_does_not_keep_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    without_retention_nothing_is_sealed, setup, teardown),
 		cmocka_unit_test_setup_teardown(numbers_are_never_used_again, setup, teardown),
