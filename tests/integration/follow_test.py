@@ -55,8 +55,8 @@ class Follow(Durable):
         # Most of the outage, of each endpoint: in files of 2 s. Sanitizers poll less.
         if not sp.SANITIZED:
             self.assertGreater(shares, len(fleet.hosts) * OUTAGE / INTERVAL_S / 2)
-        until = self.drain(scottyd, config, ("w", "file"))
-        one.check({}, polled_until_ns=until - 2e9 * fleet.interval_s)
+        polled = self.drain(fleet, scottyd, config, ("w", "file"))
+        one.check({}, polled=polled)
         print(f"{sink.count()} values arrived, {one.doubled} twice; {one.missing} before the kill "
               "were not accepted")
         self.assertEqual([sinks.writer(scottyd, name)["missed"] for name in ("w", "file")], [0, 0])

@@ -98,6 +98,12 @@ class Fleet(contextlib.ExitStack):
                 "store": {"memory": "1GiB", **store},
                 "endpoints": self.elements if polled else [], "writers": writers}
 
+    def newest(self, scottyd, path="/n/000"):
+        """{host: time in ns} of the newest value; None if not all hosts have one."""
+        newest = {m["hostName"]: int(m["timestamp"].replace(".", ""))
+                  for m in scottyd.get_json(f"/api/latest{path}")}
+        return newest if len(newest) == len(self.hosts) else None
+
     def history(self, scottyd, host, path="/n/000"):
         """{number: time in ns} as it is served."""
         metrics = scottyd.get_json(f"/api/hosts/{host}/sim{path}?history=60")
@@ -117,10 +123,11 @@ class Ledger:
         """Just before scottyd starts again: the one before was killed then (wall clock)."""
         self.runs.append((self.sink.count(), killed_ns, time.time_ns()))
 
-    def check(self, times, lose_s=1, polled_until_ns=None):
+    def check(self, times, lose_s=1, polled=None):
         """times: {(host, number): time in ns}, which the first check fills and others compare.
 
         lose_s: what was polled so long before a kill arrived.
+        polled: {host: time in ns}, up to which all arrived.
         """
         last, came_at, run = {}, {}, 0
         for i, (series, number, ts) in enumerate(self.sink.arrived()):
@@ -144,9 +151,9 @@ class Ledger:
         if len(last) != wanted:
             raise AssertionError(f"{len(last)} series arrived of {wanted}")
         for (host, path), (number, ts) in last.items():
-            if polled_until_ns and ts < polled_until_ns:
+            if polled and ts < polled[host]:
                 raise AssertionError(f"{host}{path}: the last that arrived is {number}, "
-                                     f"{(polled_until_ns - ts) / 1e9:.3f} s too old")
+                                     f"{(polled[host] - ts) / 1e9:.3f} s too old")
         return last
 
     def about(self, series, number):

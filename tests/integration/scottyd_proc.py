@@ -112,8 +112,15 @@ def check_ms(what, value_ms, limit_ms):
         raise FigureMissed(f"{what}: {value_ms:g} ms, at most {limit_ms * SLOW:g} ms are fine")
 
 
+def check_ticks(endpoints, skipped=0):
+    """endpoints: of Scottyd.endpoints(); all of them together skipped no more ticks than that."""
+    ticks = {e["hostName"]: e["skippedTicks"] for e in endpoints if e["skippedTicks"] > 0}
+    if sum(ticks.values()) > skipped:
+        raise FigureMissed(f"skipped ticks: {ticks}, {skipped} are fine")
+
+
 def measure(run, limit_ms, tries=3):
-    """Returns run(), which checks times of the size of limit_ms by check_ms.
+    """Returns run(), which checks times of the size of limit_ms by check_ms, and check_ticks.
 
     When one of them is missed while a processor stood still for half as long or longer, it was the
     machine that was measured: run is called again. Without such a stall the miss counts.
