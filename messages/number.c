@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <float.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -828,7 +827,7 @@ to_f64_by_product(uint64_t mantissa, int exp, double *out)
 }
 
 bool
-number_from_decimal(uint64_t mantissa, int exp, double *out)
+number_from_decimal(uint64_t mantissa, int64_t exp, double *out)
 {
 	static const double pow10[] = { 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10,
 		1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
@@ -840,7 +839,7 @@ number_from_decimal(uint64_t mantissa, int exp, double *out)
 		*out = exp < 0 ? (double)mantissa / pow10[-exp] : (double)mantissa * pow10[exp];
 	else
 		return exp >= POW10_MIN && exp <= DBL_MAX_10_EXP &&
-		       to_f64_by_product(mantissa, exp, out);
+		       to_f64_by_product(mantissa, (int)exp, out);
 	return true;
 }
 
@@ -850,10 +849,7 @@ scan_to_f64(const struct scan *n)
 {
 	double value;
 
-	if (n->mantissa == 0)
-		return 0;
-	if (!n->cut && n->exp >= INT_MIN && n->exp <= INT_MAX &&
-	    number_from_decimal(n->mantissa, (int)n->exp, &value))
+	if (!n->cut && number_from_decimal(n->mantissa, n->exp, &value))
 		return value;
 	return exact_f64(n);
 }

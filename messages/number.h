@@ -50,7 +50,7 @@ bool number_parse_f32(struct str, float *out);
  * mantissa * 10^exp, correctly rounded. False, which is rare, where only reading the number as text
  * tells how it is rounded, or whether it is too large or small.
  */
-bool number_from_decimal(uint64_t mantissa, int exp, double *out);
+bool number_from_decimal(uint64_t mantissa, int64_t exp, double *out);
 /*
  * As number_parse_f64, for a number as Prometheus' text formats have it: a sign of either kind,
  * leading zeros, a whole part or a fraction that is missing, "Inf", "Infinity" and "NaN" (no sign)

@@ -110,7 +110,7 @@ read_short_f64(const struct matcher *m, char *at, double *out)
 		return NULL;
 	if (mantissa <= EXACT_WHOLE)
 		magnitude = (double)mantissa / (double)powers_of_ten[k];
-	else if (!number_from_decimal(mantissa, -(int)k, &magnitude))
+	else if (!number_from_decimal(mantissa, -(int64_t)k, &magnitude))
 		return NULL;
 	*out = negative ? -magnitude : magnitude;
 	return at;
