@@ -851,8 +851,10 @@ pythons_client_understands_xml_rpc(void **state)
 	int status;
 	pid_t child;
 
-	if (system("python3 -c 'import xmlrpc.client' 2>/dev/null") != 0)
+	if (system("python3 -c 'import xmlrpc.client' 2>/dev/null") != 0) {
+		print_message("skipped: this machine has no python3 with xmlrpc.client\n");
 		skip();
+	}
 	start(f, &(struct api_conf){ 0 });
 	snprintf(url, sizeof(url), "http://127.0.0.1:%u/RPC2", f->port);
 	child = fork();

@@ -388,8 +388,10 @@ ipv6_is_spoken_too(void **state)
 	close(f->listener);
 	f->listener = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (f->listener < 0 ||
-	    bind(f->listener, (const struct sockaddr *)(const void *)&addr, len) != 0)
+	    bind(f->listener, (const struct sockaddr *)(const void *)&addr, len) != 0) {
+		print_message("skipped: this machine has no IPv6\n");
 		skip();
+	}
 	assert_int_equal(listen(f->listener, SOMAXCONN), 0);
 	getsockname(f->listener, (struct sockaddr *)(void *)&addr, &len);
 	http_target_free(f->target);
@@ -1141,8 +1143,10 @@ thousands_of_connections_are_kept(void **state)
 	int fds;
 
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	if (limit.rlim_cur < COUNT + 100)
+	if (limit.rlim_cur < COUNT + 100) {
+		print_message("skipped: too few files may be open here (ulimit -n)\n");
 		skip();
+	}
 	http_set_connections_max(COUNT);
 	server = start_server(f);
 	many_init(f, &m, COUNT);
