@@ -103,13 +103,18 @@ class Witness:
 
 
 class FigureMissed(AssertionError):
-    """A time that was measured is too long."""
+    """What was measured is too slow."""
 
 
 def check_ms(what, value_ms, limit_ms):
     """The limit is multiplied by SLOW."""
     if value_ms >= limit_ms * SLOW:
         raise FigureMissed(f"{what}: {value_ms:g} ms, at most {limit_ms * SLOW:g} ms are fine")
+
+
+def check_rate(what, value, least):
+    if value < least:
+        raise FigureMissed(f"{what}: {value:g}, should be {least:g} or more")
 
 
 def check_ticks(endpoints, skipped=0):

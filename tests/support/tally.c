@@ -167,7 +167,7 @@ is_gap(const struct tally *tally, uint32_t host, uint64_t before, uint64_t after
 static void
 note_gap(struct tally *tally, const struct series *series, const struct tally_sample *sample)
 {
-	if (is_gap(tally, series->host, series->highest, sample->number))
+	if (is_gap(tally, series->host, series->last, sample->number))
 		return;
 	if (tally->gap_len == GAPS_MAX) {
 		tally_stray(tally, STR("more gaps than can be noted"));
@@ -177,7 +177,7 @@ note_gap(struct tally *tally, const struct series *series, const struct tally_sa
 		tally->gap_cap = 2 * tally->gap_cap + 16;
 		tally->gaps = need(realloc(tally->gaps, tally->gap_cap * sizeof(*tally->gaps)));
 	}
-	tally->gaps[tally->gap_len++] = (struct gap){ series->host, series->highest, sample->number,
+	tally->gaps[tally->gap_len++] = (struct gap){ series->host, series->last, sample->number,
 		series->highest_ns, sample->ts_ns };
 }
 
@@ -195,9 +195,9 @@ tally_add(struct tally *tally, const struct tally_sample *sample)
 		tally->doubled++;
 		return;
 	}
-	if (series->last < series->highest || sample->ts_ns < series->highest_ns) {
+	if (sample->ts_ns < series->highest_ns) {
 		sample_is_stray(tally, sample, series);
-	} else if (series->highest > 0 && number > series->highest + 1) {
+	} else if (series->highest > 0 && number > series->last + 1) {
 		tally->missing += number - series->highest - 1;
 		note_gap(tally, series, sample);
 	}

@@ -4,7 +4,8 @@
  *
  * All metrics of an endpoint have the number of its answer as their value, so the numbers of each
  * series go 1, 2, 3 ... What comes again goes back to a number that was there, and on from it one
- * by one, too. Anything else is a stray.
+ * by one, too. What was sent but lost by its sender, who was killed, is left out when the rest
+ * comes again. Anything else is a stray.
  *
  * Threads: a tally belongs to its owner.
  */
