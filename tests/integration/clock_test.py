@@ -90,9 +90,9 @@ class Clocked(unittest.TestCase):
         self.endpoint.publish(self.metrics(self.number))
         sp.eventually(lambda: self.polls_come_at_their_time(what), what, 15)
         for i in range(ENDPOINTS):
-            metric = self.newest(f"h{i}", "app", "/n")
-            self.assertEqual(metric["value"], self.number, what)
-            self.assertGreater(float(metric["timestamp"]), before, what)
+            newest = lambda: self.newest(f"h{i}", "app", "/n")
+            sp.eventually(lambda: newest()["value"] == self.number, what)
+            self.assertGreater(float(newest()["timestamp"]), before, what)
         # Markers of series that ended would be among the values too.
         endpoints = self.scottyd.endpoints()
         self.assertEqual(len(endpoints), ENDPOINTS + 1, what)

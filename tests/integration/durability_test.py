@@ -107,7 +107,6 @@ class Killed(Durable):
                 return scottyd
             time.sleep(random.uniform(*alive_s) * sp.SLOW)
             killed_ns = self.kill(scottyd)
-            time.sleep(0.1)  # what a sink has got of the dead one is taken in
         return None
 
     def check_all(self, fleet, scottyd, config, ledgers, kills):
@@ -115,7 +114,8 @@ class Killed(Durable):
         polled = self.drain(fleet, scottyd, config, ("w", "file"))
         times = {}
         for one in ledgers:
-            one.check(times, polled=polled)
+            one.wait_for(polled)
+            one.check(times)
             print(f"{type(one.sink).__name__}: {one.sink.count()} values arrived, {one.doubled} "
                   f"twice; {one.missing} of the last moments before {kills} kills were not "
                   "accepted")
@@ -202,7 +202,6 @@ class Killed(Durable):
             for one in ledgers:
                 one.run_begins(killed_ns)
             killed_ns = self.die(config, fleet.state, step)
-            time.sleep(0.1)
         for one in ledgers:
             one.run_begins(killed_ns)
         scottyd = self.start(config, fleet.state, flags=SOON)
@@ -254,7 +253,8 @@ class Outage(Durable):
         polled = self.drain(fleet, scottyd, config, ("w", "file"))
         times = {}
         for one in ledgers:
-            one.check(times, polled=polled)
+            one.wait_for(polled)
+            one.check(times)
             self.assertEqual((one.doubled, one.missing), (0, 0))
         # One look may have come when other tests had the processors.
         sp.check_ms("lag of the file's writer", sorted(lags)[-2] * 1000, 3000)
@@ -287,7 +287,8 @@ class Outage(Durable):
         times = {}
         for one in ledgers:
             # Polls under way at the signal are given up.
-            one.check(times, lose_s=0, polled=polled)
+            one.wait_for(polled)
+            one.check(times, lose_s=0)
             self.assertEqual(one.doubled, 0)
         print(f"stopped in {seconds:.2f} s, {sink.count()} values then arrived")
 
@@ -324,7 +325,8 @@ class Outage(Durable):
         anew.runs = [(0, killed, begun) for _, killed, begun in ledgers[0].runs]
         times = {}
         for one in [*ledgers, anew]:
-            one.check(times, polled=polled)
+            one.wait_for(polled)
+            one.check(times)
         self.assertEqual({number for (_, number) in times if number == 1}, {1})
 
 
@@ -370,7 +372,8 @@ class Resources(Durable):
         times = {}
         for one in ledgers:
             one.runs.append((one.sink.count(), starved_ns, starved_ns))
-            one.check(times, lose_s=3 * sp.SLOW, polled=polled)
+            one.wait_for(polled)
+            one.check(times, lose_s=3 * sp.SLOW)
             self.assertEqual(one.doubled, 0)
         print(f"at most {most} of {limit} descriptors for {len(fleet.hosts)} endpoints")
 

@@ -56,7 +56,8 @@ class Follow(Durable):
         if not sp.SANITIZED:
             self.assertGreater(shares, len(fleet.hosts) * OUTAGE / INTERVAL_S / 2)
         polled = self.drain(fleet, scottyd, config, ("w", "file"))
-        one.check({}, polled=polled)
+        one.wait_for(polled)
+        one.check({})
         print(f"{sink.count()} values arrived, {one.doubled} twice; {one.missing} before the kill "
               "were not accepted")
         self.assertEqual([sinks.writer(scottyd, name)["missed"] for name in ("w", "file")], [0, 0])

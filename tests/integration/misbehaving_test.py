@@ -38,7 +38,7 @@ WAYS = {"reset": bad.reset, "redirect": bad.redirect, "truncated": bad.truncated
 class Misbehaving(unittest.TestCase):
     def start_fleet(self):
         n = GOOD + len(SIMULATED)
-        base = sp.free_port()
+        base = sp.free_port(count=n)
         flags = ["-n", str(n), "-metrics", "100", "-base", str(base), "-interval", f"{PERIOD}s"]
         for way in SIMULATED:
             flags += [f"-{way}", "1"]

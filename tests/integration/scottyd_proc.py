@@ -1,7 +1,7 @@
 """What the integration tests share: running scottyd, asking it, and endpoints for it to poll.
 
-Ports are chosen at random below the range the system gives to outgoing connections. Deadlines are
-multiplied by SLOW, which is above 1 for builds with sanitizers.
+Ports are below the range that the system gives to outgoing connections. Deadlines are multiplied
+by SLOW, which is above 1 for builds with sanitizers.
 """
 import contextlib
 import http.client
@@ -36,21 +36,58 @@ def data(name):
         return f.read()
 
 
-_ports_given = set()
+class Ports:
+    """Ports for this process alone, as long as it lives: a server that is down must not find
+    another test's in its place.
 
+    They come in blocks. Who binds a socket of the abstract name that goes with a block owns it.
+    """
 
-def free_port(address="127.0.0.1"):
-    """A port nobody listens on, another each time: it may not be used at once."""
-    while True:
-        port = random.randrange(10000, 32000)
-        with socket.socket() as sock:
+    FIRST, BLOCK, BLOCKS = 10000, 200, 110
+
+    def __init__(self):
+        self.guards, self.left = [], range(0)
+
+    def take(self, count):
+        """The first of so many in a row, each given out once."""
+        if count > len(self.left):
+            self._take_block()
+        first = self.left[0]
+        self.left = self.left[count:]
+        return first
+
+    def _take_block(self):
+        for i in random.sample(range(self.BLOCKS), self.BLOCKS):
+            guard = socket.socket(socket.AF_UNIX)
             try:
-                sock.bind((address, port))
+                guard.bind(f"\0scotty-test-ports-{i}")
             except OSError:
+                guard.close()
                 continue
-        if port not in _ports_given:
-            _ports_given.add(port)
-            return port
+            self.guards.append(guard)
+            self.left = range(self.FIRST + i * self.BLOCK, self.FIRST + (i + 1) * self.BLOCK)
+            return
+        raise AssertionError("other tests have all ports")
+
+
+_ports = Ports()
+
+
+def _is_free(address, port):
+    with socket.socket() as sock:
+        try:
+            sock.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(address="127.0.0.1", count=1):
+    """The first of so many ports in a row that nobody listens on; count: at most Ports.BLOCK."""
+    while True:
+        first = _ports.take(count)
+        if all(_is_free(address, first + i) for i in range(count)):
+            return first
 
 
 def eventually(check, what, seconds=30):

@@ -103,10 +103,17 @@ class Sink:
                 pass
 
         class Server(sp.HttpServer):
+            closed = 0
+
             def get_request(self):
                 request = super().get_request()
                 outer.connections += 1
                 return request
+
+            def shutdown_request(self, request):
+                super().shutdown_request(request)
+                with outer.lock:
+                    self.closed += 1
 
         self.lock = threading.Lock()
         self.respond = respond

@@ -310,7 +310,7 @@ class BadSinks(WriterTest):
 
     def test_a_full_backlog_loses_the_oldest_and_says_how_many(self):
         sink = self.sink(lambda *_: (503, "", {}))
-        base = sp.free_port()
+        base = sp.free_port(count=10)
         with sp.FleetSim("-n", "10", "-metrics", "500", "-base", str(base),
                          "-interval", "100ms"):
             endpoints = [{"host": f"web{i}", "app": "sim", "address": "127.0.0.1",
