@@ -28,7 +28,7 @@ struct daemon {
 	struct writers *writers;
 	char *state_dir; /* as at the start */
 	/* Writers wait for endpoints to be known; monotonic clock. */
-	_Atomic int64_t known_by_ns; /* 0 = they are */
+	_Atomic int64_t known_by_ns; /* 0: they are; NOT_STARTED: nobody looks for them yet */
 	struct api *api;
 };
 
@@ -83,13 +83,17 @@ find_origin(void *ctx, struct str host, struct str app, struct origin_tags *out)
 /* A server that lists endpoints is not waited for longer than this after the start. */
 #define KNOWN_BY_NS (10 * NS_PER_S)
 
+#define NOT_STARTED INT64_MAX
+
 static bool
 origins_known(void *ctx)
 {
 	struct daemon *daemon = ctx;
+	int64_t known_by_ns = daemon->known_by_ns;
 
-	if (daemon->known_by_ns > 0 &&
-	    (clock_mono_ns() > daemon->known_by_ns || fleet_is_known(daemon->fleet)))
+	if (known_by_ns == NOT_STARTED)
+		return false;
+	if (known_by_ns > 0 && (clock_mono_ns() > known_by_ns || fleet_is_known(daemon->fleet)))
 		daemon->known_by_ns = 0;
 	return daemon->known_by_ns == 0;
 }
@@ -283,13 +287,16 @@ daemon_new(const struct config *config, int argc, char **argv, struct err *err)
 		daemon->journal };
 	/* The port is taken before the first poll: who can't answer shall not poll. */
 	daemon->api = api_new(&api_conf, &api_env, err);
-	/* Writers say where a record comes from, for which they ask the fleet. */
+	/*
+	 * Positions of writers may be ahead of what the journal brought back: what is polled from
+	 * here on would be taken for what they had.
+	 */
+	daemon->known_by_ns = NOT_STARTED;
 	if (daemon->api == NULL || restore(daemon, config, err) != 0 ||
+	    set_writers(daemon, config, err) != 0 ||
 	    fleet_start(daemon->fleet, &fleet_conf, err) != 0)
 		goto fail;
 	daemon->known_by_ns = clock_mono_ns() + KNOWN_BY_NS;
-	if (set_writers(daemon, config, err) != 0)
-		goto fail;
 	api_set_ready(daemon->api);
 	return daemon;
 fail:

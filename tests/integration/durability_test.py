@@ -87,9 +87,9 @@ CRASHING = ("sh", "-c", 'exec "$0_crash" "$@"')
 
 
 class Killed(Durable):
-    def ledgers(self, concurrency=1):
+    def ledgers(self, concurrency=1, **fleet):
         """A fleet, a recorder, the configuration of writers for both sinks, their ledgers."""
-        fleet, sink = self.fleet(), self.recorder()
+        fleet, sink = self.fleet(**fleet), self.recorder()
         file = ledger.Lines(fleet.directory)
         writers = [sinks.influx(sink.port, batch=BATCH, more={"concurrency": concurrency}),
                    file.element(batch=BATCH)]
@@ -155,9 +155,10 @@ class Killed(Durable):
         self.check_all(fleet, scottyd, config, ledgers, 3)
 
     def test_writers_go_on_after_a_journal_that_could_not_be_written(self):
-        """Positions are ahead of the journal then."""
-        fleet, _, writers, ledgers = self.ledgers()
-        config = fleet.config(writers, journalSegment="1s")
+        """Positions are ahead of the journal then, and polls come before many are read."""
+        fleet, _, writers, ledgers = self.ledgers(metrics=2, interval_s=0.1)
+        more = [ledger.Lines(fleet.directory, f"more{i}").element(f"more{i}") for i in range(50)]
+        config = fleet.config(more + writers, journalSegment="1s")
         for one in ledgers:
             one.run_begins()
             one.batch = 10**9  # what the journal did not get begins anew

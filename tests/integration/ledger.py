@@ -56,8 +56,8 @@ class Recorder(sinks.Sink):
 class Lines:
     """The file of the writer `file`."""
 
-    def __init__(self, directory):
-        self.path = os.path.join(directory, "lines")
+    def __init__(self, directory, name="lines"):
+        self.path = os.path.join(directory, name)
 
     def element(self, name="file", batch=1000):
         return {"file": {"path": self.path, "maxSize": "16GiB"},

@@ -317,11 +317,12 @@ class Snmpsim(unittest.TestCase):
             sp.eventually(lambda: wrapped("in-octets"), "Counter32 wraps", 60)
 
     def test_a_thousand_agents(self):
-        eps = [agents.endpoint(f"sim{i}", self.port, interval="20s", walk="system",
-                               community=f"many/{i}", timeout="5s") for i in range(MANY)]
+        # snmpsim indexes each agent's data when it is first asked. That takes it long, and what is
+        # asked again meanwhile takes it longer.
+        eps = [agents.endpoint(f"sim{i}", self.port, interval="40s", walk="system",
+                               community=f"many/{i}", timeout="15s") for i in range(MANY)]
         with sp.Scottyd({"endpoints": eps, "collection": {
-                "connectTimeout": "20s", "pollTimeout": "20s"}}) as scottyd:
-            # snmpsim indexes each agent's data when it is first asked, which takes it long.
+                "connectTimeout": "40s", "pollTimeout": "40s"}}) as scottyd:
             sp.eventually(lambda: not [e["error"] for e in scottyd.endpoints().values()
                                        if e["down"] or not e["metricCount"]], "all polled", 240)
             names = {m["hostName"]: m["value"] for m in
