@@ -506,7 +506,11 @@ turn_accept(struct pump *p, int64_t now_ns)
 		look_up_lag(p, now_ns);
 		return INT64_MIN;
 	}
-	look_up_lag(p, now_ns); /* the next time may be long after, if the server hangs */
+	/* The next time may be long after, if the server hangs. */
+	if (p->oldest_ns == 0)
+		p->next_lag_ns = INT64_MIN;
+	look_up_lag(p, now_ns);
+	p->state = PUMP_WRITING;
 	start_lanes(p);
 	return INT64_MIN;
 }

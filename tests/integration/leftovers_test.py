@@ -239,13 +239,18 @@ class Leftovers(unittest.TestCase):
         most = resource.prlimit(scottyd.child.pid, resource.RLIMIT_NOFILE)
         errors = lambda: [e["error"] for e in scottyd.endpoints().values() if e["error"]]
 
+        failed = lambda: self.own(scottyd, "/collector/failedPolls")
+
         def starve():
-            failed = self.own(scottyd, "/collector/failedPolls")
-            resource.prlimit(scottyd.child.pid, resource.RLIMIT_NOFILE, (10, most[1]))
-            time.sleep(0.15 * sp.SLOW)
-            resource.prlimit(scottyd.child.pid, resource.RLIMIT_NOFILE, most)
-            sp.eventually(lambda: not errors(), "all is well again", 20)
-            self.assertGreater(self.own(scottyd, "/collector/failedPolls"), failed)
+            before = failed()
+
+            def polls_failed():
+                resource.prlimit(scottyd.child.pid, resource.RLIMIT_NOFILE, (10, most[1]))
+                time.sleep(0.15 * sp.SLOW)
+                resource.prlimit(scottyd.child.pid, resource.RLIMIT_NOFILE, most)
+                return failed() > before
+            sp.eventually(polls_failed, "polls fail")
+            sp.eventually(lambda: not errors(), "all is well again")
         leftovers.check_nothing_is_left(scottyd, "no descriptors", starve, times=64, warm=16)
 
     def test_a_disk_that_fails(self):

@@ -51,7 +51,8 @@ class Poison(unittest.TestCase):
     def wait_written(self, scottyd):
         def is_done():
             return all(one["valuesWritten"] + one["refused"] >= COUNT and one["valuesWaiting"] == 0
-                       and one["lagSeconds"] == 0 for one in scottyd.get_json("/api/writers"))
+                       and one["lagSeconds"] == 0 and one["state"] == "idle"
+                       for one in scottyd.get_json("/api/writers"))
 
         sp.eventually(is_done, "all written", 60)
 
