@@ -601,6 +601,27 @@ nothing_is_written_before_the_endpoints_are_known(void **state)
 	check_taken(2, 2, NULL);
 }
 
+/* The server may hang: nothing is looked at again until it has answered. */
+static void
+the_lag_is_known_when_a_request_begins(void **state)
+{
+	struct pump_fixture *f = *state;
+	unsigned asked = 2;
+
+	f->env.origins_known = known_after;
+	f->env.origin_ctx = &asked;
+	open_pump(f, fake_consumer(10, 1));
+	(void)pump_turn(f->pump);
+	assert_int_equal(stats_of(f).state, PUMP_WAITING);
+	assert_true(stats_of(f).lag_s <= 0);
+	fill_store(f, 2, 2);
+	(void)pump_turn(f->pump); /* reads */
+	(void)pump_turn(f->pump); /* the journal has what was read */
+	assert_int_equal(sink.requests, 0);
+	assert_int_equal(stats_of(f).state, PUMP_WRITING);
+	assert_true(stats_of(f).lag_s > 0);
+}
+
 static void
 rolled_up_frames_arrive(void **state)
 {
@@ -817,6 +838,7 @@ main(void)
 		T(what_was_written_is_echoed),
 		T(an_endpoints_tags_are_asked_for_now_and_then),
 		T(nothing_is_written_before_the_endpoints_are_known),
+		T(the_lag_is_known_when_a_request_begins),
 		T(rolled_up_frames_arrive),
 		T(a_queue_goes_on_with_another_pump),
 		T(what_is_reclaimed_is_counted_as_missed),
