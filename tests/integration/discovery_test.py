@@ -259,7 +259,7 @@ class Discovery(unittest.TestCase):
         server = self.server()
         server.publish(good)
         scottyd = self.start({"httpSd": server.url, "app": "web", "refresh": "1s",
-                              "timeout": "500ms" if not sp.SANITIZED else "3s"})
+                              "timeout": f"{round(3 * sp.SLOW)}s"})
         self.await_active(scottyd, "m1")
         for answer, text in (
                 ((500, json_type, b"[]"), "answered 500"),
