@@ -119,7 +119,10 @@ class Killed(Durable):
             print(f"{type(one.sink).__name__}: {one.sink.count()} values arrived, {one.doubled} "
                   f"twice; {one.missing} of the last moments before {kills} kills were not "
                   "accepted")
-        self.assertEqual([sinks.writer(scottyd, name)["missed"] for name in ("w", "file")], [0, 0])
+        for name, one in zip(("w", "file"), ledgers):
+            # Of what came no more some may be known to have been there.
+            most = one.missing if lose_s > 1 else 0
+            self.assertLessEqual(sinks.writer(scottyd, name)["missed"], most, name)
         self.check_served_arrived(fleet, scottyd, times)
 
     def test_every_accepted_sample_arrives(self):
