@@ -60,6 +60,16 @@ TWO = set(PROCESSORS[1:3]) if len(PROCESSORS) > 2 else set(PROCESSORS)
 DRIVER = {PROCESSORS[-1]} if len(PROCESSORS) > 3 else SIMULATOR
 
 
+def stolen_seconds(processors):
+    """Since the boot: the host gave them to others, which costs caches too."""
+    names, ticks = {f"cpu{processor}" for processor in processors}, 0
+    with open("/proc/stat", encoding="ascii") as f:
+        for name, *fields in map(str.split, f):
+            if name in names:
+                ticks += int(fields[7])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 @contextlib.contextmanager
 def children_on(processors):
     before = os.sched_getaffinity(0)
@@ -99,9 +109,10 @@ class Histogram:
 class Load:
     """What was measured in a while."""
 
-    def __init__(self, fleet, seconds, sim, cpu, lateness, skipped):
+    def __init__(self, fleet, seconds, sim, cpu, stolen, lateness, skipped):
         self.seconds, self.cpu, self.skipped = seconds, cpu, skipped
         self.processors = len(fleet.collector)
+        self.stolen = stolen / seconds / self.processors
         # The simulator is told one interval only.
         self.has_period = fleet.interval_ms == fleet.first_interval_ms
         self.good = sim["all", "good"]
@@ -181,11 +192,14 @@ class Fleet:
     def measure(self, seconds):
         self.sim.figures()
         begin, cpu = time.monotonic(), self.scottyd.cpu_seconds()
+        stolen = stolen_seconds(self.collector)
         lateness, skipped = Histogram(self.own("lateness")), self.own("skippedTicks")["value"]
         time.sleep(seconds)
         sim = self.sim.figures()
         cpu, taken = self.scottyd.cpu_seconds() - cpu, time.monotonic() - begin
-        return Load(self, taken, sim, cpu, Histogram(self.own("lateness")).since(lateness),
+        stolen = stolen_seconds(self.collector) - stolen
+        lateness = Histogram(self.own("lateness")).since(lateness)
+        return Load(self, taken, sim, cpu, stolen, lateness,
                     self.own("skippedTicks")["value"] - skipped)
 
     def journal(self):
@@ -231,7 +245,7 @@ class Report:
                f"{load.good['p50_ms']:.2f} / {load.good['p99_ms']:.2f}" if load.has_period
                else "-", f"{load.skipped}",
                f"{load.rss / MIB:.0f}", f"{load.bytes_per_series:.0f}",
-               f"{100 * load.busy:.0f}%",
+               f"{100 * load.busy:.0f}%", f"{100 * load.stolen:.1f}%",
                f"{100 * load.process['cpu_s'] / load.seconds:.0f}%")
         self.runs.append(row)
         print("  " + ", ".join(f"{head} {cell}" for head, cell in zip(HEADS, row)), flush=True)
@@ -247,7 +261,7 @@ class Report:
 
 HEADS = ("fleet", "interval", "values/s", "CPU s per M values", "CPU us per poll",
          "late p50 / p99 ms", "period off p50 / p99 ms", "skipped", "RSS MiB", "bytes per series",
-         "collector", "simulator")
+         "collector", "stolen from it", "simulator")
 
 
 def machine():
@@ -311,8 +325,12 @@ class Client:
             raise AssertionError("connection closed in the middle of an answer")
         return got
 
-    def best(self, times, path, *headers):
-        return min(self.get(path, *headers) for _ in range(times))
+    def best(self, times, path, *headers, seconds=0):
+        """Of so many, and of as many as that time allows."""
+        end, got = time.monotonic() + seconds, []
+        while len(got) < times or time.monotonic() < end:
+            got.append(self.get(path, *headers))
+        return min(got)
 
 
 # The runs.
@@ -472,7 +490,8 @@ def hour(report, quick):
             sp.eventually(lambda: fleet.own("polls")["value"] >= polls, "polls", 60)
             fleet.set_interval(3600000)
             polls = fleet.own("polls")["value"]
-            seconds, size = client.best(200, "/api/hosts/sim00000/sim")
+            # What is stolen from the processors comes in bursts: longer than one of them.
+            seconds, size = client.best(200, "/api/hosts/sim00000/sim", seconds=3)
             report.figure(f"one endpoint's hour, /api/hosts/H/A, 200 metrics, {polls} polls",
                           f"{1000 * seconds:.2f} ms ({size / 1e3:.0f} kB)", *must)
 
