@@ -250,7 +250,7 @@ class Leftovers(unittest.TestCase):
                 resource.prlimit(scottyd.child.pid, resource.RLIMIT_NOFILE, most)
                 return failed() > before
             sp.eventually(polls_failed, "polls fail")
-            sp.eventually(lambda: not errors(), "all is well again")
+            sp.eventually(lambda: not errors(), "all is well again", 20)
         leftovers.check_nothing_is_left(scottyd, "no descriptors", starve, times=64, warm=16)
 
     def test_a_disk_that_fails(self):

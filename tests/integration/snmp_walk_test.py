@@ -54,8 +54,9 @@ def is_right(metric, before, after):
         return as_date(old) <= as_date(value) <= as_date(new)
     if kind == "Opaque":
         return min(old, new) - 0.01 <= value <= max(old, new) + 0.01
-    if metric["path"].startswith("/snmp/ucd/memory/"):  # gauges, though some are typed as counters
-        return old != new or value == old
+    # A gauge, though it is typed as a counter: it may have been a third value in between.
+    if metric["path"].startswith("/snmp/ucd/memory/") and kind == "Counter64":
+        return min(old, new) * 0.75 <= value <= max(old, new) * 1.25
     if kind in ("Counter32", "Counter64"):
         wrap = 1 << int(kind[-2:])
         return (value - old) % wrap <= (new - old) % wrap
