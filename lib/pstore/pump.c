@@ -549,7 +549,6 @@ turn_send(struct pump *p, int64_t now_ns)
 
 	if (p->threaded && lanes_are_busy(p)) {
 		look_up_lag(p, now_ns);
-		p->state = PUMP_WRITING;
 		return now_ns + LAG_NS;
 	}
 	next = p->threaded ? INT64_MIN : turn_lanes(p);
